@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libpsgd: PowerSGD gradient compression for any OpenCL device.
+ *
+ * Data-parallel training averages every worker's gradient in every step. For a large model on an ordinary network that
+ * exchange costs more than the arithmetic. PowerSGD (Vogels, Karimireddy, Jaggi; NeurIPS 2019) sends, in place of a
+ * gradient matrix M (rows x cols), two thin factors P (rows x r) and Q (cols x r) whose product is the best low-rank guess
+ * at the mean of all M; what the guess leaves out is kept in an error memory and added to the next gradient, so that
+ * nothing is lost, only delayed.
+ *
+ * This header is the whole library, in the order in which you would learn it:
+ *
+ *    1. status codes and the last error        5. communicators: who the other workers are
+ *    2. log                                    6. the reducer: create, step, destroy
+ *    3. devices                                7. statistics
+ *    4. tensors and the configuration          8. state: export and import
+ *                                              9. environment variables, version
+ *
+ * The shortest complete program:
+ *
+ *    psgd_comm_t *comm = NULL;
+ *    psgd_reducer_t *reducer = NULL;
+ *    psgd_tensor_t weight = PSGD_TENSOR_INIT;
+ *    psgd_config_t config = PSGD_CONFIG_INIT;
+ *
+ *    weight.name = "fc.weight"; weight.num_dims = 2; weight.dims[0] = 512; weight.dims[1] = 784;
+ *    config.rank = 4;
+ *    psgd_comm_self_create(&comm);                   (or psgd_comm_mpi_create(), see psgd_mpi.h)
+ *    psgd_reducer_create(context, device, queue, &weight, 1, &config, comm, &reducer);
+ *    for (each training step) {
+ *        psgd_buffer_t grad = {gradient_mem, 0};     (your backward pass has written it)
+ *        psgd_reducer_step(reducer, &grad, 1);       (now it holds the update, the same on every worker)
+ *        ... apply your optimizer ...
+ *    }
+ *    psgd_reducer_destroy(reducer);
+ *    psgd_comm_destroy(comm);
+ *
+ * Conventions. Every function that can fail returns psgd_status_t: PSGD_OK is 0, errors are negative. Outputs come last,
+ * end in `_p`, and are written only on success. Sizes carry their unit in the name (`_elems`, `_bytes`, `_ns`).
+ * `destroy(NULL)` does nothing. Structs that may grow carry `struct_size` and are initialized by their `..._INIT` macro.
+ *
+ * Threads. Different objects may be used from different threads at the same time. One object is used by one thread at a
+ * time. The last error belongs to the thread that called.
+ *
+ * The library keeps no global state, writes nothing to stdout, and never calls exit().
+ */
+#ifndef PSGD_PSGD_H
+#define PSGD_PSGD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 120
+#endif
+#include <CL/cl.h>
+
+#if defined(__GNUC__)
+#define PSGD_API __attribute__((visibility("default")))
+#else
+#define PSGD_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 1. Status codes and the last error
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* One row a status: name, value, what it means in a few words (psgd_status_string). */
+#define PSGD_STATUS_TABLE(ROW) \
+    ROW(OK, 0, "success") \
+    ROW(ERR_INVALID_ARGUMENT, -1, "invalid argument") \
+    ROW(ERR_HOST_MEMORY, -2, "out of host memory") \
+    ROW(ERR_DEVICE_MEMORY, -3, "out of device memory") \
+    ROW(ERR_NO_DEVICE, -4, "no such OpenCL device") \
+    ROW(ERR_DEVICE_UNSUITABLE, -5, "the device cannot run libpsgd") \
+    ROW(ERR_OPENCL, -6, "an OpenCL call failed") \
+    ROW(ERR_BUILD, -7, "a kernel could not be loaded or compiled") \
+    ROW(ERR_CLBLAST, -8, "a CLBlast call failed") \
+    ROW(ERR_COMM, -9, "the communicator failed") \
+    ROW(ERR_TIMEOUT, -10, "the deadline passed") \
+    ROW(ERR_MISMATCH, -11, "the workers do not agree") \
+    ROW(ERR_NONFINITE, -12, "a gradient holds NaN or Inf, or overflowed") \
+    ROW(ERR_DIVERGED, -13, "the workers hold different bits") \
+    ROW(ERR_POISONED, -14, "the reducer failed earlier and cannot go on") \
+    ROW(ERR_STATE, -15, "the state does not fit this reducer") \
+    ROW(ERR_UNSUPPORTED, -16, "not supported") \
+    ROW(ERR_INTERNAL, -17, "a bug in libpsgd")
+
+typedef enum psgd_status {
+#define PSGD_STATUS_ROW(name_, value_, text_) PSGD_##name_ = (value_),
+    PSGD_STATUS_TABLE(PSGD_STATUS_ROW)
+#undef PSGD_STATUS_ROW
+} psgd_status_t;
+
+/* What a status means, in a few words; "unknown status" for other values. Static storage, never NULL. */
+PSGD_API const char *psgd_status_string(psgd_status_t status);
+
+/* The name of a status as it stands in this header, "PSGD_ERR_TIMEOUT". Static storage, never NULL. */
+PSGD_API const char *psgd_status_name(psgd_status_t status);
+
+/* The sentence of the last error of the calling thread: what happened, where, and what to do. It stays until the next
+ * failing call of this thread; a successful call does not clear it. Owned by the library, never NULL; "" before any. */
+PSGD_API const char *psgd_last_error(void);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 2. Log
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+typedef enum psgd_log_level {
+    PSGD_LOG_OFF   = 0, /* nothing */
+    PSGD_LOG_ERROR = 1, /* the operation failed */
+    PSGD_LOG_WARN  = 2, /* unexpected, but it goes on (a worker is late, two workers share one GPU); the default */
+    PSGD_LOG_INFO  = 3, /* rare and useful: a plan was made, kernels are being compiled */
+    PSGD_LOG_DEBUG = 4  /* a line for each object and step */
+} psgd_log_level_t;
+
+/* Receives one line without a newline. Called on the thread that called the library; it must not call the library back.
+ * `user` is psgd_config_t.log_user. */
+typedef void (*psgd_log_fn)(psgd_log_level_t level, const char *line, void *user);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 3. Devices
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+typedef enum psgd_device_kind {
+    PSGD_DEVICE_OTHER       = 0,
+    PSGD_DEVICE_CPU         = 1,
+    PSGD_DEVICE_GPU         = 2,
+    PSGD_DEVICE_ACCELERATOR = 3
+} psgd_device_kind_t;
+
+/* One OpenCL device and the limits that matter to this library. */
+typedef struct psgd_device_info {
+    size_t             struct_size;            /* set by PSGD_DEVICE_INFO_INIT */
+    cl_platform_id     platform;
+    cl_device_id       device;
+    uint32_t           index;                  /* position among all devices of all platforms, from 0 */
+    uint32_t           platform_index;         /* the P of "P:D", from 0 */
+    uint32_t           device_index;           /* the D of "P:D", from 0 within its platform */
+    psgd_device_kind_t kind;
+    char               name[256];
+    char               vendor[256];
+    char               platform_name[256];
+    char               device_version[256];    /* "OpenCL 1.2 ..." */
+    char               driver_version[256];
+    uint64_t           global_memory_bytes;
+    uint64_t           max_allocation_bytes;   /* the largest single buffer */
+    uint64_t           local_memory_bytes;     /* of one work-group */
+    uint64_t           max_work_group_size;    /* work-items */
+    uint32_t           compute_units;
+    uint32_t           max_clock_mhz;
+    uint32_t           base_alignment_bytes;   /* of sub-buffers; this library makes none of the caller's memory */
+    int                has_unified_memory;     /* 1: host and device share one memory */
+    int                has_out_of_order_queue; /* 1: queues may be out of order */
+    int                has_fp16;               /* 1: cl_khr_fp16 (not needed) */
+    int                has_fp64;               /* 1: double precision (not needed) */
+    int                has_fma;                /* 1: CL_FP_FMA for fp32: fma() is as fast as a multiplication */
+    int                has_denormals;          /* 1: CL_FP_DENORM for fp32 */
+    int                is_usable;              /* 1: libpsgd can run here */
+    char               reason[256];            /* is_usable 0: what is missing; 1: "" */
+} psgd_device_info_t;
+
+#define PSGD_DEVICE_INFO_INIT \
+    { sizeof(psgd_device_info_t), NULL, NULL, 0, 0, 0, PSGD_DEVICE_OTHER, "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, 0, 0, 0, 0, "" }
+
+/* Lists every device of every OpenCL platform, usable or not, in a stable order (platforms as the loader gives them).
+ *
+ *   infos      array of `capacity` structs, each initialized by PSGD_DEVICE_INFO_INIT; NULL with capacity 0 only counts
+ *   count_p    how many devices there are, also when that is more than capacity; 0 is not an error
+ *
+ * Errors: PSGD_ERR_INVALID_ARGUMENT; PSGD_ERR_OPENCL where the loader fails in an unexpected way. A machine without any
+ * OpenCL driver, and a platform without devices, are normal: they count as none. */
+PSGD_API psgd_status_t psgd_device_list(psgd_device_info_t *infos, size_t capacity, size_t *count_p);
+
+/* Chooses one usable device.
+ *
+ *   which    "3"          the device with this index
+ *            "1:0"        device 0 of platform 1
+ *            "gpu" "cpu" "accelerator"   the first usable one of this kind
+ *            other text   the first usable one whose name, vendor or platform contains it, in any case ("radeon", "pocl")
+ *            NULL or ""   PSGD_DEVICE from the environment, else the first usable GPU, else the first usable device
+ *
+ * Errors: PSGD_ERR_NO_DEVICE (the sentence names what there is, and the package to install where there is nothing),
+ * PSGD_ERR_DEVICE_UNSUITABLE (named by index, but not usable), PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_OPENCL. */
+PSGD_API psgd_status_t psgd_device_find(const char *which, psgd_device_info_t *info_p);
+
+/* What psgd_device_selftest() found. */
+typedef struct psgd_selftest {
+    size_t   struct_size;         /* set by PSGD_SELFTEST_INIT */
+    uint64_t update_values;       /* elements of P Q^T formed on the device, denormals and cancellations among them */
+    uint64_t update_wrong;        /* of these, how many differ in any bit from the host's fmaf chain; must be 0 */
+    uint64_t random_values;       /* Philox4x32-10 words drawn on the device */
+    uint64_t random_wrong;        /* of these, how many differ from the host's; must be 0 */
+    double   orthogonality_error; /* max |I - P^T P| over the test matrices; must be <= 9.5e-7 */
+    int      flushes_denormals;   /* 1: the device reads or writes denormal floats as zero (allowed, compensated for) */
+    int      passed;              /* 1: all of the above hold */
+} psgd_selftest_t;
+
+#define PSGD_SELFTEST_INIT { sizeof(psgd_selftest_t), 0, 0, 0, 0, 0.0, 0, 0 }
+
+/* Runs the known answers that equal bits on every worker rest on, with the library's own kernels on this device.
+ * Makes a context and a queue of its own. PSGD_OK also where passed is 0; errors are those of OpenCL. */
+PSGD_API psgd_status_t psgd_device_selftest(cl_device_id device, psgd_selftest_t *selftest_p);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 4. Tensors and the configuration
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+typedef enum psgd_dtype {
+    PSGD_F32 = 0 /* IEEE 754 single precision */
+} psgd_dtype_t;
+
+#define PSGD_MAX_DIMS       8
+#define PSGD_MAX_RANK       1024
+#define PSGD_NEVER_COMPRESS (-1)
+
+/* One parameter tensor, row-major and contiguous. Its gradient is compressed as the matrix dims[0] x (the product of the
+ * other dims); a tensor of one dimension is never compressed. */
+typedef struct psgd_tensor {
+    size_t       struct_size;         /* set by PSGD_TENSOR_INIT; the same for all tensors of an array */
+    const char  *name;                /* unique among the tensors; what state is keyed by; copied */
+    uint64_t     dims[PSGD_MAX_DIMS]; /* each >= 1; the product below 2^40 */
+    uint32_t     num_dims;            /* 1 to PSGD_MAX_DIMS */
+    psgd_dtype_t dtype;               /* PSGD_F32 */
+    int32_t      rank;                /* 1 to PSGD_MAX_RANK; 0: psgd_config_t.rank; PSGD_NEVER_COMPRESS */
+} psgd_tensor_t;
+
+#define PSGD_TENSOR_INIT { sizeof(psgd_tensor_t), NULL, { 0, 0, 0, 0, 0, 0, 0, 0 }, 0, PSGD_F32, 0 }
+
+typedef enum psgd_engine {
+    PSGD_ENGINE_AUTO    = 0, /* the library chooses; at present: clblast */
+    PSGD_ENGINE_CLBLAST = 1  /* matrix products by CLBlast's GEMM */
+} psgd_engine_t;
+
+/* How a reducer compresses. Everything but the log, the deadlines and exact_phase_times must be the same on all workers;
+ * creation compares it and names what differs. */
+typedef struct psgd_config {
+    size_t        struct_size;          /* set by PSGD_CONFIG_INIT */
+
+    /* The low rank r of the approximation: columns of P and Q. 1 to PSGD_MAX_RANK, default 4; 0 is an error.
+     * A matrix uses r_eff = min(r, rows, cols). Higher: closer to the true mean gradient, more bytes. */
+    uint32_t      rank;
+
+    /* A matrix is compressed if (rows + cols) * r_eff * min_compression_rate < rows * cols; everything else is averaged
+     * as it is. Finite, >= 0, default 2; 0: compress every tensor of two or more dimensions. */
+    double        min_compression_rate;
+
+    /* Steps before compression starts: steps 0 .. start_step - 1 average the gradients uncompressed and leave the error
+     * memory at zero. Steps, default 0: compress from the first. */
+    uint64_t      start_step;
+
+    /* 1 (default): what compression leaves out of this worker's gradient is remembered and added to its next one.
+     * 0: it is lost. No error memory is allocated then. */
+    int           error_feedback;
+
+    /* 1 (default): a step starts from the Q that the last one ended with, so that successive steps work as one subspace
+     * iteration. 0: from a fresh random Q each step (needs a higher rank for the same quality). */
+    int           warm_start;
+
+    /* Of every random number: first Q, cold starts, replaced columns. Any value, default 0. The numbers depend on the
+     * seed, the tensor's name, the step and the element alone: not on the device, the workers or the order of tensors. */
+    uint64_t      seed;
+
+    /* PSGD_ENGINE_AUTO by default. */
+    psgd_engine_t engine;
+
+    /* How long to wait for the other workers, or for the device, before giving up: seconds, finite, default 600;
+     * 0: the default. After this the call returns PSGD_ERR_TIMEOUT and the reducer is poisoned. */
+    double        deadline_seconds;
+
+    /* After how long to log a warning that names what is being waited for: seconds, finite, default 60; 0: the default. */
+    double        warn_seconds;
+
+    /* 0 (default): device work is counted in the phase whose result the host waits for. 1: the device is drained after each phase, so
+     * that every phase's time is its own; costs some tens of microseconds a phase. */
+    int           exact_phase_times;
+
+    /* Where log lines go, and which. NULL (default): to stderr, at the level that PSGD_LOG names (default "warn").
+     * With a callback: to it, at log_level. */
+    psgd_log_fn      log;
+    void            *log_user;
+    psgd_log_level_t log_level;
+} psgd_config_t;
+
+#define PSGD_CONFIG_INIT \
+    { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, 0.0, 0.0, 0, NULL, NULL, PSGD_LOG_WARN }
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 5. Communicators
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* One collective operation under way; what it points to belongs to the communicator. */
+typedef struct psgd_request psgd_request_t;
+
+/* A communicator: this worker's connection to the others. libpsgd brings three (below, and psgd_mpi.h); you may bring your
+ * own by filling in this table.
+ *
+ * Contract. No function blocks. `begin_*` starts a collective that every worker starts in the same order with matching
+ * arguments; it returns at once with a request. `test` says whether the request is complete; it is called again and again
+ * until *done_p is 1, then never again for that request, which is free for reuse by then. Several requests may be under way
+ * (at least 16). Host memory passed to begin_* stays valid and untouched until the request is complete. Data are in place.
+ * Sums are over all workers, element by element, fp32; every worker must receive the same bits. Counts of 0 never occur.
+ * Failures are told by a negative status; set a sentence with psgd_comm_fail(). A communicator is used by one thread at a
+ * time.
+ *
+ * `abort` is called once when the library gives up (deadline, failure): from then on no function but `destroy` is called.
+ * Memory of requests that never completed stays allocated. */
+typedef struct psgd_comm {
+    size_t      struct_size;   /* sizeof(psgd_comm_t) as compiled */
+    const char *name;          /* "mpi", "threads", "self", yours; valid as long as the communicator */
+    void       *self;          /* handed to every function */
+    uint32_t    num_workers;   /* W, 1 to 74565 */
+    uint32_t    worker_index;  /* 0 to W - 1 */
+
+    /* data[0 .. count) becomes the sum over all workers. Required. */
+    psgd_status_t (*begin_all_reduce)(void *self, float *data, size_t count_elems, psgd_request_t **request_p);
+
+    /* data holds W segments of counts_elems[w] elements, one behind the other; segment worker_index becomes the sum over
+     * all workers, the other segments are undefined afterwards. Optional (NULL). */
+    psgd_status_t (*begin_reduce_scatter)(void *self, float *data, const size_t *counts_elems,
+                                          psgd_request_t **request_p);
+
+    /* data holds W segments of counts_bytes[w] bytes; this worker has filled in its own; afterwards all are. Optional. */
+    psgd_status_t (*begin_all_gather)(void *self, void *data, const size_t *counts_bytes, psgd_request_t **request_p);
+
+    /* Segment w of `send` (counts in bytes, one behind the other) goes to worker w, whose segment for this worker arrives in
+     * segment w of `receive`. Not in place: send and receive do not overlap. Optional. */
+    psgd_status_t (*begin_all_to_all)(void *self, const void *send, const size_t *send_counts_bytes, void *receive,
+                                      const size_t *receive_counts_bytes, psgd_request_t **request_p);
+
+    /* data[0 .. count) of worker `root` goes to all. Optional. */
+    psgd_status_t (*begin_broadcast)(void *self, void *data, size_t count_bytes, uint32_t root,
+                                     psgd_request_t **request_p);
+
+    /* *done_p: 1 if the request is complete, else 0. Makes progress. Required. */
+    psgd_status_t (*test)(void *self, psgd_request_t *request, int *done_p);
+
+    /* Gives up whatever is under way; must return at once, whatever the other workers do. Required. */
+    void (*abort)(void *self);
+
+    /* Frees the communicator; called by psgd_comm_destroy(). May be NULL. Makes no collective call after abort. */
+    void (*destroy)(void *self);
+} psgd_comm_t;
+
+/* One worker alone: every collective completes at once. *comm_p is freed by psgd_comm_destroy().
+ * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_HOST_MEMORY. */
+PSGD_API psgd_status_t psgd_comm_self_create(psgd_comm_t **comm_p);
+
+/* num_workers workers in this process, each a thread with its own queue (and device, if there are several).
+ * comms_p[0 .. num_workers) receives a communicator for each; each thread uses its own and destroys it by
+ * psgd_comm_destroy(); what they share goes with the last. num_workers: 1 to 1024.
+ * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_HOST_MEMORY. */
+PSGD_API psgd_status_t psgd_comm_threads_create(uint32_t num_workers, psgd_comm_t **comms_p);
+
+/* Frees a communicator of the library. Every reducer that uses it must be destroyed before. */
+PSGD_API void psgd_comm_destroy(psgd_comm_t *comm);
+
+/* For authors of communicators: stores a sentence as the calling thread's last error and returns `status`. */
+PSGD_API psgd_status_t psgd_comm_fail(psgd_status_t status, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 6. The reducer
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct psgd_reducer psgd_reducer_t;
+
+/* A gradient in device memory: `mem` belongs to the reducer's context, is readable and writable by kernels, and holds the
+ * tensor from offset_bytes (a multiple of 4) on. No sub-buffer is ever made of it. */
+typedef struct psgd_buffer {
+    cl_mem mem;
+    size_t offset_bytes;
+} psgd_buffer_t;
+
+/* Creates a reducer. A collective: every worker calls it with the same tensors in the same order and the same
+ * configuration, or all of them get PSGD_ERR_MISMATCH with a sentence that names what differs. If creation fails on one worker, it
+ * fails on all.
+ *
+ *   context, device   where the gradients live. context NULL: the library makes its own on `device` (NULL: as
+ *                     psgd_device_find(NULL)), which serves psgd_reducer_step_host() only
+ *   queue             the caller's, of that context and device; steps wait for what was enqueued there before. NULL: the
+ *                     library makes one, and the caller finishes its own before each step. Retained until destroy
+ *   tensors           what each step will bring, num_tensors >= 1; copied
+ *   config            NULL: the defaults; copied
+ *   comm              must outlive the reducer; psgd_comm_self_create() for one worker alone
+ *
+ * Compiles kernels: with a cold driver cache this can take from seconds to a minute, and is said in the log (info).
+ * Device memory: N (error memory) + 5 (rows + cols) r summed + what is uncompressed, floats.
+ *
+ * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_MISMATCH, PSGD_ERR_HOST_MEMORY, PSGD_ERR_DEVICE_MEMORY,
+ * PSGD_ERR_NO_DEVICE, PSGD_ERR_DEVICE_UNSUITABLE, PSGD_ERR_OPENCL, PSGD_ERR_BUILD, PSGD_ERR_CLBLAST, PSGD_ERR_COMM,
+ * PSGD_ERR_TIMEOUT, PSGD_ERR_UNSUPPORTED. */
+PSGD_API psgd_status_t psgd_reducer_create(cl_context context, cl_device_id device, cl_command_queue queue,
+                                           const psgd_tensor_t *tensors, size_t num_tensors,
+                                           const psgd_config_t *config, const psgd_comm_t *comm,
+                                           psgd_reducer_t **reducer_p);
+
+/* One step: replaces every worker's gradients by the update, a low-rank approximation of the mean over the workers of gradient plus
+ * error memory (the plain mean, for tensors that are not compressed). The same bits on every worker. Blocking, and a
+ * collective.
+ *
+ *   grads    one buffer a tensor, in the order of creation; regions of different tensors do not overlap
+ *
+ * On PSGD_OK the buffers hold the update and the device is done with them. On PSGD_ERR_INVALID_ARGUMENT (this worker
+ * called it wrongly) and every other error before the last vote, all workers get the same status; error memory, Q and the step
+ * counter are as before, the content of the gradient buffers is unspecified, and the next step may be called with fresh
+ * gradients. PSGD_ERR_NONFINITE: NaN, Inf or an overflow on some worker; skip the step, as mixed-precision loops do.
+ * PSGD_ERR_TIMEOUT, PSGD_ERR_COMM, PSGD_ERR_DIVERGED, PSGD_ERR_MISMATCH and failures after the last vote poison the reducer: every later
+ * call returns PSGD_ERR_POISONED. */
+PSGD_API psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads);
+
+/* The same with gradients in host memory: grads[i] points to as many floats as tensor i has elements, aligned to 4 bytes.
+ * The reducer keeps a device copy of the gradients from the first such call on. */
+PSGD_API psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads);
+
+/* Frees the reducer and what it holds on the device. Makes no collective call and never hangs: after a deadline has passed, memory that
+ * an unfinished collective may still write to is left allocated. */
+PSGD_API void psgd_reducer_destroy(psgd_reducer_t *reducer);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 7. Statistics
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* The phases of a step, in order: name, word, what it does. */
+#define PSGD_PHASE_TABLE(ROW) \
+    ROW(EXCHANGE_PLAIN, "exchange_plain", "averages what is not compressed and too large for the message of P") \
+    ROW(ORTHONORMALIZE_Q, "orthonormalize_q", "makes the columns of Q orthonormal") \
+    ROW(COMPUTE_P, "compute_p", "M = g + e; P = M Q") \
+    ROW(REDUCE_P, "reduce_p", "message 1: P becomes the mean over the workers") \
+    ROW(ORTHOGONALIZE_P, "orthogonalize_p", "P^ = orthogonalize(P)") \
+    ROW(COMPUTE_Q, "compute_q", "Q_w = M^T P^") \
+    ROW(REDUCE_Q, "reduce_q", "message 2: Q becomes the mean over the workers; the last vote") \
+    ROW(DECOMPRESS, "decompress", "e = M - P^ Q_w^T; update = P^ Q^T")
+
+typedef enum psgd_phase {
+#define PSGD_PHASE_ROW(name_, word_, text_) PSGD_PHASE_##name_,
+    PSGD_PHASE_TABLE(PSGD_PHASE_ROW)
+#undef PSGD_PHASE_ROW
+    PSGD_NUM_PHASES
+} psgd_phase_t;
+
+/* The word of a phase ("reduce_p"); "unknown" for other values. Static storage. */
+PSGD_API const char *psgd_phase_name(psgd_phase_t phase);
+
+typedef struct psgd_stats {
+    size_t   struct_size;                  /* set by PSGD_STATS_INIT */
+    uint64_t steps;                        /* committed steps, plain and compressed; the next step's number */
+    uint64_t plain_steps;                  /* of these, before start_step */
+    uint64_t skipped_steps;                /* that ended in PSGD_ERR_NONFINITE */
+    uint64_t bytes_last_step;              /* handed to the communicator by this worker in the last committed step */
+    uint64_t bytes_total;                  /* and in all steps */
+    uint64_t messages_last_step;           /* collectives of the last committed step */
+    uint64_t num_compressed_tensors;
+    uint64_t num_plain_tensors;            /* that are never compressed */
+    uint64_t uncompressed_elems;           /* N: elements of all tensors */
+    uint64_t compressed_elems;             /* what a compressed step sends in their place */
+    double   compression_rate;             /* uncompressed_elems / compressed_elems */
+    uint64_t device_bytes;                 /* device memory held by the reducer */
+    uint64_t ns_last_step;                 /* wall-clock time of the last committed step */
+    uint64_t ns_total;
+    uint64_t phase_ns_last[PSGD_NUM_PHASES];
+    uint64_t phase_ns_total[PSGD_NUM_PHASES];
+} psgd_stats_t;
+
+#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 } }
+
+/* Copies the statistics. Local; works on a poisoned reducer too. Errors: PSGD_ERR_INVALID_ARGUMENT. */
+PSGD_API psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t *stats_p);
+
+/* How one tensor is sent. */
+typedef struct psgd_tensor_plan {
+    size_t   struct_size;   /* set by PSGD_TENSOR_PLAN_INIT */
+    uint64_t rows;          /* of its matrix; elements, for a tensor of one dimension */
+    uint64_t cols;          /* 1 for a tensor of one dimension */
+    uint32_t rank;          /* r_eff; 0: not compressed */
+    uint64_t elems;         /* elements before */
+    uint64_t sent_elems;    /* elements that a compressed step sends in their place */
+} psgd_tensor_plan_t;
+
+#define PSGD_TENSOR_PLAN_INIT { sizeof(psgd_tensor_plan_t), 0, 0, 0, 0, 0 }
+
+/* How tensor `tensor_index` is sent. Local. Errors: PSGD_ERR_INVALID_ARGUMENT. */
+PSGD_API psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t tensor_index,
+                                                    psgd_tensor_plan_t *plan_p);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 8. State: what a reducer remembers between steps
+ *
+ * A psgd_state_t is a set of host arrays keyed by tensor name, that you get from a reducer, or fill in yourself:
+ *   factor   Q of a compressed tensor, cols x rank, row-major
+ *   error    the error memory of a compressed tensor, with the shape of the tensor
+ *   step     how many steps were committed, and the seed
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct psgd_state psgd_state_t;
+
+typedef enum psgd_error_form {
+    PSGD_ERROR_NONE  = 0, /* no error memory: factors, step and seed alone */
+    PSGD_ERROR_LOCAL = 1, /* this worker's own: continues exactly, on the same number of workers */
+    PSGD_ERROR_MEAN  = 2  /* the mean over the workers: the same on all, continues on any number of workers */
+} psgd_error_form_t;
+
+/* An empty state; freed by psgd_state_destroy(). Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_HOST_MEMORY. */
+PSGD_API psgd_status_t psgd_state_create(psgd_state_t **state_p);
+PSGD_API void psgd_state_destroy(psgd_state_t *state);
+
+/* Sets or replaces one item; the values are copied. Every value must be finite (PSGD_ERR_NONFINITE). */
+PSGD_API psgd_status_t psgd_state_set_step(psgd_state_t *state, uint64_t step, uint64_t seed);
+PSGD_API psgd_status_t psgd_state_set_factor(psgd_state_t *state, const char *name, uint64_t cols, uint32_t rank,
+                                             const float *q);
+PSGD_API psgd_status_t psgd_state_set_error(psgd_state_t *state, const char *name, uint64_t num_elems,
+                                            const float *error);
+
+/* Reads one item. Pointers stay valid until the state is changed or destroyed. PSGD_ERR_STATE where it is not there. */
+PSGD_API psgd_status_t psgd_state_get_step(const psgd_state_t *state, uint64_t *step_p, uint64_t *seed_p);
+PSGD_API psgd_status_t psgd_state_get_factor(const psgd_state_t *state, const char *name, uint64_t *cols_p,
+                                             uint32_t *rank_p, const float **q_p);
+PSGD_API psgd_status_t psgd_state_get_error(const psgd_state_t *state, const char *name, uint64_t *num_elems_p,
+                                            const float **error_p);
+
+/* Copies the reducer's state between two steps. *state_p is the caller's, freed by psgd_state_destroy(). With
+ * PSGD_ERROR_MEAN it is a collective that moves N elements; every worker calls it. With error feedback off there is no
+ * error to export, and none is. Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_HOST_MEMORY, PSGD_ERR_OPENCL,
+ * PSGD_ERR_POISONED; with the mean those of a step too. */
+PSGD_API psgd_status_t psgd_reducer_export_state(psgd_reducer_t *reducer, psgd_error_form_t form,
+                                                 psgd_state_t **state_p);
+
+/* Takes over what the state holds, and leaves alone what it does not; a factor may be imported alone. Local, but factors,
+ * step and seed must be the same on all workers: the next step compares them. The next step uses an imported factor, also with cold
+ * start. All of it fits, or nothing is changed: PSGD_ERR_STATE names the tensor that is unknown, not compressed, or of
+ * another shape or rank. */
+PSGD_API psgd_status_t psgd_reducer_import_state(psgd_reducer_t *reducer, const psgd_state_t *state);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * 9. Environment variables and version
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* One environment variable that the library reads. Static storage. */
+typedef struct psgd_env_info {
+    const char *name;
+    const char *value;       /* as it is set now; NULL if it is not */
+    const char *meaning;
+} psgd_env_info_t;
+
+/* Variable number `index`, from 0. Returns 1 and writes *info_p, or 0 behind the last one. */
+PSGD_API int psgd_env_get(size_t index, psgd_env_info_t *info_p);
+
+#define PSGD_VERSION_MAJOR  0
+#define PSGD_VERSION_MINOR  1
+#define PSGD_VERSION_PATCH  0
+#define PSGD_VERSION_STRING "0.1.0"
+
+/* The version of the library that is loaded, "0.1.0"; this header's is PSGD_VERSION_STRING. */
+PSGD_API const char *psgd_version_string(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PSGD_PSGD_H */

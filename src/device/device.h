@@ -1,0 +1,51 @@
+/* An opened device: context, one in-order queue, limits, compiled programs. Neutral of OpenCL, so that core can hold it.
+ *
+ * All work of a reducer is enqueued on the in-order queue of its psgd_device_t, so that commands run in the order of the
+ * calls. Host memory passed to an enqueue_* function stays untouched until psgd_device_wait() returns. */
+#ifndef PSGD_DEVICE_DEVICE_H
+#define PSGD_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+
+typedef struct psgd_device psgd_device_t;
+
+/* What kernels are chosen by: queried properties, never a vendor's name. */
+typedef struct psgd_device_limits {
+    char     name[256];
+    char     driver[600];          /* platform, device version and driver version: equal strings, equal bits */
+    uint64_t max_allocation_bytes;
+    uint64_t global_memory_bytes;
+    uint64_t local_memory_bytes;
+    size_t   max_work_group_size;
+    uint32_t compute_units;
+    bool     is_cpu;               /* a CPU: one work-item a group with wide vectors, in place of wide groups */
+    bool     has_unified_memory;
+} psgd_device_limits_t;
+
+const psgd_device_limits_t *psgd_device_limits(const psgd_device_t *device);
+const psgd_log_t           *psgd_device_log(const psgd_device_t *device);
+
+/* Bytes of device memory that buffers of psgd_buffer_create() hold now. */
+uint64_t psgd_device_bytes(const psgd_device_t *device);
+
+/* How long psgd_device_wait() waits; set once, before the first wait. */
+void psgd_device_set_patience(psgd_device_t *device, psgd_patience_t patience);
+
+/* What the caller has enqueued on its own queue so far comes before all that the library enqueues from now on. Nothing to
+ * do where the caller's queue is in order, since the library uses that one. */
+psgd_status_t psgd_device_fence(psgd_device_t *device);
+
+/* Flushes and returns when all enqueued work is complete; polls under the deadline. `what` names it in warnings and
+ * errors: "compute_p". Errors: PSGD_ERR_TIMEOUT, PSGD_ERR_OPENCL (a command failed). */
+psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what);
+
+/* Releases everything; never waits for work that has not finished. NULL is fine. */
+void psgd_device_close(psgd_device_t *device);
+
+#endif
