@@ -25,7 +25,7 @@ typedef struct psgd_plan_tensor {
     uint32_t     num_dims;
     psgd_dtype_t dtype;
     uint64_t     elems;
-    uint64_t     rows, cols;   /* of the matrix view; elems x 1 for a vector */
+    uint64_t     rows, cols;   /* of the matrix view: dims[0] by the rest; elems x 1 for a vector */
     psgd_route_t route;
     size_t       matrix_index; /* of a compressed tensor */
     uint64_t     offset_elems; /* small: from the first small tensor in message 1; large: from the first large tensor */

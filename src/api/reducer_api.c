@@ -1,0 +1,386 @@
+/* The reducer's doors: every argument is checked here, and the caller's OpenCL handles become views. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "api/arguments.h"
+#include "base/memory.h"
+#include "base/status.h"
+#include "core/exchange.h"
+#include "core/phases.h"
+#include "core/reducer.h"
+#include "core/state.h"
+#include "core/step.h"
+#include "device/cl_device.h"
+
+/* ---- create and destroy ---------------------------------------------------------------------------------------- */
+
+/* The device of psgd_reducer_create(): the caller's context and device, or a device of our choice. */
+static psgd_status_t open_device(cl_context context, cl_device_id id, cl_command_queue queue, const psgd_log_t *log,
+                                 psgd_device_t **device_p)
+{
+    psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
+    psgd_status_t      status;
+
+    if (id == NULL) {
+        if ((context != NULL) || (queue != NULL)) {
+            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "device is NULL, but context or queue is given; pass the device of that "
+                             "context");
+        }
+        status = psgd_device_find(NULL, &info);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        id = info.device;
+    }
+    return psgd_device_open(context, id, queue, log, device_p);
+}
+
+/* Everything that this worker does alone. */
+static psgd_status_t create_locally(cl_context context, cl_device_id id, cl_command_queue queue, const psgd_tensor_t *given,
+                                    size_t num_tensors, const psgd_config_t *config, const psgd_comm_t *comm,
+                                    const psgd_log_t *log, psgd_reducer_t **reducer_p)
+{
+    psgd_reducer_parts_t parts   = {NULL, num_tensors, config, comm, NULL};
+    psgd_tensor_t       *tensors = NULL;
+    psgd_status_t        status;
+
+    status = psgd_read_tensors(given, num_tensors, &tensors);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = open_device(context, id, queue, log, &parts.device);
+    if (status != PSGD_OK) {
+        goto free_tensors;
+    }
+    parts.tensors = tensors;
+    status        = psgd_reducer_build(&parts, reducer_p);
+    if (status != PSGD_OK) {
+        psgd_device_close(parts.device);
+    }
+
+free_tensors:
+    psgd_free(tensors);
+    return status;
+}
+
+psgd_status_t psgd_reducer_create(cl_context context, cl_device_id device, cl_command_queue queue,
+                                  const psgd_tensor_t *tensors, size_t num_tensors, const psgd_config_t *config,
+                                  const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
+{
+    psgd_config_t   own     = PSGD_CONFIG_INIT;
+    psgd_reducer_t *reducer = NULL;
+    psgd_patience_t patience;
+    psgd_log_t      log;
+    psgd_status_t   status;
+
+    status = psgd_check_comm(comm);
+    if (status != PSGD_OK) {
+        return status; /* nobody can be told */
+    }
+    status = reducer_p == NULL ? psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_create: reducer_p is NULL")
+                               : psgd_read_config(config, &own);
+    log              = psgd_log_open(own.log, own.log_user, own.log_level);
+    log.worker_index = comm->worker_index;
+    log.num_workers  = comm->num_workers;
+    patience.warn_ns = psgd_seconds_to_ns(own.warn_seconds, PSGD_DEFAULT_WARN_SECONDS);
+    patience.fail_ns = psgd_seconds_to_ns(own.deadline_seconds, PSGD_DEFAULT_DEADLINE_SECONDS);
+    if (status == PSGD_OK) {
+        status = create_locally(context, device, queue, tensors, num_tensors, &own, comm, &log, &reducer);
+    }
+    status = psgd_reducer_agree(reducer, comm, status, patience, &log);
+    if (status != PSGD_OK) {
+        psgd_reducer_destroy(reducer);
+        return status;
+    }
+    *reducer_p = reducer;
+    return PSGD_OK;
+}
+
+void psgd_reducer_destroy(psgd_reducer_t *reducer)
+{
+    if (reducer != NULL) {
+        psgd_reducer_release(reducer, reducer->device);
+    }
+}
+
+/* ---- step ------------------------------------------------------------------------------------------------------ */
+
+static psgd_status_t check_num_grads(const psgd_reducer_t *reducer, const void *grads, size_t num_grads)
+{
+    if (grads == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "grads is NULL");
+    }
+    if (num_grads != reducer->plan->num_tensors) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "num_grads is %zu, but the reducer was created for %zu tensors", num_grads,
+                         reducer->plan->num_tensors);
+    }
+    return PSGD_OK;
+}
+
+/* One gradient: of the reducer's context, readable and writable, large enough. */
+static psgd_status_t check_grad(const psgd_reducer_t *reducer, size_t index, const psgd_buffer_t *grad)
+{
+    const psgd_plan_tensor_t *tensor      = &reducer->plan->tensors[index];
+    const char               *device_name = psgd_device_limits(reducer->device)->name;
+    uint64_t                  needed      = tensor->elems * sizeof(float);
+    cl_context                context     = NULL;
+    cl_mem_flags              flags       = 0;
+    size_t                    bytes       = 0;
+    psgd_status_t             status;
+
+    if (grad->mem == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is NULL", index, tensor->name);
+    }
+    if (clGetMemObjectInfo(grad->mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is no OpenCL buffer", index, tensor->name);
+    }
+    status = psgd_cl_check(clGetMemObjectInfo(grad->mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
+                           device_name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_cl_check(clGetMemObjectInfo(grad->mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL), "clGetMemObjectInfo",
+                           device_name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if (context != psgd_device_context(reducer->device)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' belongs to another OpenCL context than the "
+                         "reducer", index, tensor->name);
+    }
+    if ((flags & (CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY)) != 0) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is a %s buffer; create it with "
+                         "CL_MEM_READ_WRITE", index, tensor->name, (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
+    }
+    if (grad->offset_bytes % sizeof(float) != 0) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' begins at byte %zu; offsets are multiples "
+                         "of %zu", index, tensor->name, grad->offset_bytes, sizeof(float));
+    }
+    if ((grad->offset_bytes > bytes) || (bytes - grad->offset_bytes < needed)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' needs %" PRIu64 " bytes from byte %zu on, "
+                         "but its buffer has %zu bytes", index, tensor->name, needed, grad->offset_bytes, bytes);
+    }
+    return PSGD_OK;
+}
+
+/* Regions of different tensors do not overlap. */
+static psgd_status_t check_overlap(const psgd_reducer_t *reducer, const psgd_buffer_t *grads)
+{
+    for (size_t i = 0; i < reducer->plan->num_tensors; ++i) {
+        uint64_t i_begin = grads[i].offset_bytes;
+        uint64_t i_end   = i_begin + reducer->plan->tensors[i].elems * sizeof(float);
+
+        for (size_t k = i + 1; k < reducer->plan->num_tensors; ++k) {
+            uint64_t k_begin = grads[k].offset_bytes;
+            uint64_t k_end   = k_begin + reducer->plan->tensors[k].elems * sizeof(float);
+
+            if ((grads[i].mem == grads[k].mem) && (i_begin < k_end) && (k_begin < i_end)) {
+                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradients of tensors %zu '%s' and %zu '%s' overlap in one "
+                                 "buffer", i, reducer->plan->tensors[i].name, k, reducer->plan->tensors[k].name);
+            }
+        }
+    }
+    return PSGD_OK;
+}
+
+/* The caller's gradients as views, in reducer->grads. Most callers bring the same buffers in every step, so that pairs of
+ * them are compared once. */
+static psgd_status_t read_grads(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads)
+{
+    psgd_status_t status     = check_num_grads(reducer, grads, num_grads);
+    bool          is_changed = false;
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
+        psgd_view_t view = {grads[i].mem, grads[i].offset_bytes};
+
+        status     = check_grad(reducer, i, &grads[i]);
+        is_changed = is_changed || (view.mem != reducer->grads[i].mem) ||
+                     (view.offset_bytes != reducer->grads[i].offset_bytes);
+        reducer->grads[i] = view;
+    }
+    if ((status == PSGD_OK) && is_changed) {
+        status = check_overlap(reducer, grads);
+    }
+    if (status != PSGD_OK) { /* compared anew by the next step */
+        memset(reducer->grads, 0, reducer->plan->num_tensors * sizeof(reducer->grads[0]));
+    }
+    return status;
+}
+
+psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads)
+{
+    psgd_status_t local;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_step: reducer is NULL");
+    }
+    if (reducer->poison.is_told) {
+        return psgd_reducer_check_poison(reducer);
+    }
+    local = read_grads(reducer, grads, num_grads);
+    return psgd_reducer_run_step(reducer, reducer->grads, local);
+}
+
+/* ---- step on host memory --------------------------------------------------------------------------------------- */
+
+static psgd_status_t create_host_grads(psgd_reducer_t *reducer)
+{
+    size_t        count = reducer->plan->num_tensors;
+    psgd_status_t status;
+
+    if (reducer->host_grads != NULL) {
+        return PSGD_OK;
+    }
+    status = psgd_alloc(count, sizeof(*reducer->host_grads), "the table of gradients", &reducer->host_grads);
+    for (size_t i = 0; (status == PSGD_OK) && (i < count); ++i) {
+        status = psgd_buffer_create(reducer->device, (size_t)reducer->plan->tensors[i].elems * sizeof(float),
+                                    "the device copy of a gradient", &reducer->host_grads[i]);
+    }
+    if (status != PSGD_OK) {
+        for (size_t i = 0; (reducer->host_grads != NULL) && (i < count); ++i) {
+            psgd_buffer_destroy(reducer->device, &reducer->host_grads[i]);
+        }
+        psgd_free(reducer->host_grads);
+        reducer->host_grads = NULL;
+    }
+    return status;
+}
+
+static psgd_status_t copy_in(psgd_reducer_t *reducer, float *const *grads, size_t num_grads)
+{
+    psgd_status_t status = check_num_grads(reducer, grads, num_grads);
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
+        if ((grads[i] == NULL) || ((uintptr_t)grads[i] % sizeof(float) != 0)) {
+            status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is %s", i,
+                               reducer->plan->tensors[i].name, grads[i] == NULL ? "NULL" : "not aligned to 4 bytes");
+        }
+    }
+    if (status == PSGD_OK) {
+        status = create_host_grads(reducer);
+    }
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
+        status = psgd_buffer_enqueue_write(reducer->device, reducer->host_grads[i], grads[i],
+                                           (size_t)reducer->plan->tensors[i].elems * sizeof(float));
+    }
+    return status;
+}
+
+static psgd_status_t copy_out(psgd_reducer_t *reducer, float *const *grads)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_tensors); ++i) {
+        status = psgd_buffer_enqueue_read(reducer->device, reducer->host_grads[i], grads[i],
+                                          (size_t)reducer->plan->tensors[i].elems * sizeof(float));
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_wait_device(reducer, "the reading of the update");
+    }
+    if (status != PSGD_OK) { /* the step is committed: this worker alone lacks its update */
+        psgd_reducer_poison(reducer, status, false);
+    }
+    return status;
+}
+
+psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads)
+{
+    psgd_status_t local;
+    psgd_status_t status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_step_host: reducer is NULL");
+    }
+    if (reducer->poison.is_told) {
+        return psgd_reducer_check_poison(reducer);
+    }
+    local  = copy_in(reducer, grads, num_grads);
+    status = psgd_reducer_run_step(reducer, reducer->host_grads, local);
+    return status == PSGD_OK ? copy_out(reducer, grads) : status;
+}
+
+/* ---- statistics ------------------------------------------------------------------------------------------------ */
+
+/* The sizes of the structs in release 0.1.0. */
+enum { FIRST_STATS_BYTES = sizeof(psgd_stats_t), FIRST_TENSOR_PLAN_BYTES = sizeof(psgd_tensor_plan_t) };
+
+psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t *stats_p)
+{
+    psgd_stats_t  stats;
+    size_t        bytes;
+    psgd_status_t status;
+
+    if ((reducer == NULL) || (stats_p == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_stats: %s is NULL", reducer == NULL ? "reducer" : "stats_p");
+    }
+    status = psgd_check_output_struct(stats_p, FIRST_STATS_BYTES, "*stats_p", "PSGD_STATS_INIT", sizeof(stats), &bytes);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    stats              = reducer->stats;
+    stats.struct_size  = stats_p->struct_size;
+    stats.steps        = reducer->step_number;
+    stats.device_bytes = psgd_device_bytes(reducer->device);
+    memcpy(stats_p, &stats, bytes);
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t tensor_index, psgd_tensor_plan_t *plan_p)
+{
+    const psgd_plan_tensor_t *tensor;
+    psgd_tensor_plan_t        plan;
+    size_t                    bytes;
+    psgd_status_t             status;
+
+    if ((reducer == NULL) || (plan_p == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_tensor_plan: %s is NULL",
+                         reducer == NULL ? "reducer" : "plan_p");
+    }
+    if (tensor_index >= reducer->plan->num_tensors) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors", tensor_index,
+                         reducer->plan->num_tensors);
+    }
+    status = psgd_check_output_struct(plan_p, FIRST_TENSOR_PLAN_BYTES, "*plan_p", "PSGD_TENSOR_PLAN_INIT", sizeof(plan),
+                                      &bytes);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    tensor           = &reducer->plan->tensors[tensor_index];
+    plan.struct_size = plan_p->struct_size;
+    plan.rows        = tensor->rows;
+    plan.cols        = tensor->cols;
+    plan.rank        = tensor->route == PSGD_ROUTE_COMPRESSED ? reducer->plan->matrices[tensor->matrix_index].r : 0;
+    plan.elems       = tensor->elems;
+    plan.sent_elems  = plan.rank > 0 ? (plan.rows + plan.cols) * plan.rank : plan.elems;
+    memcpy(plan_p, &plan, bytes);
+    return PSGD_OK;
+}
+
+/* ---- state ----------------------------------------------------------------------------------------------------- */
+
+psgd_status_t psgd_reducer_export_state(psgd_reducer_t *reducer, psgd_error_form_t form, psgd_state_t **state_p)
+{
+    if ((reducer == NULL) || (state_p == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_export_state: %s is NULL",
+                         reducer == NULL ? "reducer" : "state_p");
+    }
+    if ((form != PSGD_ERROR_NONE) && (form != PSGD_ERROR_LOCAL) && (form != PSGD_ERROR_MEAN)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_export_state: form is %d; it must be PSGD_ERROR_NONE, "
+                         "PSGD_ERROR_LOCAL or PSGD_ERROR_MEAN", (int)form);
+    }
+    return psgd_reducer_state_export(reducer, form, state_p);
+}
+
+psgd_status_t psgd_reducer_import_state(psgd_reducer_t *reducer, const psgd_state_t *state)
+{
+    if ((reducer == NULL) || (state == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_import_state: %s is NULL",
+                         reducer == NULL ? "reducer" : "state");
+    }
+    return psgd_reducer_state_import(reducer, state);
+}
+
+const char *psgd_version_string(void)
+{
+    return PSGD_VERSION_STRING;
+}

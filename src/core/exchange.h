@@ -1,0 +1,32 @@
+/* The protocol of a step: what happens when something fails on one worker.
+ *
+ * Every worker issues the same collectives in the same order, whatever fails locally. A worker's own failure is noted
+ * (psgd_step_note), told in the vote of its next message, and named; all workers then read the same sums, and end the step with the same
+ * status (step.agreed). */
+#ifndef PSGD_CORE_EXCHANGE_H
+#define PSGD_CORE_EXCHANGE_H
+
+#include "core/reducer.h"
+
+/* Whether the step goes on: no failure has been agreed on. */
+bool psgd_step_goes_on(const psgd_reducer_t *reducer);
+
+/* Whether this worker takes part in the computation: the step goes on, and nothing has failed here. */
+bool psgd_step_is_healthy(const psgd_reducer_t *reducer);
+
+/* Notes a local failure with the last error as its sentence; PSGD_OK and later failures change nothing. */
+void psgd_step_note(psgd_reducer_t *reducer, psgd_status_t status);
+
+/* Starts a message whose payload is in place. `bits`: the hash of what all workers must hold alike. */
+void psgd_exchange_begin(psgd_reducer_t *reducer, psgd_message_t *message, size_t payload_elems, uint64_t bits);
+
+/* Waits for it and counts the vote; where the step goes on, the payload is the sum over all workers. */
+void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, const char *what);
+
+/* Makes the sums of a message the means; where one is not finite, ends the step with PSGD_ERR_NONFINITE on all workers. */
+void psgd_exchange_average(psgd_reducer_t *reducer, psgd_message_t *message);
+
+/* Ends the step on all workers alike with an overflow that all of them have found in the same sums. */
+void psgd_exchange_overflow(psgd_reducer_t *reducer, const char *what);
+
+#endif

@@ -1,0 +1,134 @@
+#include "core/message.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/status.h"
+#include "comm/wait.h"
+
+psgd_status_t psgd_message_create(psgd_message_t *message, size_t capacity_elems, uint32_t num_workers)
+{
+    size_t vote_elems = psgd_vote_elems(num_workers);
+
+    if (capacity_elems > SIZE_MAX / sizeof(float) - vote_elems) {
+        return psgd_fail(PSGD_ERR_HOST_MEMORY, "a message of %zu elements is larger than this host can address",
+                         capacity_elems);
+    }
+    message->vote_elems     = vote_elems;
+    message->capacity_elems = capacity_elems;
+    return psgd_alloc(vote_elems + capacity_elems, sizeof(float), "a message to the other workers", &message->host);
+}
+
+void psgd_message_destroy(psgd_message_t *message, bool keep_memory)
+{
+    if ((message->request == NULL) && !keep_memory) {
+        psgd_free(message->host);
+    }
+    memset(message, 0, sizeof(*message));
+}
+
+float *psgd_message_payload(const psgd_message_t *message)
+{
+    return message->host + message->vote_elems;
+}
+
+uint64_t psgd_message_bytes(const psgd_message_t *message)
+{
+    return (uint64_t)(message->vote_elems + message->payload_elems) * sizeof(float);
+}
+
+psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
+                                 const psgd_comm_t *comm)
+{
+    message->payload_elems = payload_elems;
+    psgd_vote_cast(ballot, comm->num_workers, message->host);
+    if (ballot->failure != PSGD_OK) {
+        memset(psgd_message_payload(message), 0, payload_elems * sizeof(float));
+    }
+    return comm->begin_all_reduce(comm->self, message->host, message->vote_elems + payload_elems, &message->request);
+}
+
+psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
+                                  const psgd_log_t *log, const char *what, psgd_verdict_t *verdict_p)
+{
+    psgd_status_t status = psgd_comm_wait(comm, message->request, patience, log, what);
+
+    if (status != PSGD_OK) {
+        return status; /* the request stays: what it points to may still be written */
+    }
+    message->request = NULL;
+    *verdict_p       = psgd_vote_count(message->host, comm->num_workers);
+    return PSGD_OK;
+}
+
+bool psgd_message_is_finite(const float *values, size_t elems)
+{
+    static const uint32_t EXPONENT  = UINT32_C(0x7F800000); /* all ones in NaN and Inf */
+    uint32_t              nonfinite = 0;
+
+    for (size_t i = 0; i < elems; ++i) {
+        uint32_t bits;
+
+        memcpy(&bits, &values[i], sizeof(bits));
+        nonfinite |= (uint32_t)((bits & EXPONENT) == EXPONENT);
+    }
+    return nonfinite == 0;
+}
+
+bool psgd_message_average(float *sums, size_t elems, uint32_t num_workers)
+{
+    float divisor = (float)num_workers; /* exact: below 2^24 */
+
+    for (size_t i = 0; i < elems; ++i) {
+        sums[i] = sums[i] / divisor;
+    }
+    return psgd_message_is_finite(sums, elems);
+}
+
+enum { PIECES = 4 }; /* 16 bits each in a word */
+
+static void split_words(const uint64_t *words, size_t num_words, float *pieces)
+{
+    for (size_t i = 0; i < num_words * PIECES; ++i) {
+        pieces[i] = (float)((words[i / PIECES] >> (16 * (i % PIECES))) & 0xFFFF);
+    }
+}
+
+static void join_words(const float *pieces, size_t num_words, uint64_t *words)
+{
+    for (size_t i = 0; i < num_words; ++i) {
+        words[i] = 0;
+        for (size_t k = 0; k < PIECES; ++k) {
+            words[i] |= (uint64_t)pieces[i * PIECES + k] << (16 * k);
+        }
+    }
+}
+
+psgd_status_t psgd_message_gather_words(const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
+                                        psgd_patience_t patience, const psgd_log_t *log, const char *what,
+                                        uint64_t *all_p)
+{
+    size_t          elems   = num_words * PIECES * comm->num_workers;
+    float          *pieces  = NULL;
+    psgd_request_t *request = NULL;
+    psgd_status_t   status;
+
+    status = psgd_alloc(elems, sizeof(*pieces), "the words of all workers", &pieces);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    split_words(words, num_words, pieces + num_words * PIECES * comm->worker_index);
+    status = comm->begin_all_reduce(comm->self, pieces, elems, &request);
+    if (status != PSGD_OK) {
+        goto free_pieces;
+    }
+    status = psgd_comm_wait(comm, request, patience, log, what);
+    if (status != PSGD_OK) {
+        return status; /* an unfinished collective may still write to `pieces` */
+    }
+    join_words(pieces, num_words * comm->num_workers, all_p);
+
+free_pieces:
+    psgd_free(pieces);
+    return status;
+}

@@ -1,0 +1,50 @@
+/* A message: a vote and a payload that become the sum over all workers. */
+#ifndef PSGD_CORE_MESSAGE_H
+#define PSGD_CORE_MESSAGE_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/vote.h"
+
+typedef struct psgd_message {
+    float          *host;          /* [ vote | payload ], contiguous */
+    size_t          vote_elems;
+    size_t          capacity_elems; /* of the payload */
+    size_t          payload_elems;  /* of the payload, this time */
+    uint64_t        bits;           /* the ballot's PSGD_VOTE_BITS, to name who differs */
+    psgd_request_t *request;        /* under way; NULL: none */
+} psgd_message_t;
+
+/* Allocates the host memory for payloads of up to capacity_elems. */
+psgd_status_t psgd_message_create(psgd_message_t *message, size_t capacity_elems, uint32_t num_workers);
+
+/* Frees it, unless a collective that never completed may still write to it; `keep_memory`: the device may. */
+void psgd_message_destroy(psgd_message_t *message, bool keep_memory);
+
+/* Where the payload goes. */
+float *psgd_message_payload(const psgd_message_t *message);
+
+/* Starts the exchange of payload_elems floats: casts the ballot, and zeroes the payload of a worker that failed. */
+psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
+                                 const psgd_comm_t *comm);
+
+/* Waits until it is complete, and counts the votes. `what` as for psgd_comm_wait(). */
+psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
+                                  const psgd_log_t *log, const char *what, psgd_verdict_t *verdict_p);
+
+/* Bytes handed to the communicator. */
+uint64_t psgd_message_bytes(const psgd_message_t *message);
+
+/* Whether no value is NaN or Inf. */
+bool psgd_message_is_finite(const float *values, size_t elems);
+
+/* sums[i] = sums[i] / num_workers, correctly rounded, so the same on every host. Returns whether all are finite. */
+bool psgd_message_average(float *sums, size_t elems, uint32_t num_workers);
+
+/* Every worker learns the num_words words of every worker: all_p[w * num_words + i]. A collective, by all_reduce alone, so that it
+ * works with every communicator: each worker adds its words to zeros in a place of its own, 16 bits a float. */
+psgd_status_t psgd_message_gather_words(const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
+                                        psgd_patience_t patience, const psgd_log_t *log, const char *what,
+                                        uint64_t *all_p);
+
+#endif

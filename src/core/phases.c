@@ -1,0 +1,52 @@
+#include "core/phases.h"
+
+#include "core/exchange.h"
+
+const char *psgd_phase_name(psgd_phase_t phase)
+{
+    switch (phase) {
+#define ROW(name_, word_, text_) \
+    case PSGD_PHASE_##name_: return word_;
+        PSGD_PHASE_TABLE(ROW)
+#undef ROW
+    case PSGD_NUM_PHASES: break;
+    }
+    return "unknown";
+}
+
+psgd_status_t psgd_reducer_wait_device(psgd_reducer_t *reducer, const char *what)
+{
+    psgd_status_t status = psgd_device_wait(reducer->device, what);
+
+    if (status == PSGD_ERR_TIMEOUT) {
+        reducer->is_device_stuck = true;
+    }
+    return status;
+}
+
+void psgd_phase_compute(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_compute_fn compute)
+{
+    uint64_t      start_ns = psgd_now_ns();
+    psgd_status_t status;
+
+    if (!psgd_step_is_healthy(reducer)) {
+        return;
+    }
+    status = compute(reducer);
+    if ((status == PSGD_OK) && reducer->config.exact_phase_times) {
+        status = psgd_reducer_wait_device(reducer, psgd_phase_name(phase));
+    }
+    psgd_step_note(reducer, status);
+    reducer->step.phase_ns[phase] += psgd_now_ns() - start_ns;
+}
+
+void psgd_phase_exchange(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_exchange_fn exchange)
+{
+    uint64_t start_ns = psgd_now_ns();
+
+    if (!psgd_step_goes_on(reducer)) {
+        return;
+    }
+    exchange(reducer);
+    reducer->step.phase_ns[phase] += psgd_now_ns() - start_ns;
+}

@@ -1,0 +1,66 @@
+/* A step before start_step: the gradients are averaged as they are, in bounded pieces, so that no host buffer of N elements is
+ * needed. The error memory stays as it is. Every piece carries a vote; the last one's is the last vote. */
+#include "core/exchange.h"
+#include "core/phases.h"
+#include "core/step.h"
+#include "core/traffic.h"
+
+#include "base/hash.h"
+
+static uint64_t tensor_elems(const psgd_plan_t *plan, size_t index)
+{
+    return plan->tensors[index].elems;
+}
+
+static psgd_status_t read_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end)
+{
+    psgd_status_t status;
+
+    if (!psgd_step_is_healthy(r)) {
+        return PSGD_OK;
+    }
+    status = psgd_traffic_enqueue_span(r, r->step.grads, r->plan->num_tensors, tensor_elems, begin, end,
+                                       psgd_message_payload(&r->message_chunk), false);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+}
+
+static psgd_status_t write_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end)
+{
+    psgd_status_t status;
+
+    status = psgd_traffic_enqueue_span(r, r->step.grads, r->plan->num_tensors, tensor_elems, begin, end,
+                                       psgd_message_payload(&r->message_chunk), true);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+}
+
+static void exchange_pieces(psgd_reducer_t *r)
+{
+    uint64_t bits        = psgd_hash_words(r->factor, r->plan->q_elems, 0);
+    uint64_t piece_elems = r->message_chunk.capacity_elems;
+
+    for (uint64_t begin = 0; (begin < r->plan->total_elems) && psgd_step_goes_on(r); begin += piece_elems) {
+        uint64_t rest = r->plan->total_elems - begin;
+        uint64_t end  = begin + (rest < piece_elems ? rest : piece_elems);
+
+        psgd_step_note(r, read_piece(r, begin, end));
+        psgd_exchange_begin(r, &r->message_chunk, (size_t)(end - begin), bits);
+        if (psgd_step_goes_on(r)) {
+            psgd_exchange_finish(r, &r->message_chunk, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+        }
+        psgd_exchange_average(r, &r->message_chunk);
+        if (psgd_step_is_healthy(r)) {
+            psgd_step_note(r, write_piece(r, begin, end));
+        }
+    }
+}
+
+void psgd_step_plain(psgd_reducer_t *r)
+{
+    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, exchange_pieces);
+}

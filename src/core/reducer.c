@@ -1,0 +1,404 @@
+#include "core/reducer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "core/fingerprint.h"
+
+/* The host buffer through which plain steps are staged, and whole error memories when they are exported. */
+static const uint64_t PLAIN_PIECE_ELEMS  = 32 * 1024 * 1024 / sizeof(float);
+static const uint64_t EXPORT_PIECE_ELEMS = 1024 * 1024 / sizeof(float);
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+void psgd_reducer_draw_factor(psgd_reducer_t *r, size_t matrix_index, uint64_t step)
+{
+    const psgd_plan_matrix_t *matrix = &r->plan->matrices[matrix_index];
+    uint64_t                  key    = psgd_random_key(r->config.seed, matrix->name_hash, PSGD_RANDOM_FIRST_Q);
+    float                    *column = r->factor + matrix->q_offset_elems;
+
+    for (uint32_t c = 0; c < matrix->r; ++c, column += matrix->cols) {
+        psgd_random_fill(column, (size_t)matrix->cols, key, step, c);
+    }
+}
+
+/* ---- creation: host memory ------------------------------------------------------------------------------------- */
+
+static psgd_status_t create_messages(psgd_reducer_t *r)
+{
+    const psgd_plan_t *plan        = r->plan;
+    uint32_t           num_workers = r->comm->num_workers;
+    uint64_t           piece       = r->config.start_step > 0 ? PLAIN_PIECE_ELEMS : EXPORT_PIECE_ELEMS;
+    uint64_t           chunk       = max_u64(min_u64(plan->total_elems, piece), max_u64(plan->p_elems, plan->q_elems));
+    psgd_status_t      status;
+
+    status = psgd_message_create(&r->message_1, (size_t)(plan->p_elems + plan->small_elems), num_workers);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_message_create(&r->message_2, (size_t)plan->q_elems, num_workers);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_message_create(&r->message_large, (size_t)plan->large_elems, num_workers);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_message_create(&r->message_chunk, (size_t)chunk, num_workers);
+}
+
+static psgd_status_t create_host_arrays(psgd_reducer_t *r)
+{
+    size_t        q_elems = (size_t)r->plan->q_elems;
+    size_t        count   = r->plan->num_matrices;
+    psgd_status_t status;
+
+    status = psgd_alloc(q_elems, sizeof(float), "the factors Q", &r->factor);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(q_elems, sizeof(float), "the scaled factors Q", &r->factor_scaled);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(count, sizeof(*r->is_imported), "the marks of imported factors", &r->is_imported);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(count, sizeof(*r->update_scales), "the scales of the updates", &r->update_scales);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(count, sizeof(*r->errors), "the table of error memories", &r->errors);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_alloc(r->plan->num_tensors, sizeof(*r->grads), "the table of gradients", &r->grads);
+}
+
+/* ---- creation: device memory ----------------------------------------------------------------------------------- */
+
+static psgd_status_t create_device_buffer(psgd_reducer_t *r, uint64_t elems, const char *what, psgd_view_t *view_p)
+{
+    return elems == 0 ? PSGD_OK : psgd_buffer_create(r->device, (size_t)elems * sizeof(float), what, view_p);
+}
+
+static psgd_status_t create_errors(psgd_reducer_t *r)
+{
+    for (size_t m = 0; r->config.error_feedback && (m < r->plan->num_matrices); ++m) {
+        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+        psgd_status_t             status;
+
+        status = create_device_buffer(r, matrix->rows * matrix->cols, "the error memory", &r->errors[m]);
+        if (status != PSGD_OK) {
+            return psgd_fail_in(status, "tensor '%s'", matrix->name);
+        }
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t create_device_buffers(psgd_reducer_t *r)
+{
+    const psgd_plan_t *plan = r->plan;
+    psgd_status_t      status;
+
+    status = create_errors(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_device_buffer(r, plan->p_elems + plan->small_elems, "P and the small tensors", &r->message_1_view);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_device_buffer(r, plan->p_elems, "the orthonormal P", &r->p_hat);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_device_buffer(r, plan->q_elems, "Q", &r->q);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_device_buffer(r, plan->q_elems, "the orthonormal Q", &r->q_hat);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return create_device_buffer(r, plan->q_elems, "this worker's Q", &r->q_local);
+}
+
+/* ---- creation: operations -------------------------------------------------------------------------------------- */
+
+static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_orthogonalizer_t **orthogonalizer_p)
+{
+    size_t          count   = r->plan->num_matrices;
+    psgd_columns_t *columns = NULL;
+    psgd_status_t   status;
+
+    status = psgd_alloc(count, sizeof(*columns), "the table of columns", &columns);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t m = 0; m < count; ++m) {
+        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+
+        columns[m].offset_elems = is_p ? matrix->p_offset_elems : matrix->q_offset_elems;
+        columns[m].length       = is_p ? matrix->rows : matrix->cols;
+        columns[m].columns      = matrix->r;
+        columns[m].random_key   = psgd_random_key(r->config.seed, matrix->name_hash,
+                                                  is_p ? PSGD_RANDOM_REPLACED_P : PSGD_RANDOM_REPLACED_Q);
+    }
+    status = psgd_orthogonalizer_create(r->device, columns, count, orthogonalizer_p);
+    psgd_free(columns);
+    return status;
+}
+
+static psgd_status_t create_operations(psgd_reducer_t *r)
+{
+    psgd_status_t status;
+
+    if (r->plan->num_matrices > 0) {
+        status = create_orthogonalizer(r, true, &r->orthogonalizer_p);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        status = create_orthogonalizer(r, false, &r->orthogonalizer_q);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        status = psgd_hasher_create(r->device, &r->hasher);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    r->engine_ops = &psgd_engine_clblast;
+    return r->engine_ops->create(r->device, r->plan, r->config.error_feedback != 0, &r->engine);
+}
+
+static void fill_plan_stats(psgd_reducer_t *r)
+{
+    const psgd_plan_t *plan = r->plan;
+
+    r->stats.num_compressed_tensors = plan->num_matrices;
+    r->stats.num_plain_tensors      = plan->num_tensors - plan->num_matrices;
+    r->stats.uncompressed_elems     = plan->total_elems;
+    r->stats.compressed_elems       = plan->compressed_elems;
+    r->stats.compression_rate       = (double)plan->total_elems / (double)plan->compressed_elems;
+}
+
+static psgd_patience_t patience_of(const psgd_config_t *config)
+{
+    psgd_patience_t patience = {psgd_seconds_to_ns(config->warn_seconds, PSGD_DEFAULT_WARN_SECONDS),
+                                psgd_seconds_to_ns(config->deadline_seconds, PSGD_DEFAULT_DEADLINE_SECONDS)};
+
+    return patience;
+}
+
+static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
+{
+    psgd_status_t status;
+
+    status = psgd_plan_create(parts->tensors, parts->num_tensors, &r->config, &r->plan);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    r->fingerprint = psgd_fingerprint(r->plan, &r->config, r->comm->num_workers);
+    status         = create_messages(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_host_arrays(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_device_buffers(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = create_operations(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        psgd_reducer_draw_factor(r, m, 0);
+    }
+    fill_plan_stats(r);
+    return psgd_device_wait(r->device, "the first filling of device memory");
+}
+
+psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer_t **reducer_p)
+{
+    psgd_reducer_t *r = NULL;
+    psgd_status_t   status;
+
+    status = psgd_alloc(1, sizeof(*r), "the reducer", &r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    r->config           = *parts->config;
+    r->comm             = parts->comm;
+    r->device           = parts->device;
+    r->log              = *psgd_device_log(parts->device);
+    r->patience         = patience_of(parts->config);
+    r->poison.status    = PSGD_OK;
+    r->stats.struct_size = sizeof(r->stats);
+    psgd_device_set_patience(r->device, r->patience);
+    status = build(r, parts);
+    if (status != PSGD_OK) {
+        goto destroy_reducer;
+    }
+    *reducer_p = r;
+    return PSGD_OK;
+
+destroy_reducer:
+    r->device = NULL; /* still the caller's */
+    psgd_reducer_release(r, parts->device);
+    return status;
+}
+
+/* ---- creation: agreement --------------------------------------------------------------------------------------- */
+
+static uint64_t device_hash(const psgd_reducer_t *r)
+{
+    const psgd_device_limits_t *limits = psgd_device_limits(r->device);
+
+    return psgd_hash_string(psgd_hash_string(0, limits->name), limits->driver);
+}
+
+static void log_plan(const psgd_reducer_t *r)
+{
+    psgd_log(&r->log, PSGD_LOG_INFO, "reducer on %s: %zu of %zu tensors compressed, %" PRIu64 " elements as %" PRIu64
+             " (%.1f times fewer), engine %s%s", psgd_device_limits(r->device)->name, r->plan->num_matrices,
+             r->plan->num_tensors, r->plan->total_elems, r->plan->compressed_elems, r->stats.compression_rate,
+             r->engine_ops->name, r->is_mixed ? ", unlike devices: worker 0 orthogonalizes for all" : "");
+}
+
+/* What the votes of creation mean. The items there: the device, the fingerprint, the first Q. */
+static psgd_status_t judge_creation(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
+                                    const psgd_verdict_t *verdict, psgd_patience_t patience, const psgd_log_t *log)
+{
+    if (!verdict->is_readable) {
+        return psgd_fail(PSGD_ERR_COMM, "the first message cannot be read: communicator '%s' does not add up what %u workers "
+                         "send", comm->name, comm->num_workers);
+    }
+    if (verdict->failure != PSGD_OK) {
+        if (local != PSGD_OK) {
+            return local == verdict->failure ? local : psgd_fail_in(verdict->failure, "other workers failed differently; here");
+        }
+        return psgd_fail(verdict->failure, "the reducer could not be created on %u of %u workers (%s); their own messages say "
+                         "more", verdict->num_failed, comm->num_workers, psgd_status_string(verdict->failure));
+    }
+    if (!verdict->is_equal[PSGD_VOTE_PLAN]) {
+        return psgd_fingerprint_explain(r->plan, &r->config, comm, patience, log);
+    }
+    if (!verdict->is_equal[PSGD_VOTE_BITS]) {
+        return psgd_fail(PSGD_ERR_DIVERGED, "the workers drew different first factors Q from the same seed: a host computes "
+                         "wrongly, or runs another version of libpsgd");
+    }
+    r->is_mixed = !verdict->is_equal[PSGD_VOTE_STEP];
+    log_plan(r);
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
+                                 psgd_patience_t patience, const psgd_log_t *log)
+{
+    psgd_message_t message = {0};
+    psgd_ballot_t  ballot  = {local, {0}};
+    psgd_verdict_t verdict;
+    psgd_status_t  status;
+
+    status = psgd_message_create(&message, 0, comm->num_workers);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if (r != NULL) {
+        ballot.items[PSGD_VOTE_STEP] = device_hash(r);
+        ballot.items[PSGD_VOTE_PLAN] = r->fingerprint;
+        ballot.items[PSGD_VOTE_BITS] = psgd_hash_words(r->factor, r->plan->q_elems, 0);
+    }
+    status = psgd_message_begin(&message, 0, &ballot, comm);
+    if (status == PSGD_OK) {
+        status = psgd_message_finish(&message, comm, patience, log, "the creation of the reducer on all workers", &verdict);
+    }
+    if (status == PSGD_OK) {
+        status = judge_creation(r, comm, local, &verdict, patience, log);
+    }
+    if ((status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_COMM)) {
+        comm->abort(comm->self);
+    }
+    psgd_message_destroy(&message, false);
+    return status;
+}
+
+/* ---- poison and destruction ------------------------------------------------------------------------------------ */
+
+void psgd_reducer_poison(psgd_reducer_t *r, psgd_status_t status, bool is_told)
+{
+    r->poison.is_told = r->poison.is_told || is_told;
+    if (r->poison.status != PSGD_OK) {
+        return;
+    }
+    r->poison.status = status;
+    snprintf(r->poison.sentence, sizeof(r->poison.sentence), "%s", psgd_last_error());
+    psgd_log(&r->log, PSGD_LOG_ERROR, "the reducer is poisoned: %s", r->poison.sentence);
+}
+
+psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
+{
+    if (r->poison.status == PSGD_OK) {
+        return PSGD_OK;
+    }
+    return psgd_fail(PSGD_ERR_POISONED, "the reducer failed at step %" PRIu64 " and cannot go on (%s: %s); destroy it, and "
+                     "restart from a saved state", r->step_number, psgd_status_name(r->poison.status), r->poison.sentence);
+}
+
+void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
+{
+    if (r->engine_ops != NULL) {
+        r->engine_ops->destroy(r->engine);
+    }
+    psgd_hasher_destroy(r->hasher);
+    psgd_orthogonalizer_destroy(r->orthogonalizer_q);
+    psgd_orthogonalizer_destroy(r->orthogonalizer_p);
+    for (size_t i = 0; (r->host_grads != NULL) && (i < r->plan->num_tensors); ++i) {
+        psgd_buffer_destroy(device, &r->host_grads[i]);
+    }
+    psgd_free(r->host_grads);
+    psgd_buffer_destroy(device, &r->q_local);
+    psgd_buffer_destroy(device, &r->q_hat);
+    psgd_buffer_destroy(device, &r->q);
+    psgd_buffer_destroy(device, &r->p_hat);
+    psgd_buffer_destroy(device, &r->message_1_view);
+    for (size_t m = 0; (r->errors != NULL) && (m < r->plan->num_matrices); ++m) {
+        psgd_buffer_destroy(device, &r->errors[m]);
+    }
+    psgd_message_destroy(&r->message_chunk, r->is_device_stuck);
+    psgd_message_destroy(&r->message_large, r->is_device_stuck);
+    psgd_message_destroy(&r->message_2, r->is_device_stuck);
+    psgd_message_destroy(&r->message_1, r->is_device_stuck);
+    psgd_free(r->grads);
+    psgd_free(r->errors);
+    psgd_free(r->update_scales);
+    psgd_free(r->is_imported);
+    if (!r->is_device_stuck) {
+        psgd_free(r->factor_scaled);
+        psgd_free(r->factor);
+    }
+    psgd_plan_destroy(r->plan);
+    psgd_device_close(r->device);
+    if (!r->is_device_stuck) { /* the device may still write a hash into it */
+        psgd_free(r);
+    }
+}

@@ -1,0 +1,126 @@
+/* The reducer: all that lives from creation to destruction. */
+#ifndef PSGD_CORE_REDUCER_H
+#define PSGD_CORE_REDUCER_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "comm/wait.h"
+#include "core/message.h"
+#include "core/vote.h"
+#include "device/buffer.h"
+#include "device/device.h"
+#include "ops/engine.h"
+#include "ops/hash.h"
+#include "ops/orthogonalize.h"
+#include "plan/plan.h"
+
+enum {
+    PSGD_SENTENCE_BYTES           = 1024,
+    PSGD_DEFAULT_WARN_SECONDS     = 60,
+    PSGD_DEFAULT_DEADLINE_SECONDS = 600
+};
+
+/* The step under way. */
+typedef struct psgd_step {
+    psgd_status_t      local;                           /* this worker's first failure; told in the next vote */
+    char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */
+    psgd_status_t      agreed;                          /* what all workers ended the step with; PSGD_OK: it goes on */
+    const psgd_view_t *grads;                           /* by tensor index; NULL where this worker has none to give */
+    uint64_t           start_ns;
+    uint64_t           bytes;                           /* handed to the communicator */
+    uint64_t           messages;
+    uint64_t           phase_ns[PSGD_NUM_PHASES];
+    uint64_t           p_hat_hash;                      /* computed on the device */
+    uint64_t           common_hash;                     /* of the uncompressed means, computed here */
+} psgd_step_t;
+
+/* Why a reducer cannot go on. */
+typedef struct psgd_poison {
+    psgd_status_t status;                         /* PSGD_OK: it can */
+    char          sentence[PSGD_SENTENCE_BYTES];
+    bool          is_told;                        /* the other workers know, or cannot be told */
+} psgd_poison_t;
+
+struct psgd_reducer {
+    psgd_log_t         log;
+    psgd_config_t      config;
+    psgd_patience_t    patience;
+    const psgd_comm_t *comm;
+    psgd_device_t     *device;
+    psgd_plan_t       *plan;
+    uint64_t           fingerprint;
+    bool               is_mixed; /* the workers' devices or drivers differ: worker 0 orthogonalizes for all */
+
+    /* Device memory: 2 P-sized and 3 Q-sized buffers, and the error memory.
+     *
+     *   message_1_view [ P of all matrices | small tensors ]   what message 1 carries
+     *   p_hat       [ P^ of all matrices ]
+     *   q           [ Q, then Qbar scaled for the update ]
+     *   q_hat       [ Q^ of all matrices ]
+     *   q_local     [ Q_w of all matrices ]                    what message 2 carries
+     */
+    psgd_view_t *errors; /* by matrix index; all zero without error feedback */
+    psgd_view_t  message_1_view;
+    psgd_view_t  p_hat;
+    psgd_view_t  q;
+    psgd_view_t  q_hat;
+    psgd_view_t  q_local;
+
+    const psgd_engine_ops_t *engine_ops;
+    psgd_engine_state_t     *engine;
+    psgd_orthogonalizer_t   *orthogonalizer_p;
+    psgd_orthogonalizer_t   *orthogonalizer_q;
+    psgd_hasher_t           *hasher;
+
+    /* Host memory. */
+    float               *factor;        /* Q that the next step starts from, r x cols each, laid out as on the device */
+    float               *factor_scaled; /* Qbar scaled for the update, until the device has it */
+    bool                *is_imported;   /* by matrix index: the next step uses `factor` even with cold start */
+    psgd_update_scale_t *update_scales; /* by matrix index */
+    psgd_message_t       message_1;     /* P and the small tensors */
+    psgd_message_t       message_2;     /* Q */
+    psgd_message_t       message_large; /* the large uncompressed tensors */
+    psgd_message_t       message_chunk; /* a piece of a plain step, of an exported error memory, of what worker 0 shares */
+
+    /* For psgd_reducer_step_host(): a device copy of the gradients, made by the first such step. */
+    psgd_view_t *host_grads;  /* by tensor index; NULL before */
+    psgd_view_t *grads;       /* the caller's, by tensor index, during a step */
+
+    uint64_t      step_number;     /* committed steps */
+    bool          is_device_stuck; /* a wait for it timed out: it may still write to host memory */
+    psgd_poison_t poison;
+    psgd_step_t   step;
+    psgd_stats_t  stats;
+};
+
+/* What a reducer is made from; the caller keeps it. */
+typedef struct psgd_reducer_parts {
+    const psgd_tensor_t *tensors; /* num_tensors of the current struct size */
+    size_t               num_tensors;
+    const psgd_config_t *config;
+    const psgd_comm_t   *comm;
+    psgd_device_t       *device; /* becomes the reducer's where creation succeeds */
+} psgd_reducer_parts_t;
+
+/* The local part of creation: everything but the agreement with the other workers. */
+psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer_t **reducer_p);
+
+/* The collective part, which every worker reaches whatever failed before: `local` is this worker's status so far, `reducer`
+ * NULL where it has none. Returns the same status on every worker. */
+psgd_status_t psgd_reducer_agree(psgd_reducer_t *reducer, const psgd_comm_t *comm, psgd_status_t local,
+                                 psgd_patience_t patience, const psgd_log_t *log);
+
+/* Frees everything that was built, in a reducer that may be incomplete; its buffers are those of `device`, which is closed where
+ * it is the reducer's own. */
+void psgd_reducer_release(psgd_reducer_t *reducer, psgd_device_t *device);
+
+/* Records why the reducer cannot go on, with the last error as its sentence; the first reason stays. */
+void psgd_reducer_poison(psgd_reducer_t *reducer, psgd_status_t status, bool is_told);
+
+/* PSGD_OK, or PSGD_ERR_POISONED with the reason in words. */
+psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *reducer);
+
+/* The first Q of a matrix, or a fresh one for `step`, into its place of reducer->factor. */
+void psgd_reducer_draw_factor(psgd_reducer_t *reducer, size_t matrix_index, uint64_t step);
+
+#endif

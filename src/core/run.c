@@ -1,0 +1,94 @@
+/* A step from the outside: what comes before its first message and after its last vote. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "core/exchange.h"
+#include "core/phases.h"
+#include "core/step.h"
+
+static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_t local)
+{
+    memset(&r->step, 0, sizeof(r->step));
+    r->step.grads    = grads;
+    r->step.start_ns = psgd_now_ns();
+    psgd_step_note(r, local);
+    if (r->poison.status != PSGD_OK) { /* it failed after the last vote of an earlier step: now the others hear of it */
+        psgd_step_note(r, psgd_reducer_check_poison(r));
+    }
+    if (r->step.local == PSGD_OK) {
+        psgd_step_note(r, psgd_device_fence(r->device));
+    }
+}
+
+/* A step that ended early leaves nothing under way: neither on the wire nor on the device. */
+static void drain(psgd_reducer_t *r)
+{
+    if ((r->message_large.request != NULL) && !(r->poison.is_told && psgd_status_poisons(r->step.agreed))) {
+        psgd_exchange_finish(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+    }
+    if (!r->is_device_stuck && (psgd_reducer_wait_device(r, "the rest of a step that ended early") != PSGD_OK)) {
+        psgd_log(&r->log, PSGD_LOG_WARN, "after step %" PRIu64 " failed: %s", r->step_number, psgd_last_error());
+    }
+}
+
+static void count_step(psgd_reducer_t *r, bool is_plain)
+{
+    psgd_stats_t *stats = &r->stats;
+
+    stats->plain_steps += is_plain ? 1 : 0;
+    stats->bytes_last_step    = r->step.bytes;
+    stats->messages_last_step = r->step.messages;
+    stats->ns_last_step       = psgd_now_ns() - r->step.start_ns;
+    stats->ns_total += stats->ns_last_step;
+    for (int phase = 0; phase < PSGD_NUM_PHASES; ++phase) {
+        stats->phase_ns_last[phase] = r->step.phase_ns[phase];
+        stats->phase_ns_total[phase] += r->step.phase_ns[phase];
+    }
+}
+
+static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
+{
+    psgd_status_t status = r->step.agreed;
+
+    r->stats.bytes_total += r->step.bytes;
+    if (status != PSGD_OK) {
+        drain(r);
+        r->stats.skipped_steps += status == PSGD_ERR_NONFINITE ? 1 : 0;
+        if (r->poison.status != PSGD_OK) {
+            r->poison.is_told = true;
+        }
+        if (r->is_device_stuck) {
+            psgd_reducer_poison(r, PSGD_ERR_TIMEOUT, true);
+        }
+        return psgd_fail(status, "%s", r->step.sentence);
+    }
+    r->step_number += 1;
+    count_step(r, is_plain);
+    if (r->step.local != PSGD_OK) { /* after the last vote: it cannot be undone, nor told before the next step */
+        drain(r);
+        psgd_fail(r->step.local, "%s", r->step.sentence);
+        psgd_reducer_poison(r, r->step.local, false);
+        return r->step.local;
+    }
+    psgd_log(&r->log, PSGD_LOG_DEBUG, "step %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " messages, %.3f ms",
+             r->step_number - 1, r->stats.bytes_last_step, r->stats.messages_last_step,
+             (double)r->stats.ns_last_step * 1e-6);
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_t local)
+{
+    bool is_plain = r->step_number < r->config.start_step;
+
+    if (r->poison.is_told) {
+        return psgd_reducer_check_poison(r);
+    }
+    begin_step(r, grads, local);
+    if (is_plain) {
+        psgd_step_plain(r);
+    } else {
+        psgd_step_compressed(r);
+    }
+    return end_step(r, is_plain);
+}

@@ -1,0 +1,179 @@
+/* PowerSGD, one step (Vogels, Karimireddy, Jaggi 2019, Algorithms 1 and 2), for all compressed matrices at once:
+ *
+ *     M_w = g_w + e_w                      error feedback
+ *     P   = mean_w(M_w orthonormalize(Q))  message 1
+ *     P^  = orthogonalize(P)
+ *     Q_w = M_w^T P^;  Qbar = mean_w(Q_w)  message 2; Qbar is the next step's Q
+ *     update = P^ Qbar^T
+ *     e_w = M_w - P^ Q_w^T                 the local error: this worker's own Q_w
+ *
+ * Error memory, Q and the step's number change only after the vote of message 2, so that a step that fails anywhere before
+ * has not happened. Shapes: M rows x cols, P rows x r, Q cols x r; in memory P and Q lie transposed (plan/plan.h). */
+#include "core/step.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "core/exchange.h"
+#include "core/phases.h"
+#include "core/traffic.h"
+#include "ops/decompress.h"
+
+static uint64_t hash_factor(const psgd_reducer_t *r)
+{
+    return psgd_hash_words(r->factor, r->plan->q_elems, 0);
+}
+
+/* Cold start: a fresh random Q, unless one was imported. */
+static void draw_cold_factors(psgd_reducer_t *r)
+{
+    for (size_t m = 0; !r->config.warm_start && (m < r->plan->num_matrices); ++m) {
+        if (!r->is_imported[m]) {
+            psgd_reducer_draw_factor(r, m, r->step_number);
+        }
+    }
+}
+
+/* What is neither compressed nor small starts first and travels beside the factors. */
+static void begin_exchange_plain(psgd_reducer_t *r)
+{
+    if (r->plan->large_elems > 0) {
+        psgd_step_note(r, psgd_traffic_read_large(r));
+        psgd_exchange_begin(r, &r->message_large, r->plan->large_elems, hash_factor(r));
+    }
+}
+
+/* Q^ = orthonormalize(Q). The update depends on the span of Q alone; an orthonormal basis of it is what keeps fp32 exact
+ * enough where r exceeds the gradient's rank. */
+static psgd_status_t orthonormalize_q(psgd_reducer_t *r)
+{
+    psgd_status_t status = psgd_traffic_upload_factor(r, r->factor);
+
+    if ((status != PSGD_OK) || (r->plan->num_matrices == 0)) {
+        return status;
+    }
+    return psgd_orthogonalizer_enqueue(r->orthogonalizer_q, r->q, r->q_hat, r->step_number);
+}
+
+/* M = g + e;  P_w = M Q^. */
+static psgd_status_t compute_p(psgd_reducer_t *r)
+{
+    psgd_step_views_t views = psgd_traffic_step_views(r);
+
+    return r->engine_ops->enqueue_compute_p(r->engine, &views);
+}
+
+/* P = mean_w(P_w), and the mean of the small uncompressed tensors. */
+static void reduce_p(psgd_reducer_t *r)
+{
+    psgd_step_note(r, psgd_step_is_healthy(r) ? psgd_traffic_read_message_1(r) : PSGD_OK);
+    psgd_exchange_begin(r, &r->message_1, r->plan->p_elems + r->plan->small_elems, hash_factor(r));
+    if (psgd_step_goes_on(r)) {
+        psgd_exchange_finish(r, &r->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
+    }
+    psgd_exchange_average(r, &r->message_1);
+    if (psgd_step_is_healthy(r)) {
+        psgd_step_note(r, psgd_traffic_write_message_1(r));
+    }
+}
+
+/* P^ = orthogonalize(P). */
+static psgd_status_t orthogonalize_p(psgd_reducer_t *r)
+{
+    if (r->plan->num_matrices == 0) {
+        return PSGD_OK;
+    }
+    return psgd_orthogonalizer_enqueue(r->orthogonalizer_p, r->message_1_view, r->p_hat, r->step_number);
+}
+
+/* On unlike devices the same P may give other bits of P^, and Q^: worker 0's are shared. */
+static void share_q_hat(psgd_reducer_t *r)
+{
+    psgd_traffic_share(r, r->q_hat, r->plan->q_elems);
+}
+
+static void share_p_hat(psgd_reducer_t *r)
+{
+    psgd_traffic_share(r, r->p_hat, r->plan->p_elems);
+}
+
+/* Q_w = M^T P^. */
+static psgd_status_t compute_q(psgd_reducer_t *r)
+{
+    psgd_step_views_t views = psgd_traffic_step_views(r);
+
+    return r->engine_ops->enqueue_compute_q(r->engine, &views);
+}
+
+/* The large tensors have arrived before the last vote is cast. */
+static void finish_exchange_plain(psgd_reducer_t *r)
+{
+    if (r->plan->large_elems > 0) {
+        psgd_exchange_finish(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+        psgd_exchange_average(r, &r->message_large);
+    }
+}
+
+/* Qbar = mean_w(Q_w), with the last vote; Qbar is scaled so that the update below is exactly rounded on every device. */
+static void reduce_q(psgd_reducer_t *r)
+{
+    psgd_step_note(r, psgd_step_is_healthy(r) ? psgd_traffic_read_message_2(r) : PSGD_OK);
+    psgd_exchange_begin(r, &r->message_2, r->plan->q_elems, psgd_traffic_hash_common(r));
+    if (psgd_step_goes_on(r)) {
+        psgd_exchange_finish(r, &r->message_2, psgd_phase_name(PSGD_PHASE_REDUCE_Q));
+    }
+    psgd_exchange_average(r, &r->message_2);
+    if (psgd_step_goes_on(r) && !psgd_traffic_scale_factor(r)) {
+        psgd_exchange_overflow(r, "the update");
+    }
+}
+
+/* e = M - P^ Q_w^T;  update = P^ Qbar^T; what travelled uncompressed is put in its place. */
+static psgd_status_t decompress(psgd_reducer_t *r)
+{
+    psgd_step_views_t views  = psgd_traffic_step_views(r);
+    psgd_status_t     status = psgd_traffic_upload_factor(r, r->factor_scaled);
+
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = r->engine_ops->enqueue_decompress(r->engine, &views);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_traffic_write_uncompressed(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
+}
+
+/* Warm start: Qbar is the next step's Q. */
+static void keep_factor(psgd_reducer_t *r)
+{
+    memcpy(r->factor, psgd_message_payload(&r->message_2), r->plan->q_elems * sizeof(float));
+    memset(r->is_imported, 0, r->plan->num_matrices * sizeof(r->is_imported[0]));
+}
+
+void psgd_step_compressed(psgd_reducer_t *r)
+{
+    draw_cold_factors(r);
+    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, begin_exchange_plain);
+    psgd_phase_compute(r, PSGD_PHASE_ORTHONORMALIZE_Q, orthonormalize_q);
+    if (r->is_mixed) {
+        psgd_phase_exchange(r, PSGD_PHASE_ORTHONORMALIZE_Q, share_q_hat);
+    }
+    psgd_phase_compute(r, PSGD_PHASE_COMPUTE_P, compute_p);
+    psgd_phase_exchange(r, PSGD_PHASE_REDUCE_P, reduce_p);
+    psgd_phase_compute(r, PSGD_PHASE_ORTHOGONALIZE_P, orthogonalize_p);
+    if (r->is_mixed) {
+        psgd_phase_exchange(r, PSGD_PHASE_ORTHOGONALIZE_P, share_p_hat);
+    }
+    psgd_phase_compute(r, PSGD_PHASE_COMPUTE_Q, compute_q);
+    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, finish_exchange_plain);
+    psgd_phase_exchange(r, PSGD_PHASE_REDUCE_Q, reduce_q);
+    if (psgd_step_goes_on(r)) { /* all workers commit */
+        keep_factor(r);
+        psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, decompress);
+    }
+}

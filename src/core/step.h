@@ -1,0 +1,16 @@
+/* One step of the algorithm. */
+#ifndef PSGD_CORE_STEP_H
+#define PSGD_CORE_STEP_H
+
+#include "core/reducer.h"
+
+/* A step on gradients in device memory, by tensor index; `local` is this worker's failure before it came here (its gradients are not
+ * touched then), which all workers are told. Returns the same status on every worker. */
+psgd_status_t psgd_reducer_run_step(psgd_reducer_t *reducer, const psgd_view_t *grads, psgd_status_t local);
+
+/* A compressed step (step.c), and one that averages as it is (plain.c): from the first message to the last vote and what
+ * follows it. */
+void psgd_step_compressed(psgd_reducer_t *reducer);
+void psgd_step_plain(psgd_reducer_t *reducer);
+
+#endif

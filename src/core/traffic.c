@@ -1,0 +1,242 @@
+#include "core/traffic.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/status.h"
+#include "core/exchange.h"
+#include "core/phases.h"
+#include "ops/decompress.h"
+
+static size_t bytes_of(uint64_t elems)
+{
+    return (size_t)elems * sizeof(float);
+}
+
+psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
+{
+    psgd_step_views_t views;
+
+    views.grads         = r->step.grads;
+    views.errors        = r->config.error_feedback ? r->errors : NULL;
+    views.q_hat         = r->q_hat;
+    views.p             = r->message_1_view;
+    views.p_hat         = r->p_hat;
+    views.q_local       = r->q_local;
+    views.q_scaled      = r->q;
+    views.update_scales = r->update_scales;
+    return views;
+}
+
+psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r, const float *factor)
+{
+    if (r->plan->q_elems == 0) {
+        return PSGD_OK;
+    }
+    return psgd_buffer_enqueue_write(r->device, r->q, factor, bytes_of(r->plan->q_elems));
+}
+
+/* Calls transfer(tensor, its gradient) for every tensor of this route. */
+typedef psgd_status_t (*transfer_fn)(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad);
+
+static psgd_status_t for_each_of_route(psgd_reducer_t *r, psgd_route_t route, transfer_fn transfer)
+{
+    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+        const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
+        psgd_status_t             status;
+
+        if (tensor->route != route) {
+            continue;
+        }
+        status = transfer(r, tensor, r->step.grads[i]);
+        if (status != PSGD_OK) {
+            return psgd_fail_in(status, "tensor '%s'", tensor->name);
+        }
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t read_one_large(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
+{
+    return psgd_buffer_enqueue_read(r->device, grad, psgd_message_payload(&r->message_large) + tensor->offset_elems,
+                                    bytes_of(tensor->elems));
+}
+
+static psgd_status_t write_one_large(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
+{
+    return psgd_buffer_enqueue_write(r->device, grad, psgd_message_payload(&r->message_large) + tensor->offset_elems,
+                                     bytes_of(tensor->elems));
+}
+
+/* Where a small tensor lies in the device's copy of message 1: behind all P. */
+static psgd_view_t small_view(const psgd_reducer_t *r, const psgd_plan_tensor_t *tensor)
+{
+    return psgd_view_at(r->message_1_view, bytes_of(r->plan->p_elems + tensor->offset_elems));
+}
+
+static psgd_status_t gather_one_small(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
+{
+    return psgd_buffer_enqueue_copy(r->device, grad, small_view(r, tensor), bytes_of(tensor->elems));
+}
+
+static psgd_status_t scatter_one_small(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
+{
+    return psgd_buffer_enqueue_copy(r->device, small_view(r, tensor), grad, bytes_of(tensor->elems));
+}
+
+psgd_status_t psgd_traffic_read_large(psgd_reducer_t *r)
+{
+    psgd_status_t status;
+
+    if (!psgd_step_is_healthy(r)) {
+        return PSGD_OK;
+    }
+    status = for_each_of_route(r, PSGD_ROUTE_LARGE, read_one_large);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, "the reading of large uncompressed tensors");
+}
+
+psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
+{
+    uint64_t      elems = r->plan->p_elems + r->plan->small_elems;
+    psgd_status_t status;
+
+    status = for_each_of_route(r, PSGD_ROUTE_SMALL, gather_one_small);
+    if ((status != PSGD_OK) || (elems == 0)) {
+        return status;
+    }
+    status = psgd_buffer_enqueue_read(r->device, r->message_1_view, psgd_message_payload(&r->message_1), bytes_of(elems));
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
+}
+
+psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
+{
+    uint64_t elems = r->plan->p_elems + r->plan->small_elems;
+
+    if (elems == 0) {
+        return PSGD_OK;
+    }
+    return psgd_buffer_enqueue_write(r->device, r->message_1_view, psgd_message_payload(&r->message_1), bytes_of(elems));
+}
+
+psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
+{
+    psgd_status_t status;
+
+    if (r->plan->num_matrices == 0) {
+        return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
+    }
+    status = psgd_hasher_enqueue(r->hasher, r->p_hat, r->plan->p_elems, &r->step.p_hat_hash);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_buffer_enqueue_read(r->device, r->q_local, psgd_message_payload(&r->message_2),
+                                      bytes_of(r->plan->q_elems));
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
+}
+
+uint64_t psgd_traffic_hash_common(const psgd_reducer_t *r)
+{
+    const float *small = psgd_message_payload(&r->message_1) + r->plan->p_elems;
+    const float *large = psgd_message_payload(&r->message_large);
+    uint64_t     hash  = psgd_hash_words(small, r->plan->small_elems, 0);
+
+    if (r->plan->large_elems > 0) {
+        hash = psgd_hash_u64(hash, psgd_hash_words(large, r->plan->large_elems, 0));
+    }
+    return psgd_hash_u64(hash, r->step.p_hat_hash);
+}
+
+bool psgd_traffic_scale_factor(psgd_reducer_t *r)
+{
+    const float *q_mean = psgd_message_payload(&r->message_2);
+
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+        uint64_t                  offset = matrix->q_offset_elems;
+
+        if (psgd_update_scale_q(q_mean + offset, r->factor_scaled + offset, (size_t)(matrix->cols * matrix->r),
+                                &r->update_scales[m]) != PSGD_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r)
+{
+    psgd_status_t status = for_each_of_route(r, PSGD_ROUTE_SMALL, scatter_one_small);
+
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return for_each_of_route(r, PSGD_ROUTE_LARGE, write_one_large);
+}
+
+static psgd_status_t read_for_sharing(psgd_reducer_t *r, psgd_view_t view, uint64_t elems)
+{
+    psgd_status_t status;
+
+    if (!psgd_step_is_healthy(r)) {
+        return PSGD_OK;
+    }
+    if (r->comm->worker_index != 0) {
+        memset(psgd_message_payload(&r->message_chunk), 0, bytes_of(elems));
+        return PSGD_OK;
+    }
+    status = psgd_buffer_enqueue_read(r->device, view, psgd_message_payload(&r->message_chunk), bytes_of(elems));
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, "what worker 0 shares");
+}
+
+void psgd_traffic_share(psgd_reducer_t *r, psgd_view_t view, uint64_t elems)
+{
+    if (elems == 0) {
+        return;
+    }
+    psgd_step_note(r, read_for_sharing(r, view, elems));
+    psgd_exchange_begin(r, &r->message_chunk, (size_t)elems, 0);
+    if (psgd_step_goes_on(r)) {
+        psgd_exchange_finish(r, &r->message_chunk, "what worker 0 shares");
+    }
+    if (psgd_step_is_healthy(r)) {
+        psgd_step_note(r, psgd_buffer_enqueue_write(r->device, view, psgd_message_payload(&r->message_chunk), bytes_of(elems)));
+        psgd_step_note(r, psgd_reducer_wait_device(r, "what worker 0 shares")); /* the chunk is used again */
+    }
+}
+
+psgd_status_t psgd_traffic_enqueue_span(psgd_reducer_t *r, const psgd_view_t *arrays, size_t num_arrays,
+                                        psgd_span_elems_fn elems_of, uint64_t begin, uint64_t end, float *host,
+                                        bool to_device)
+{
+    uint64_t array_begin = 0;
+
+    for (size_t i = 0; (i < num_arrays) && (array_begin < end); ++i) {
+        uint64_t array_end = array_begin + elems_of(r->plan, i);
+        uint64_t from      = begin > array_begin ? begin : array_begin;
+        uint64_t to        = end < array_end ? end : array_end;
+
+        if (from < to) {
+            psgd_view_t   view   = psgd_view_at(arrays[i], bytes_of(from - array_begin));
+            float        *place  = host + (from - begin);
+            psgd_status_t status = to_device ? psgd_buffer_enqueue_write(r->device, view, place, bytes_of(to - from))
+                                             : psgd_buffer_enqueue_read(r->device, view, place, bytes_of(to - from));
+
+            if (status != PSGD_OK) {
+                return status;
+            }
+        }
+        array_begin = array_end;
+    }
+    return PSGD_OK;
+}

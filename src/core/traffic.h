@@ -1,0 +1,42 @@
+/* What moves between device, host and wire: every copy of a step, and no arithmetic but the scaling of Qbar. */
+#ifndef PSGD_CORE_TRAFFIC_H
+#define PSGD_CORE_TRAFFIC_H
+
+#include "core/reducer.h"
+
+/* Where everything of this step lies, for the engine. */
+psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *reducer);
+
+/* q := one of the host's factors (Q, or Qbar scaled). The host memory stays untouched until the device is waited for. */
+psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *reducer, const float *factor);
+
+/* The large uncompressed tensors into their message. Waits. */
+psgd_status_t psgd_traffic_read_large(psgd_reducer_t *reducer);
+
+/* P and the small uncompressed tensors into message 1 (waits), and their means back to the device. */
+psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *reducer);
+psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *reducer);
+
+/* Q_w into message 2, and the hash of P^ from the device. Waits. */
+psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *reducer);
+
+/* The hash of what all workers hold alike before the last vote: P^ and the means of the uncompressed tensors. */
+uint64_t psgd_traffic_hash_common(const psgd_reducer_t *reducer);
+
+/* factor_scaled and update_scales from the Qbar in message 2. False where it is too large for the update to be finite. */
+bool psgd_traffic_scale_factor(psgd_reducer_t *reducer);
+
+/* The means of the uncompressed tensors, small and large, into the gradient buffers. */
+psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *reducer);
+
+/* Worker 0's content of a device buffer becomes that of all workers: an all_reduce to which the others add zeros. */
+void psgd_traffic_share(psgd_reducer_t *reducer, psgd_view_t view, uint64_t elems);
+
+/* Elements begin to end - 1 of `num_spans` arrays thought of as one behind the other, between the device and `host`.
+ * `elems_of(context, i)` is the length of array i. Enqueued. */
+typedef uint64_t (*psgd_span_elems_fn)(const psgd_plan_t *plan, size_t index);
+psgd_status_t psgd_traffic_enqueue_span(psgd_reducer_t *reducer, const psgd_view_t *arrays, size_t num_arrays,
+                                        psgd_span_elems_fn elems_of, uint64_t begin, uint64_t end, float *host,
+                                        bool to_device);
+
+#endif

@@ -1,0 +1,313 @@
+/* A reducer's state, out and in. In memory a factor lies as r x cols (a column of Q is contiguous); a state holds it cols x r,
+ * row-major, as users write it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/status.h"
+#include "core/exchange.h"
+#include "core/phases.h"
+#include "core/state.h"
+#include "core/traffic.h"
+
+/* ---- export ---------------------------------------------------------------------------------------------------- */
+
+static void transpose(const float *from, size_t rows, size_t cols, float *to)
+{
+    for (size_t i = 0; i < rows; ++i) {
+        for (size_t k = 0; k < cols; ++k) {
+            to[k * rows + i] = from[i * cols + k];
+        }
+    }
+}
+
+/* A matrix's factor, unless the next step draws its own. */
+static psgd_status_t export_factor(psgd_reducer_t *r, size_t m, psgd_state_t *state)
+{
+    const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+    float                    *q      = NULL;
+    psgd_status_t             status;
+
+    if (!r->config.warm_start && !r->is_imported[m]) {
+        return PSGD_OK;
+    }
+    status = psgd_alloc((size_t)(matrix->cols * matrix->r), sizeof(*q), "a factor", &q);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    transpose(r->factor + matrix->q_offset_elems, matrix->r, (size_t)matrix->cols, q);
+    status = psgd_state_set_factor(state, matrix->name, matrix->cols, matrix->r, q);
+    psgd_free(q);
+    return status;
+}
+
+static psgd_status_t export_factors(psgd_reducer_t *r, psgd_state_t *state)
+{
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        psgd_status_t status = export_factor(r, m, state);
+
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    return psgd_state_set_step(state, r->step_number, r->config.seed);
+}
+
+static uint64_t matrix_elems(const psgd_plan_t *plan, size_t index)
+{
+    return plan->matrices[index].rows * plan->matrices[index].cols;
+}
+
+/* All error memories of this worker, one behind the other. */
+static psgd_status_t read_errors(psgd_reducer_t *r, float *errors)
+{
+    psgd_status_t status;
+
+    status = psgd_traffic_enqueue_span(r, r->errors, r->plan->num_matrices, matrix_elems, 0, r->plan->matrix_elems, errors,
+                                       false);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_reducer_wait_device(r, "the export of the error memory");
+}
+
+static psgd_status_t set_errors(const psgd_reducer_t *r, const float *errors, psgd_state_t *state)
+{
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        psgd_status_t status;
+
+        status = psgd_state_set_error(state, r->plan->matrices[m].name, matrix_elems(r->plan, m), errors);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        errors += matrix_elems(r->plan, m);
+    }
+    return PSGD_OK;
+}
+
+/* errors := the mean over the workers, in bounded pieces with a vote each; every worker comes here, whatever failed. */
+static void average_errors(psgd_reducer_t *r, float *errors)
+{
+    uint64_t bits        = psgd_hash_words(r->factor, r->plan->q_elems, 0);
+    uint64_t piece_elems = r->message_chunk.capacity_elems;
+    float   *payload     = psgd_message_payload(&r->message_chunk);
+
+    for (uint64_t begin = 0; (begin < r->plan->matrix_elems) && psgd_step_goes_on(r); begin += piece_elems) {
+        uint64_t rest  = r->plan->matrix_elems - begin;
+        uint64_t elems = rest < piece_elems ? rest : piece_elems;
+
+        if (psgd_step_is_healthy(r)) {
+            memcpy(payload, errors + begin, elems * sizeof(float));
+        }
+        psgd_exchange_begin(r, &r->message_chunk, (size_t)elems, bits);
+        if (psgd_step_goes_on(r)) {
+            psgd_exchange_finish(r, &r->message_chunk, "the export of the mean error");
+        }
+        psgd_exchange_average(r, &r->message_chunk);
+        if (psgd_step_is_healthy(r)) {
+            memcpy(errors + begin, payload, elems * sizeof(float));
+        }
+    }
+}
+
+/* A collective of its own, told and judged like a step. */
+static psgd_status_t export_mean(psgd_reducer_t *r, psgd_status_t local, float *errors)
+{
+    memset(&r->step, 0, sizeof(r->step));
+    psgd_step_note(r, local);
+    average_errors(r, errors);
+    r->stats.bytes_total += r->step.bytes;
+    if (r->step.agreed != PSGD_OK) {
+        return psgd_fail(r->step.agreed, "%s", r->step.sentence);
+    }
+    return r->step.local;
+}
+
+static psgd_status_t read_local_errors(psgd_reducer_t *r, float **errors_p)
+{
+    psgd_status_t status;
+
+    if (r->plan->matrix_elems > SIZE_MAX / sizeof(float)) {
+        return psgd_fail(PSGD_ERR_HOST_MEMORY, "the error memory is larger than this host can address");
+    }
+    status = psgd_alloc((size_t)r->plan->matrix_elems, sizeof(float), "the exported error memory", errors_p);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return read_errors(r, *errors_p);
+}
+
+static psgd_status_t export_errors(psgd_reducer_t *r, psgd_error_form_t form, psgd_state_t *state, psgd_status_t local)
+{
+    float        *errors = NULL;
+    psgd_status_t status = local;
+
+    if ((form == PSGD_ERROR_NONE) || !r->config.error_feedback || (r->plan->num_matrices == 0)) {
+        return local;
+    }
+    if (status == PSGD_OK) {
+        status = read_local_errors(r, &errors);
+    }
+    if (form == PSGD_ERROR_MEAN) {
+        status = export_mean(r, status, errors);
+    }
+    if (status == PSGD_OK) {
+        status = set_errors(r, errors, state);
+    }
+    if (!r->is_device_stuck) {
+        psgd_free(errors);
+    }
+    return status;
+}
+
+psgd_status_t psgd_reducer_state_export(psgd_reducer_t *r, psgd_error_form_t form, psgd_state_t **state_p)
+{
+    psgd_state_t *state = NULL;
+    psgd_status_t status;
+
+    if (r->poison.is_told) {
+        return psgd_reducer_check_poison(r);
+    }
+    status = psgd_reducer_check_poison(r);
+    if (status == PSGD_OK) {
+        status = psgd_state_create(&state);
+    }
+    if (status == PSGD_OK) {
+        status = export_factors(r, state);
+    }
+    status = export_errors(r, form, state, status);
+    if (status != PSGD_OK) {
+        psgd_state_destroy(state);
+        return status;
+    }
+    *state_p = state;
+    return PSGD_OK;
+}
+
+/* ---- import ---------------------------------------------------------------------------------------------------- */
+
+static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_plan_matrix_t *matrix)
+{
+    if ((entry->rank != 0) && ((entry->cols != matrix->cols) || (entry->rank != matrix->r))) {
+        return psgd_fail(PSGD_ERR_STATE, "the state's factor of '%s' is %" PRIu64 " x %u, this reducer's is %" PRIu64
+                         " x %u; was it saved with another rank or model?", entry->name, entry->cols, entry->rank,
+                         matrix->cols, matrix->r);
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t check_error(const psgd_reducer_t *r, const psgd_state_entry_t *entry,
+                                 const psgd_plan_matrix_t *matrix)
+{
+    if (entry->error_elems == 0) {
+        return PSGD_OK;
+    }
+    if (!r->config.error_feedback) {
+        return psgd_fail(PSGD_ERR_STATE, "the state holds an error memory of '%s', but this reducer has error feedback off",
+                         entry->name);
+    }
+    if (entry->error_elems != matrix->rows * matrix->cols) {
+        return psgd_fail(PSGD_ERR_STATE, "the state's error of '%s' has %" PRIu64 " elements, the tensor has %" PRIu64,
+                         entry->name, entry->error_elems, matrix->rows * matrix->cols);
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t check_entry(const psgd_reducer_t *r, const psgd_state_entry_t *entry,
+                                 const psgd_plan_matrix_t **matrix_p)
+{
+    const psgd_plan_tensor_t *tensor = psgd_plan_find(r->plan, entry->name);
+    psgd_status_t             status;
+
+    if (tensor == NULL) {
+        return psgd_fail(PSGD_ERR_STATE, "the state holds a tensor '%s' that this reducer does not have", entry->name);
+    }
+    if (tensor->route != PSGD_ROUTE_COMPRESSED) {
+        return psgd_fail(PSGD_ERR_STATE, "the state holds a factor or error of '%s', which this reducer does not compress",
+                         entry->name);
+    }
+    *matrix_p = &r->plan->matrices[tensor->matrix_index];
+    status    = check_factor(entry, *matrix_p);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return check_error(r, entry, *matrix_p);
+}
+
+static psgd_status_t check_state(const psgd_reducer_t *r, const psgd_state_t *state)
+{
+    if (state->has_step && (state->seed != r->config.seed)) {
+        return psgd_fail(PSGD_ERR_STATE, "the state was made with seed %" PRIu64 ", this reducer with seed %" PRIu64
+                         "; create the reducer with the state's seed", state->seed, r->config.seed);
+    }
+    for (size_t i = 0; i < state->num_entries; ++i) {
+        const psgd_plan_matrix_t *matrix;
+        psgd_status_t             status = check_entry(r, &state->entries[i], &matrix);
+
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    return PSGD_OK;
+}
+
+/* The device's part first: a failure here leaves error memories partly written, so it poisons. */
+static psgd_status_t import_errors(psgd_reducer_t *r, const psgd_state_t *state)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < state->num_entries); ++i) {
+        const psgd_state_entry_t *entry = &state->entries[i];
+
+        if (entry->error_elems > 0) {
+            size_t m = psgd_plan_find(r->plan, entry->name)->matrix_index;
+
+            status = psgd_buffer_enqueue_write(r->device, r->errors[m], entry->error,
+                                               (size_t)entry->error_elems * sizeof(float));
+        }
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_wait_device(r, "the import of the error memory");
+    }
+    if (status != PSGD_OK) {
+        psgd_reducer_poison(r, status, false);
+    }
+    return status;
+}
+
+static void import_factors(psgd_reducer_t *r, const psgd_state_t *state)
+{
+    for (size_t i = 0; i < state->num_entries; ++i) {
+        const psgd_state_entry_t *entry = &state->entries[i];
+
+        if (entry->rank > 0) {
+            size_t m = psgd_plan_find(r->plan, entry->name)->matrix_index;
+
+            transpose(entry->factor, (size_t)entry->cols, entry->rank, r->factor + r->plan->matrices[m].q_offset_elems);
+            r->is_imported[m] = true;
+        }
+    }
+}
+
+psgd_status_t psgd_reducer_state_import(psgd_reducer_t *r, const psgd_state_t *state)
+{
+    psgd_status_t status = psgd_reducer_check_poison(r);
+
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = check_state(r, state);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = import_errors(r, state);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    import_factors(r, state);
+    if (state->has_step) {
+        r->step_number = state->step;
+    }
+    return PSGD_OK;
+}
