@@ -186,6 +186,30 @@ static psgd_status_t create_operations(psgd_reducer_t *r)
     return r->engine_ops->create(r->device, r->plan, r->config.error_feedback != 0, &r->engine);
 }
 
+/* Drivers compile a kernel when it is first enqueued, PoCL for seconds: better now, on zeros, than in the first step. */
+static psgd_status_t warm_up(psgd_reducer_t *r)
+{
+    uint64_t      hash = 0;
+    psgd_status_t status;
+
+    if (r->plan->num_matrices == 0) {
+        return psgd_device_wait(r->device, "the first filling of device memory");
+    }
+    status = psgd_orthogonalizer_enqueue(r->orthogonalizer_q, r->q, r->q_hat, 0);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_orthogonalizer_enqueue(r->orthogonalizer_p, r->message_1_view, r->p_hat, 0);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_hasher_enqueue(r->hasher, r->p_hat, r->plan->p_elems, &hash);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_device_wait(r->device, "the first run of the kernels");
+}
+
 static void fill_plan_stats(psgd_reducer_t *r)
 {
     const psgd_plan_t *plan = r->plan;
@@ -234,7 +258,7 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
         psgd_reducer_draw_factor(r, m, 0);
     }
     fill_plan_stats(r);
-    return psgd_device_wait(r->device, "the first filling of device memory");
+    return warm_up(r);
 }
 
 psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer_t **reducer_p)

@@ -24,6 +24,19 @@ typedef struct psgd_orthogonalizer psgd_orthogonalizer_t;
 psgd_status_t psgd_orthogonalizer_create(psgd_device_t *device, const psgd_columns_t *matrices, size_t num_matrices,
                                          psgd_orthogonalizer_t **orthogonalizer_p);
 
+/* How a work-group shares its 64 lanes: group_size work-items (a power of two up to 64), each with vectors of vector_lanes
+ * lanes (1; or 16 with a group of 1). The bits do not depend on it. */
+typedef struct psgd_orthogonalize_shape {
+    uint32_t group_size;
+    uint32_t vector_lanes;
+} psgd_orthogonalize_shape_t;
+
+/* The same with a shape of the caller's choice, where psgd_orthogonalizer_create() goes by the device. The group is made
+ * smaller where the device's limits ask for it. */
+psgd_status_t psgd_orthogonalizer_create_shaped(psgd_device_t *device, const psgd_columns_t *matrices,
+                                                size_t num_matrices, psgd_orthogonalize_shape_t shape,
+                                                psgd_orthogonalizer_t **orthogonalizer_p);
+
 /* Enqueues out = orthogonalize(in) for all matrices. The number of launches depends on the largest number of columns
  * alone. `in` and `out` may be the same. `step` numbers the random columns. Allocates nothing. */
 psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer, psgd_view_t in, psgd_view_t out,

@@ -1,0 +1,52 @@
+#include "comm/wait.h"
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns * 1e-9;
+}
+
+/* "over communicator 'mpi' of 4 workers" is for the log too: the caller's `what` says nothing of it. */
+static void warn_once(const psgd_comm_t *comm, uint64_t waited_ns, psgd_patience_t patience, const psgd_log_t *log,
+                      const char *what, bool *is_warned)
+{
+    if (*is_warned || (waited_ns < patience.warn_ns)) {
+        return;
+    }
+    *is_warned = true;
+    if (log != NULL) {
+        psgd_log(log, PSGD_LOG_WARN,
+                 "still waiting for %s after %.2f s (communicator '%s', %u workers); a worker is late or gone; giving up "
+                 "after %.2f s",
+                 what, seconds(waited_ns), comm->name, comm->num_workers, seconds(patience.fail_ns));
+    }
+}
+
+psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, psgd_patience_t patience,
+                             const psgd_log_t *log, const char *what)
+{
+    uint64_t start_ns  = psgd_now_ns();
+    bool     is_warned = false;
+
+    for (uint32_t round = 0;; ++round) {
+        int           is_done = 0;
+        uint64_t      waited_ns;
+        psgd_status_t status;
+
+        status = comm->test(comm->self, request, &is_done);
+        if (status != PSGD_OK) {
+            return psgd_fail_in(status, "%s", what);
+        }
+        if (is_done) {
+            return PSGD_OK;
+        }
+        waited_ns = psgd_now_ns() - start_ns;
+        if (waited_ns >= patience.fail_ns) {
+            return psgd_fail(PSGD_ERR_TIMEOUT,
+                             "%s: not complete after %.2f s on worker %u (communicator '%s', %u workers): a worker has died, "
+                             "hangs, or is slower than the deadline allows",
+                             what, seconds(waited_ns), comm->worker_index, comm->name, comm->num_workers);
+        }
+        warn_once(comm, waited_ns, patience, log, what, &is_warned);
+        psgd_rest(round);
+    }
+}

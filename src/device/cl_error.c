@@ -1,0 +1,98 @@
+#include "base/status.h"
+#include "device/cl_device.h"
+
+/* The loader's "there is no driver", from cl_khr_icd; <CL/cl_ext.h> is not needed for more than this. */
+#define CL_PLATFORM_NOT_FOUND_KHR (-1001)
+
+#define CL_ERROR_TABLE(ROW) \
+    ROW(CL_SUCCESS) \
+    ROW(CL_DEVICE_NOT_FOUND) \
+    ROW(CL_DEVICE_NOT_AVAILABLE) \
+    ROW(CL_COMPILER_NOT_AVAILABLE) \
+    ROW(CL_MEM_OBJECT_ALLOCATION_FAILURE) \
+    ROW(CL_OUT_OF_RESOURCES) \
+    ROW(CL_OUT_OF_HOST_MEMORY) \
+    ROW(CL_PROFILING_INFO_NOT_AVAILABLE) \
+    ROW(CL_MEM_COPY_OVERLAP) \
+    ROW(CL_IMAGE_FORMAT_MISMATCH) \
+    ROW(CL_IMAGE_FORMAT_NOT_SUPPORTED) \
+    ROW(CL_BUILD_PROGRAM_FAILURE) \
+    ROW(CL_MAP_FAILURE) \
+    ROW(CL_MISALIGNED_SUB_BUFFER_OFFSET) \
+    ROW(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) \
+    ROW(CL_COMPILE_PROGRAM_FAILURE) \
+    ROW(CL_LINKER_NOT_AVAILABLE) \
+    ROW(CL_LINK_PROGRAM_FAILURE) \
+    ROW(CL_DEVICE_PARTITION_FAILED) \
+    ROW(CL_KERNEL_ARG_INFO_NOT_AVAILABLE) \
+    ROW(CL_INVALID_VALUE) \
+    ROW(CL_INVALID_DEVICE_TYPE) \
+    ROW(CL_INVALID_PLATFORM) \
+    ROW(CL_INVALID_DEVICE) \
+    ROW(CL_INVALID_CONTEXT) \
+    ROW(CL_INVALID_QUEUE_PROPERTIES) \
+    ROW(CL_INVALID_COMMAND_QUEUE) \
+    ROW(CL_INVALID_HOST_PTR) \
+    ROW(CL_INVALID_MEM_OBJECT) \
+    ROW(CL_INVALID_IMAGE_FORMAT_DESCRIPTOR) \
+    ROW(CL_INVALID_IMAGE_SIZE) \
+    ROW(CL_INVALID_SAMPLER) \
+    ROW(CL_INVALID_BINARY) \
+    ROW(CL_INVALID_BUILD_OPTIONS) \
+    ROW(CL_INVALID_PROGRAM) \
+    ROW(CL_INVALID_PROGRAM_EXECUTABLE) \
+    ROW(CL_INVALID_KERNEL_NAME) \
+    ROW(CL_INVALID_KERNEL_DEFINITION) \
+    ROW(CL_INVALID_KERNEL) \
+    ROW(CL_INVALID_ARG_INDEX) \
+    ROW(CL_INVALID_ARG_VALUE) \
+    ROW(CL_INVALID_ARG_SIZE) \
+    ROW(CL_INVALID_KERNEL_ARGS) \
+    ROW(CL_INVALID_WORK_DIMENSION) \
+    ROW(CL_INVALID_WORK_GROUP_SIZE) \
+    ROW(CL_INVALID_WORK_ITEM_SIZE) \
+    ROW(CL_INVALID_GLOBAL_OFFSET) \
+    ROW(CL_INVALID_EVENT_WAIT_LIST) \
+    ROW(CL_INVALID_EVENT) \
+    ROW(CL_INVALID_OPERATION) \
+    ROW(CL_INVALID_GL_OBJECT) \
+    ROW(CL_INVALID_BUFFER_SIZE) \
+    ROW(CL_INVALID_MIP_LEVEL) \
+    ROW(CL_INVALID_GLOBAL_WORK_SIZE) \
+    ROW(CL_INVALID_PROPERTY) \
+    ROW(CL_INVALID_IMAGE_DESCRIPTOR) \
+    ROW(CL_INVALID_COMPILER_OPTIONS) \
+    ROW(CL_INVALID_LINKER_OPTIONS) \
+    ROW(CL_INVALID_DEVICE_PARTITION_COUNT) \
+    ROW(CL_PLATFORM_NOT_FOUND_KHR)
+
+const char *psgd_cl_error_name(cl_int result)
+{
+    switch (result) {
+#define ROW(name_) \
+    case name_: return #name_;
+        CL_ERROR_TABLE(ROW)
+#undef ROW
+    default: return "an OpenCL error unknown to OpenCL 1.2";
+    }
+}
+
+static psgd_status_t status_of(cl_int result)
+{
+    switch (result) {
+    case CL_MEM_OBJECT_ALLOCATION_FAILURE:
+    case CL_OUT_OF_RESOURCES:
+    case CL_INVALID_BUFFER_SIZE: return PSGD_ERR_DEVICE_MEMORY;
+    case CL_OUT_OF_HOST_MEMORY: return PSGD_ERR_HOST_MEMORY;
+    default: return PSGD_ERR_OPENCL;
+    }
+}
+
+psgd_status_t psgd_cl_check(cl_int result, const char *call, const char *device_name)
+{
+    if (result == CL_SUCCESS) {
+        return PSGD_OK;
+    }
+    return psgd_fail(status_of(result), "%s failed: %s (%d) on device '%s'", call, psgd_cl_error_name(result), (int)result,
+                     device_name);
+}

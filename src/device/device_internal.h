@@ -1,0 +1,20 @@
+/* What an opened device holds: for the files of this room alone. */
+#ifndef PSGD_DEVICE_DEVICE_INTERNAL_H
+#define PSGD_DEVICE_DEVICE_INTERNAL_H
+
+#include "device/cl_device.h"
+#include "device/device.h"
+
+struct psgd_device {
+    cl_context           context;      /* retained */
+    cl_device_id         id;
+    cl_command_queue     queue;        /* in order; retained: the caller's, or our own */
+    cl_command_queue     caller_queue; /* the caller's, where it is out of order and fenced; retained; else NULL */
+    cl_event             unfinished;   /* the marker of a wait that timed out; else NULL */
+    psgd_patience_t      patience;
+    psgd_log_t           log;
+    psgd_device_limits_t limits;
+    uint64_t             buffer_bytes; /* held by buffers of psgd_buffer_create() */
+};
+
+#endif

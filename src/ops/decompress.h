@@ -1,0 +1,45 @@
+/* Decompression: the update P^ Qbar^T, the same bits on every worker and device, and this worker's error M - P^ Q_w^T.
+ *
+ * The update of element (i, j) is
+ *
+ *     c   = 0;  for k = 0 .. r - 1:  c = fma(P^_ki, Qbar_kj * 2^-e, c)     |factor| < 2^-40 counts as 0
+ *     out = |c| < flush_below ? 0 : c * scale_1 * scale_2                  scale_1 * scale_2 = 2^e
+ *
+ * with e such that max |Qbar| lies in [2^e, 2^(e+1)). It takes only operations that OpenCL rounds exactly, and no denormal
+ * number is an input or an output of any of them, so that a device that flushes denormals gets the same bits. */
+#ifndef PSGD_OPS_DECOMPRESS_H
+#define PSGD_OPS_DECOMPRESS_H
+
+#include "device/buffer.h"
+#include "device/device.h"
+#include "ops/engine.h"
+
+/* q_scaled = Qbar * 2^-e, entries below 2^-40 as 0, and what undoes the scale. `elems` floats, >= 1, all r x cols of one
+ * matrix; q_scaled may be q_mean. All zero: zeros, and a scale of 1. Host arithmetic on the bits: what the caller's process
+ * has made of rounding and denormals does not matter.
+ * Errors: PSGD_ERR_NONFINITE where an entry is NaN, Inf, or of magnitude 2^120 or more; nothing is written then. */
+psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p);
+
+/* One matrix. */
+typedef struct psgd_decompression {
+    uint64_t            rows, cols;
+    uint32_t            r;
+    psgd_update_scale_t scale;    /* from psgd_update_scale_q() */
+    psgd_view_t         p_hat;    /* in: r x rows, orthonormal rows (the bound on the update rests on that) */
+    psgd_view_t         q_scaled; /* in: r x cols, from psgd_update_scale_q() */
+    psgd_view_t         q_local;  /* in: r x cols, this worker's Q_w; unused without error feedback */
+    psgd_view_t         grad;     /* in: M, rows x cols; out: the update */
+    psgd_view_t         error;    /* out: M - P^ Q_w^T, rows x cols; unused without error feedback */
+} psgd_decompression_t;
+
+typedef struct psgd_decompressor psgd_decompressor_t;
+
+/* error_feedback false: the update alone is computed; M, q_local and error are not read or written. */
+psgd_status_t psgd_decompressor_create(psgd_device_t *device, bool error_feedback, psgd_decompressor_t **decompressor_p);
+
+/* Enqueues the decompression of one matrix. Allocates nothing. */
+psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const psgd_decompression_t *matrix);
+
+void psgd_decompressor_destroy(psgd_decompressor_t *decompressor);
+
+#endif

@@ -1,0 +1,237 @@
+/* The plan: which tensors are compressed, as which matrices, and where they lie. Pure host arithmetic. */
+#include <math.h>
+#include <stdio.h>
+
+#include "plan/plan.h"
+#include "support/suite.h"
+
+static psgd_tensor_t make_tensor(const char *name, uint32_t num_dims, const uint64_t *dims)
+{
+    psgd_tensor_t tensor = PSGD_TENSOR_INIT;
+
+    tensor.name     = name;
+    tensor.num_dims = num_dims;
+    memcpy(tensor.dims, dims, num_dims * sizeof(dims[0]));
+    return tensor;
+}
+
+#define TENSOR(name_, ...) \
+    make_tensor(name_, sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t), (uint64_t[]){__VA_ARGS__})
+
+static psgd_plan_t *make_plan(const psgd_tensor_t *tensors, size_t count, const psgd_config_t *config)
+{
+    psgd_plan_t *plan = NULL;
+
+    assert_ok(psgd_plan_create(tensors, count, config, &plan));
+    return plan;
+}
+
+/* The shapes of ResNet-18 on CIFAR-10, and of the word language model, as in the paper. */
+static const uint64_t RESNET18[][2] = {
+    {64, 27},     {64, 576},    {64, 576},    {64, 576},   {64, 576},   {128, 576},   {128, 1152},
+    {128, 1152},  {128, 1152},  {128, 64},    {256, 1152}, {256, 2304}, {256, 2304},  {256, 2304},
+    {256, 128},   {512, 2304},  {512, 4608},  {512, 4608}, {512, 4608}, {512, 256},   {10, 512}};
+static const uint64_t LSTM[][2] = {{28869, 650}, {2600, 650}, {2600, 650}, {2600, 650},
+                                   {2600, 650},  {2600, 650}, {2600, 650}};
+
+/* Elements before, over elements sent, for a model of matrices and one vector. */
+static double model_rate(const uint64_t (*shapes)[2], size_t count, uint64_t vector_elems, uint32_t rank)
+{
+    psgd_tensor_t tensors[32];
+    char          names[32][32];
+    psgd_config_t config = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan;
+    double        rate;
+
+    for (size_t i = 0; i < count; ++i) {
+        snprintf(names[i], sizeof(names[i]), "matrix%zu", i);
+        tensors[i] = make_tensor(names[i], 2, shapes[i]);
+    }
+    tensors[count] = TENSOR("vectors", vector_elems);
+    config.rank    = rank;
+    plan           = make_plan(tensors, count + 1, &config);
+    rate           = (double)plan->total_elems / (double)plan->compressed_elems;
+    psgd_plan_destroy(plan);
+    return rate;
+}
+
+START_TEST(plan__compression_rates_are_those_of_the_paper)
+{
+    size_t lstm_count   = sizeof(LSTM) / sizeof(LSTM[0]);
+    size_t resnet_count = sizeof(RESNET18) / sizeof(RESNET18[0]);
+
+    ck_assert_int_eq(lround(model_rate(RESNET18, resnet_count, 9610, 1)), 243);
+    ck_assert_int_eq(lround(model_rate(RESNET18, resnet_count, 9610, 2)), 136);
+    ck_assert_int_eq(lround(model_rate(RESNET18, resnet_count, 9610, 4)), 72);
+    ck_assert_int_eq(lround(model_rate(LSTM, lstm_count, 28869 + 6 * 2600, 4)), 120);
+}
+END_TEST
+
+START_TEST(plan__views_a_tensor_as_its_first_dimension_by_the_rest)
+{
+    psgd_tensor_t tensors[] = {TENSOR("conv", 64, 32, 3, 3)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan      = make_plan(tensors, 1, &config);
+
+    ck_assert_uint_eq(plan->num_matrices, 1);
+    ck_assert_uint_eq(plan->matrices[0].rows, 64);
+    ck_assert_uint_eq(plan->matrices[0].cols, 288);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__leaves_vectors_uncompressed)
+{
+    psgd_tensor_t tensors[] = {TENSOR("bias", 100000)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan;
+
+    config.min_compression_rate = 0.0;
+    plan                        = make_plan(tensors, 1, &config);
+    ck_assert_uint_eq(plan->num_matrices, 0);
+    ck_assert_int_eq(plan->tensors[0].route, PSGD_ROUTE_LARGE);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__compresses_only_where_the_rate_is_above_the_minimum)
+{
+    /* 16 x 16 at r = 4: 32 * 4 * 2 = 256 = 16 * 16, so not below; at r = 3 it is. */
+    ck_assert(!psgd_plan_compresses(16, 16, 4, 2.0));
+    ck_assert(psgd_plan_compresses(16, 16, 3, 2.0));
+    ck_assert(psgd_plan_compresses(2, 2, 2, 0.0));
+    ck_assert(!psgd_plan_compresses(1, 1000000, 1, 1.0));
+}
+END_TEST
+
+START_TEST(plan__rank_is_at_most_the_shorter_side)
+{
+    psgd_tensor_t tensors[] = {TENSOR("flat", 3, 4000), TENSOR("tall", 4000, 2), TENSOR("own", 100, 100)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan;
+
+    config.rank                 = 8;
+    config.min_compression_rate = 0.0;
+    tensors[2].rank             = 5;
+    plan                        = make_plan(tensors, 3, &config);
+    ck_assert_uint_eq(plan->matrices[0].r, 3);
+    ck_assert_uint_eq(plan->matrices[1].r, 2);
+    ck_assert_uint_eq(plan->matrices[2].r, 5);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__never_compress_is_obeyed)
+{
+    psgd_tensor_t tensors[] = {TENSOR("embedding", 1000, 1000), TENSOR("other", 1000, 1000)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan;
+
+    tensors[0].rank = PSGD_NEVER_COMPRESS;
+    plan            = make_plan(tensors, 2, &config);
+    ck_assert_uint_eq(plan->num_matrices, 1);
+    ck_assert_uint_eq(plan->matrices[0].tensor_index, 1);
+    ck_assert_int_eq(plan->tensors[0].route, PSGD_ROUTE_LARGE);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__small_and_large_tensors_part_at_256_KiB)
+{
+    psgd_tensor_t tensors[] = {TENSOR("small", 65536), TENSOR("large", 65537), TENSOR("tiny", 3)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan      = make_plan(tensors, 3, &config);
+
+    ck_assert_int_eq(plan->tensors[0].route, PSGD_ROUTE_SMALL);
+    ck_assert_int_eq(plan->tensors[1].route, PSGD_ROUTE_LARGE);
+    ck_assert_int_eq(plan->tensors[2].route, PSGD_ROUTE_SMALL);
+    ck_assert_uint_eq(plan->tensors[2].offset_elems, 65536);
+    ck_assert_uint_eq(plan->small_elems, 65539);
+    ck_assert_uint_eq(plan->large_elems, 65537);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__regions_follow_each_other_without_gap_or_overlap)
+{
+    psgd_tensor_t tensors[] = {TENSOR("a", 100, 90), TENSOR("b", 17), TENSOR("c", 64, 8, 8), TENSOR("d", 200, 31)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan      = make_plan(tensors, 4, &config);
+    uint64_t      p_end     = 0;
+    uint64_t      q_end     = 0;
+
+    ck_assert_uint_eq(plan->num_matrices, 3);
+    for (size_t m = 0; m < plan->num_matrices; ++m) {
+        const psgd_plan_matrix_t *matrix = &plan->matrices[m];
+
+        ck_assert_uint_eq(matrix->p_offset_elems, p_end);
+        ck_assert_uint_eq(matrix->q_offset_elems, q_end);
+        p_end += matrix->rows * matrix->r;
+        q_end += matrix->cols * matrix->r;
+        ck_assert_uint_eq(plan->tensors[matrix->tensor_index].matrix_index, m);
+    }
+    ck_assert_uint_eq(plan->p_elems, p_end);
+    ck_assert_uint_eq(plan->q_elems, q_end);
+    ck_assert_uint_eq(plan->total_elems, 9000 + 17 + 4096 + 6200);
+    ck_assert_uint_eq(plan->compressed_elems, p_end + q_end + 17);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__refuses_what_cannot_be_planned_and_names_the_tensor)
+{
+    psgd_config_t config = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan   = NULL;
+    psgd_tensor_t tensor = TENSOR("w", 8, 8);
+    psgd_tensor_t twins[] = {TENSOR("same", 4), TENSOR("same", 5)};
+
+    tensor.dims[1] = 0;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "'w': dims[1] is 0");
+    tensor.dims[0] = UINT64_C(1) << 32;
+    tensor.dims[1] = UINT64_C(1) << 32;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "2^40");
+    tensor          = TENSOR("w", 8, 8);
+    tensor.num_dims = 0;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "has 0 dimensions");
+    tensor.num_dims = PSGD_MAX_DIMS + 1;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "9 dimensions");
+    tensor      = TENSOR("w", 8, 8);
+    tensor.name = NULL;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "has no name");
+    tensor.name = "";
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "has no name");
+    tensor      = TENSOR("w", 8, 8);
+    tensor.rank = -2;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "has rank -2");
+    tensor.rank = PSGD_MAX_RANK + 1;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "has rank 1025");
+    tensor.rank  = 0;
+    tensor.dtype = (psgd_dtype_t)7;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_UNSUPPORTED, "dtype 7");
+    assert_fails(psgd_plan_create(twins, 2, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "'same'");
+    config.rank = 0;
+    assert_fails(psgd_plan_create(twins, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "config.rank is 0");
+    config.rank                 = 4;
+    config.min_compression_rate = NAN;
+    assert_fails(psgd_plan_create(twins, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "min_compression_rate");
+    ck_assert_ptr_null(plan);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("plan");
+    TCase *tcase = tcase_create("plan");
+
+    tcase_add_test(tcase, plan__compression_rates_are_those_of_the_paper);
+    tcase_add_test(tcase, plan__views_a_tensor_as_its_first_dimension_by_the_rest);
+    tcase_add_test(tcase, plan__leaves_vectors_uncompressed);
+    tcase_add_test(tcase, plan__compresses_only_where_the_rate_is_above_the_minimum);
+    tcase_add_test(tcase, plan__rank_is_at_most_the_shorter_side);
+    tcase_add_test(tcase, plan__never_compress_is_obeyed);
+    tcase_add_test(tcase, plan__small_and_large_tensors_part_at_256_KiB);
+    tcase_add_test(tcase, plan__regions_follow_each_other_without_gap_or_overlap);
+    tcase_add_test(tcase, plan__refuses_what_cannot_be_planned_and_names_the_tensor);
+    suite_add_tcase(suite, tcase);
+    return psgd_run_suite(suite);
+}
