@@ -10,8 +10,9 @@
 #include "device/enumerate.h"
 
 #define PACKAGES_TEXT \
-    "install an OpenCL driver; on Debian: pocl-opencl-icd (any CPU), mesa-opencl-icd (AMD and others, with " \
-    "RUSTICL_ENABLE=radeonsi for example), intel-opencl-icd (Intel GPUs), nvidia-opencl-icd (NVIDIA GPUs)"
+    "install an OpenCL driver; on Debian: pocl-opencl-icd (any CPU), mesa-opencl-icd (AMD and other GPUs; set " \
+    "RUSTICL_ENABLE=radeonsi, or iris, or llvmpipe), intel-opencl-icd (Intel GPUs), nvidia-opencl-icd (NVIDIA GPUs); a GPU " \
+    "that stays unseen may need its user in the group 'render'"
 
 /* ---- what the words say ---- */
 
@@ -164,11 +165,17 @@ static bool find_kind(const psgd_device_info_t *infos, size_t count, psgd_device
     return false;
 }
 
+/* The version is looked at too, since PoCL is called by its name nowhere else ("OpenCL 3.0 PoCL ..."). */
+static bool is_called(const psgd_device_info_t *info, const char *part)
+{
+    return contains(info->name, part) || contains(info->vendor, part) || contains(info->platform_name, part) ||
+           contains(info->device_version, part);
+}
+
 static bool find_name(const psgd_device_info_t *infos, size_t count, const char *part, size_t *chosen_p)
 {
     for (size_t i = 0; i < count; ++i) {
-        if (infos[i].is_usable && (contains(infos[i].name, part) || contains(infos[i].vendor, part) ||
-                                   contains(infos[i].platform_name, part))) {
+        if (infos[i].is_usable && is_called(&infos[i], part)) {
             *chosen_p = i;
             return true;
         }

@@ -321,12 +321,12 @@ static void rest(const psgd_device_t *device, uint32_t round)
     }
 }
 
-static psgd_status_t fail_late(const psgd_device_t *device, const char *what, uint64_t waited_ns)
+static psgd_status_t fail_late(const psgd_device_t *device, const char *what)
 {
     return psgd_fail(PSGD_ERR_TIMEOUT,
                      "%s did not finish on device '%s' within %.3g s: the device or its driver hangs, or the deadline "
                      "(deadline_seconds) is too short for it",
-                     what, device->limits.name, (double)waited_ns / NS_PER_SECOND);
+                     what, device->limits.name, (double)device->patience.fail_ns / NS_PER_SECOND);
 }
 
 /* Polls until the event is complete or has failed. */
@@ -354,7 +354,7 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
         }
         waited_ns = psgd_now_ns() - start_ns;
         if (waited_ns >= device->patience.fail_ns) {
-            return fail_late(device, what, waited_ns);
+            return fail_late(device, what);
         }
         if (!is_warned && (waited_ns >= device->patience.warn_ns)) {
             is_warned = true;

@@ -625,7 +625,7 @@ START_TEST(sources__embedded_kernels_equal_the_files)
         assert_ok(psgd_source_load(psgd_source_name(i), NULL, &embedded));
         assert_ok(psgd_source_load(psgd_source_name(i), PSGD_TEST_KERNEL_DIR, &on_disk));
         ck_assert_uint_gt(strlen(embedded), 100);
-        ck_assert_msg(strcmp(embedded, on_disk) == 0, "%s was changed by embedding", psgd_source_name(i));
+        ck_assert_msg(strcmp(embedded, on_disk) == 0, "%s: the file is not what was built in", psgd_source_name(i));
         psgd_free(embedded);
         psgd_free(on_disk);
     }
@@ -770,13 +770,13 @@ END_TEST
 static void make_imaginary(psgd_device_info_t infos[3])
 {
     static const struct {
-        const char        *name, *vendor, *platform;
+        const char        *name, *vendor, *platform, *version;
         psgd_device_kind_t kind;
         uint32_t           platform_index, device_index;
         int                is_usable;
-    } ROWS[3] = {{"Radeon RX 580", "AMD", "rusticl", PSGD_DEVICE_GPU, 0, 0, 0},
-                 {"pthread-zen2", "AuthenticAMD", "Portable Computing Language", PSGD_DEVICE_CPU, 2, 0, 1},
-                 {"Arc A770", "Intel Corporation", "Intel OpenCL", PSGD_DEVICE_GPU, 2, 1, 1}};
+    } ROWS[3] = {{"Radeon RX 580", "AMD", "rusticl", "OpenCL 3.0", PSGD_DEVICE_GPU, 0, 0, 0},
+                 {"pthread-zen2", "AuthenticAMD", "Portable Computing Language", "OpenCL 3.0 PoCL HSTR", PSGD_DEVICE_CPU, 2, 0, 1},
+                 {"Arc A770", "Intel Corporation", "Intel OpenCL", "OpenCL 3.0 NEO", PSGD_DEVICE_GPU, 2, 1, 1}};
 
     for (uint32_t i = 0; i < 3; ++i) {
         infos[i]                = (psgd_device_info_t)PSGD_DEVICE_INFO_INIT;
@@ -787,6 +787,7 @@ static void make_imaginary(psgd_device_info_t infos[3])
         infos[i].is_usable      = ROWS[i].is_usable;
         snprintf(infos[i].name, sizeof(infos[i].name), "%s", ROWS[i].name);
         snprintf(infos[i].vendor, sizeof(infos[i].vendor), "%s", ROWS[i].vendor);
+        snprintf(infos[i].device_version, sizeof(infos[i].device_version), "%s", ROWS[i].version);
         snprintf(infos[i].platform_name, sizeof(infos[i].platform_name), "%s", ROWS[i].platform);
         snprintf(infos[i].reason, sizeof(infos[i].reason), "%s", ROWS[i].is_usable ? "" : "no compiler");
     }
@@ -799,7 +800,7 @@ START_TEST(choose__words_choose_among_usable_devices)
         size_t      chosen;
     } ROWS[] = {{NULL, 2}, {"", 2},       {"gpu", 2},    {"GPU", 2},   {"cpu", 1},   {"1", 1},
                 {"2", 2},  {"2:0", 1},    {"2:1", 2},    {"arc", 2},   {"AMD", 1},   {"portable computing", 1},
-                {"a7", 2}, {"intel c", 2}, {"pthread-", 1}};
+                {"a7", 2}, {"intel c", 2}, {"pthread-", 1}, {"pocl", 1}};
     psgd_device_info_t infos[3];
 
     make_imaginary(infos);
