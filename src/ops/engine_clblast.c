@@ -155,7 +155,7 @@ static psgd_status_t enqueue_locked(const psgd_engine_state_t *engine, const pro
     size_t            in_offset  = in.offset_bytes / sizeof(float);
     size_t            m_offset   = m.offset_bytes / sizeof(float);
     size_t            out_offset = out.offset_bytes / sizeof(float);
-    size_t            temp_bytes;
+    size_t            temp_bytes = 0;
     CLBlastStatusCode code;
     psgd_status_t     status;
 
