@@ -18,7 +18,8 @@
  * to MPI when it is destroyed, with the arrays of counts that MPI may still read; MPI_Finalize may then wait for ever, and
  * MPI_Abort is the way out.
  *
- * Nothing is allocated after creation, except the list of parts of the first collective above max_call_bytes. */
+ * After creation memory is allocated only by the first reduce_scatter of its size (for this worker's segment) and the first
+ * collective above max_call_bytes (for its list of parts). */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include "comm_mpi/mpi_comm.h"
 
@@ -48,11 +49,13 @@ struct psgd_request {
     size_t          max_parts;  /* room in `parts` */
     size_t          num_parts;  /* begun */
     size_t          next_part;  /* parts before it are complete */
-    int            *counts;     /* W; MPI reads counts and displs until the request is complete */
+    int            *counts;     /* W */
     int            *displs;     /* W */
-    const float    *result;     /* reduce_scatter: MPI leaves this worker's sum at the beginning of the data ... */
-    float          *segment;    /* ... and this is where it belongs; NULL: nothing to move */
-    size_t          segment_bytes;
+    bool            is_vector;  /* MPI may use counts, displs and scratch until the request is complete */
+    float          *scratch;    /* MPI_Ireduce_scatter leaves this worker's sum here ... */
+    size_t          scratch_elems;
+    float          *segment;    /* ... and this is where it belongs; NULL: nothing to copy */
+    size_t          segment_elems;
 };
 
 struct mpi_comm {
@@ -100,6 +103,22 @@ static psgd_status_t request_reserve(psgd_request_t *request, size_t num_parts)
     return PSGD_OK;
 }
 
+static psgd_status_t scratch_reserve(psgd_request_t *request, size_t elems)
+{
+    float *scratch;
+
+    if (elems <= request->scratch_elems) {
+        return PSGD_OK;
+    }
+    scratch = realloc(request->scratch, elems * sizeof(*scratch));
+    if (scratch == NULL) {
+        return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for the result of a reduce_scatter (%zu floats)", elems);
+    }
+    request->scratch       = scratch;
+    request->scratch_elems = elems;
+    return PSGD_OK;
+}
+
 /* Takes a request with room for num_parts from the pool. It is given back by request_end(). */
 static psgd_status_t request_start(mpi_comm_t *comm, const char *what, size_t num_parts, psgd_request_t **request_p)
 {
@@ -126,6 +145,7 @@ static psgd_status_t request_start(mpi_comm_t *comm, const char *what, size_t nu
     request->num_parts    = 0;
     request->next_part    = 0;
     request->segment      = NULL;
+    request->is_vector    = false;
     *request_p            = request;
     return PSGD_OK;
 }
@@ -204,7 +224,7 @@ static size_t sum_of_counts(const size_t *counts, uint32_t num_segments)
     return sum;
 }
 
-/* request->counts and displs, where all of it fits into one call. */
+/* request->counts and displs for MPI, where all of it fits into one call. */
 static void fill_int_counts(const mpi_comm_t *comm, psgd_request_t *request, const size_t *counts)
 {
     int displ = 0;
@@ -214,6 +234,7 @@ static void fill_int_counts(const mpi_comm_t *comm, psgd_request_t *request, con
         request->displs[w] = displ;
         displ += (int)counts[w];
     }
+    request->is_vector = true;
 }
 
 /* ---------------------------------------------------------------------------------------------------- collectives ---- */
@@ -307,18 +328,24 @@ static psgd_status_t reduce_segments(const mpi_comm_t *comm, psgd_request_t *req
     return status;
 }
 
-/* In place, MPI takes all segments from `data` and puts this worker's sum at its beginning, whichever segment it is. */
+/* Not MPI_IN_PLACE: there MPICH 4.0.2 moves the result between overlapping places by memcpy, and stops the program where a
+ * check of its own notices. */
 static psgd_status_t reduce_scatter_at_once(const mpi_comm_t *comm, psgd_request_t *request, float *data,
                                             const size_t *counts_elems)
 {
-    uint32_t index = comm->table.worker_index;
-    int      result;
+    uint32_t      index = comm->table.worker_index;
+    psgd_status_t status;
+    int           result;
 
+    status = scratch_reserve(request, counts_elems[index]);
+    if (status != PSGD_OK) {
+        return status;
+    }
     fill_int_counts(comm, request, counts_elems);
-    request->result        = data;
     request->segment       = data + request->displs[index];
-    request->segment_bytes = counts_elems[index] * sizeof(*data);
-    result = MPI_Ireduce_scatter(MPI_IN_PLACE, data, request->counts, MPI_FLOAT, MPI_SUM, comm->comm, &request->parts[0]);
+    request->segment_elems = counts_elems[index];
+    result = MPI_Ireduce_scatter(data, request->scratch, request->counts, MPI_FLOAT, MPI_SUM, comm->comm,
+                                 &request->parts[0]);
     return part_begun(comm, request, result, "MPI_Ireduce_scatter");
 }
 
@@ -497,8 +524,8 @@ static psgd_status_t mpi_test(void *self, psgd_request_t *request, int *done_p)
             return PSGD_OK;
         }
     }
-    if ((request->segment != NULL) && (request->segment_bytes > 0)) {
-        memmove(request->segment, request->result, request->segment_bytes);
+    if ((request->segment != NULL) && (request->segment_elems > 0)) {
+        memcpy(request->segment, request->scratch, request->segment_elems * sizeof(*request->segment));
     }
     request_end(comm, request);
     *done_p = 1;
@@ -520,7 +547,8 @@ static void requests_free(mpi_comm_t *comm)
         psgd_request_t *request = &comm->requests[i];
 
         free(request->parts); /* MPI keeps no pointers to the handles */
-        if (!request->is_under_way) {
+        if (!request->is_under_way || !request->is_vector) {
+            free(request->scratch);
             free(request->counts);
             free(request->displs);
         }
