@@ -13,3 +13,10 @@ int psgd_run_suite(Suite *suite)
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
+
+int psgd_test_shapes_are_reduced(void)
+{
+    const char *shapes = getenv("PSGD_TEST_SHAPES");
+
+    return (shapes != NULL) && (strcmp(shapes, "reduced") == 0);
+}

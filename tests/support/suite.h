@@ -11,6 +11,9 @@
  * returns what main() returns. */
 int psgd_run_suite(Suite *suite);
 
+/* 1 where PSGD_TEST_SHAPES=reduced: the run is slow (sanitizers), so tests take fewer and smaller shapes. */
+int psgd_test_shapes_are_reduced(void);
+
 /* The call succeeds; else the test fails with the library's own sentence. */
 #define assert_ok(call_) \
     do { \

@@ -1,0 +1,517 @@
+#include "support/job.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/status.h"
+#include "reference/powersgd_reference.h"
+#include "support/suite.h"
+#include "support/workers.h"
+
+enum {
+    FIRST_OFFSET_ELEMS = 3, /* of a shared buffer: aligned to a float and to nothing else */
+    GAP_ELEMS          = 5  /* between two tensors of a shared buffer */
+};
+
+static const double DEADLINE_SECONDS = 120.0;
+
+/* --- description -------------------------------------------------------------------------------------------------- */
+
+job_t job_describe(const psgd_tensor_t *tensors, size_t num_tensors)
+{
+    const psgd_config_t defaults = PSGD_CONFIG_INIT;
+    job_t               job      = {0};
+
+    job.tensors                 = tensors;
+    job.num_tensors             = num_tensors;
+    job.config                  = defaults;
+    job.config.deadline_seconds = DEADLINE_SECONDS;
+    job.num_workers             = 1;
+    job.num_steps               = 4;
+    job.gradient_stream         = 1;
+    return job;
+}
+
+static uint64_t tensor_elems(const psgd_tensor_t *tensor)
+{
+    uint64_t elems = 1;
+
+    for (uint32_t d = 0; d < tensor->num_dims; ++d) {
+        elems *= tensor->dims[d];
+    }
+    return elems;
+}
+
+uint64_t job_total_elems(const job_t *job)
+{
+    uint64_t total = 0;
+
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        total += tensor_elems(&job->tensors[t]);
+    }
+    return total;
+}
+
+psgd_tensor_t job_tensor(const char *name, uint64_t rows, uint64_t cols)
+{
+    psgd_tensor_t tensor = PSGD_TENSOR_INIT;
+
+    tensor.name     = name;
+    tensor.dims[0]  = rows;
+    tensor.dims[1]  = cols;
+    tensor.num_dims = cols > 0 ? 2 : 1;
+    return tensor;
+}
+
+void job_model(psgd_tensor_t tensors[JOB_MODEL_TENSORS])
+{
+    psgd_tensor_t conv = job_tensor("conv.weight", 16, 8);
+
+    conv.num_dims = 4;
+    conv.dims[2] = conv.dims[3] = 3;
+    tensors[0] = job_tensor("fc1.weight", 40, 56);
+    tensors[1] = job_tensor("fc1.bias", 40, 0);
+    tensors[2] = conv;
+    tensors[3] = job_tensor("fc2.weight", 40, 56); /* the shape of fc1.weight */
+    tensors[4] = job_tensor("tall.weight", 151, 19);
+    tensors[5] = job_tensor("tiny.weight", 3, 2);
+    tensors[6] = job_tensor("fixed.weight", 30, 31);
+    tensors[7] = job_tensor("wide.weight", 17, 203);
+    tensors[8] = job_tensor("bias", 7, 0);
+    tensors[6].rank = PSGD_NEVER_COMPRESS;
+    tensors[7].rank = 2;
+}
+
+/* Gradients of different workers and steps have nothing in common. */
+static void random_gradient(const job_t *job, uint32_t worker, uint32_t step, float *gradient)
+{
+    test_random_fill(gradient, job_total_elems(job), (job->gradient_stream << 32) + ((uint64_t)step << 8) + worker);
+}
+
+static void give_gradient(const job_t *job, uint32_t worker, uint32_t step, float *gradient)
+{
+    if (job->give_gradient != NULL) {
+        job->give_gradient(job, worker, step, gradient);
+    } else {
+        random_gradient(job, worker, step, gradient);
+    }
+}
+
+float *job_gradient(const job_t *job, uint32_t worker, uint32_t step)
+{
+    float *gradient = malloc(job_total_elems(job) * sizeof(*gradient));
+
+    ck_assert_ptr_nonnull(gradient);
+    give_gradient(job, worker, step, gradient);
+    return gradient;
+}
+
+/* --- gradients in memory ------------------------------------------------------------------------------------------ */
+
+/* Where the tensors of one worker live during a job. */
+typedef struct placement {
+    job_memory_t  memory;
+    psgd_buffer_t buffers[64]; /* by tensor; one buffer: all the same mem */
+    float        *pointers[64];
+    float        *host;
+    size_t        num_tensors;
+} placement_t;
+
+static psgd_status_t placement_create(const job_t *job, const test_device_t *device, float *values,
+                                      placement_t *placement)
+{
+    uint64_t end    = FIRST_OFFSET_ELEMS;
+    uint64_t behind = 0;
+
+    worker_expects(job->num_tensors <= 64, "a job of %zu tensors", job->num_tensors);
+    memset(placement, 0, sizeof(*placement));
+    placement->memory      = job->memory;
+    placement->num_tensors = job->num_tensors;
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        uint64_t elems = tensor_elems(&job->tensors[t]);
+
+        placement->pointers[t] = values + behind;
+        behind += elems;
+        if (job->memory == JOB_SEPARATE_BUFFERS) {
+            worker_needs(test_buffer_create(device, elems, &placement->buffers[t].mem));
+        } else {
+            placement->buffers[t].offset_bytes = end * sizeof(float);
+        }
+        end += elems + GAP_ELEMS;
+    }
+    if (job->memory == JOB_ONE_BUFFER) {
+        worker_needs(test_buffer_create(device, end, &placement->buffers[0].mem));
+        for (size_t t = 1; t < job->num_tensors; ++t) {
+            placement->buffers[t].mem = placement->buffers[0].mem;
+        }
+    }
+    return PSGD_OK;
+}
+
+static void placement_destroy(placement_t *placement)
+{
+    for (size_t t = 0; t < placement->num_tensors; ++t) {
+        bool owns = (placement->memory == JOB_SEPARATE_BUFFERS) || (t == 0);
+
+        if (owns && (placement->buffers[t].mem != NULL)) {
+            clReleaseMemObject(placement->buffers[t].mem);
+        }
+    }
+}
+
+/* Between `pointers` and the device. */
+static psgd_status_t placement_transfer(const placement_t *placement, const job_t *job, const test_device_t *device,
+                                        bool to_device)
+{
+    for (size_t t = 0; (t < job->num_tensors) && (placement->memory != JOB_HOST_POINTERS); ++t) {
+        const psgd_buffer_t *buffer = &placement->buffers[t];
+        uint64_t             elems  = tensor_elems(&job->tensors[t]);
+        size_t               offset = buffer->offset_bytes / sizeof(float);
+
+        if (to_device) {
+            worker_needs(test_buffer_write(device, buffer->mem, offset, placement->pointers[t], elems));
+        } else {
+            worker_needs(test_buffer_read(device, buffer->mem, offset, placement->pointers[t], elems));
+        }
+    }
+    return PSGD_OK;
+}
+
+/* --- a worker's part ---------------------------------------------------------------------------------------------- */
+
+psgd_status_t job_fill_factors(const psgd_reducer_t *reducer, const job_t *job, uint64_t stream, psgd_state_t *state)
+{
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        psgd_tensor_plan_t plan = PSGD_TENSOR_PLAN_INIT;
+        psgd_status_t      status;
+        float             *q;
+
+        worker_needs(psgd_reducer_get_tensor_plan(reducer, t, &plan));
+        if (plan.rank == 0) {
+            continue;
+        }
+        q = malloc(plan.cols * plan.rank * sizeof(*q));
+        worker_expects(q != NULL, "no memory for a factor");
+        test_random_fill(q, plan.cols * plan.rank, (stream << 32) + t);
+        status = psgd_state_set_factor(state, job->tensors[t].name, plan.cols, plan.rank, q);
+        free(q);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t import_factors(psgd_reducer_t *reducer, const job_t *job)
+{
+    psgd_state_t *state = NULL;
+    psgd_status_t status;
+
+    worker_needs(psgd_state_create(&state));
+    status = job_fill_factors(reducer, job, job->q_stream, state);
+    if (status == PSGD_OK) {
+        status = psgd_reducer_import_state(reducer, state);
+    }
+    psgd_state_destroy(state);
+    return status;
+}
+
+/* The worker's own error memory, in the order of the tensors. */
+static psgd_status_t read_errors(psgd_reducer_t *reducer, const job_t *job, const psgd_state_t *state, float *errors)
+{
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        psgd_tensor_plan_t plan = PSGD_TENSOR_PLAN_INIT;
+        uint64_t           elems;
+        const float       *error;
+
+        worker_needs(psgd_reducer_get_tensor_plan(reducer, t, &plan));
+        if ((plan.rank > 0) && (job->config.error_feedback != 0)) {
+            worker_needs(psgd_state_get_error(state, job->tensors[t].name, &elems, &error));
+            worker_expects(elems == plan.elems, "the error of '%s' has %" PRIu64 " elements", job->tensors[t].name,
+                           elems);
+            memcpy(errors, error, elems * sizeof(*errors));
+        }
+        errors += plan.elems;
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t record_step(psgd_reducer_t *reducer, const job_t *job, uint32_t step, job_record_t *record)
+{
+    psgd_stats_t stats = PSGD_STATS_INIT;
+
+    psgd_state_destroy(record->last_state);
+    record->last_state = NULL;
+    worker_needs(psgd_reducer_export_state(reducer, PSGD_ERROR_LOCAL, &record->last_state));
+    worker_needs(read_errors(reducer, job, record->last_state, record->errors + step * record->total_elems));
+    worker_needs(psgd_reducer_get_stats(reducer, &stats));
+    record->stats[step] = stats;
+    return PSGD_OK;
+}
+
+static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_t worker, uint32_t step,
+                              const test_device_t *device, placement_t *placement, float *values, job_record_t *record)
+{
+    if ((step == 0) && (job->q_stream != 0)) {
+        worker_needs(import_factors(reducer, job));
+    }
+    if (job->before_step != NULL) {
+        worker_needs(job->before_step(job, worker, step, reducer));
+    }
+    give_gradient(job, worker, step, values);
+    worker_needs(placement_transfer(placement, job, device, true));
+    if (job->memory == JOB_HOST_POINTERS) {
+        worker_needs(psgd_reducer_step_host(reducer, placement->pointers, job->num_tensors));
+    } else {
+        worker_needs(psgd_reducer_step(reducer, placement->buffers, job->num_tensors));
+    }
+    worker_needs(placement_transfer(placement, job, device, false));
+    memcpy(record->updates + step * record->total_elems, values, record->total_elems * sizeof(*values));
+    worker_needs(record_step(reducer, job, step, record));
+    return (job->after_step == NULL) ? PSGD_OK : job->after_step(job, worker, step, reducer);
+}
+
+static psgd_status_t record_create(const job_t *job, job_record_t *record)
+{
+    memset(record, 0, sizeof(*record));
+    record->total_elems = job_total_elems(job);
+    record->num_steps   = job->num_steps;
+    worker_needs(psgd_alloc(record->total_elems * job->num_steps, sizeof(float), "updates", &record->updates));
+    worker_needs(psgd_alloc(record->total_elems * job->num_steps, sizeof(float), "errors", &record->errors));
+    return psgd_alloc(job->num_steps, sizeof(psgd_stats_t), "statistics", &record->stats);
+}
+
+void job_record_free(job_record_t *record)
+{
+    psgd_free(record->updates);
+    psgd_free(record->errors);
+    psgd_free(record->stats);
+    psgd_state_destroy(record->last_state);
+    memset(record, 0, sizeof(*record));
+}
+
+psgd_status_t job_run_worker(const job_t *job, const test_device_t *device, const psgd_comm_t *comm,
+                             job_record_t *record_p)
+{
+    psgd_reducer_t *reducer = NULL;
+    float          *values  = NULL;
+    placement_t     placement;
+    psgd_status_t   status;
+
+    memset(&placement, 0, sizeof(placement));
+    status = record_create(job, record_p);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(record_p->total_elems, sizeof(*values), "a gradient", &values);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = placement_create(job, device, values, &placement);
+    if (status != PSGD_OK) {
+        goto destroy_placement;
+    }
+    status = psgd_reducer_create(device->context, device->id, device->queue, job->tensors, job->num_tensors,
+                                 &job->config, comm, &reducer);
+    if (status != PSGD_OK) {
+        goto destroy_placement;
+    }
+    for (uint32_t step = 0; (step < job->num_steps) && (status == PSGD_OK); ++step) {
+        status = run_step(reducer, job, comm->worker_index, step, device, &placement, values, record_p);
+        if (status != PSGD_OK) {
+            status = psgd_fail_in(status, "step %u", step);
+        }
+    }
+    psgd_reducer_destroy(reducer);
+
+destroy_placement:
+    placement_destroy(&placement);
+    psgd_free(values);
+    return status;
+}
+
+/* --- all workers -------------------------------------------------------------------------------------------------- */
+
+typedef struct shared_job {
+    const job_t  *job;
+    job_record_t *records;
+} shared_job_t;
+
+static psgd_status_t run_thread(worker_t *worker)
+{
+    shared_job_t *shared = worker->user;
+
+    return job_run_worker(shared->job, worker->device, worker->comm, &shared->records[worker->index]);
+}
+
+void job_run(const job_t *job, job_record_t *records)
+{
+    shared_job_t shared = {job, records};
+
+    workers_run(job->num_workers, run_thread, &shared);
+}
+
+void job_records_free(const job_t *job, job_record_t *records)
+{
+    for (uint32_t w = 0; w < job->num_workers; ++w) {
+        job_record_free(&records[w]);
+    }
+}
+
+const float *job_update(const job_record_t *record, uint32_t step)
+{
+    return record->updates + step * record->total_elems;
+}
+
+const float *job_error(const job_record_t *record, uint32_t step)
+{
+    return record->errors + step * record->total_elems;
+}
+
+/* --- against the reference ---------------------------------------------------------------------------------------- */
+
+static double *allocate_doubles(uint64_t count)
+{
+    double *values = calloc(count != 0 ? count : 1, sizeof(*values));
+
+    ck_assert_ptr_nonnull(values);
+    return values;
+}
+
+double *job_wide(const float *values, uint64_t count)
+{
+    double *wide = allocate_doubles(count);
+
+    for (uint64_t i = 0; i < count; ++i) {
+        wide[i] = values[i];
+    }
+    return wide;
+}
+
+static reference_t *create_reference(const job_t *job, bool averaged_error)
+{
+    reference_options_t options = REFERENCE_OPTIONS_INIT;
+    reference_shape_t  *shapes  = calloc(job->num_tensors, sizeof(*shapes));
+    reference_t        *reference;
+
+    ck_assert_ptr_nonnull(shapes);
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        memcpy(shapes[t].dims, job->tensors[t].dims, sizeof(shapes[t].dims));
+        shapes[t].num_dims = job->tensors[t].num_dims;
+        shapes[t].rank     = job->tensors[t].rank;
+        if (job->tensors[t].rank == PSGD_NEVER_COMPRESS) {
+            shapes[t].rank = REFERENCE_NEVER_COMPRESS;
+        }
+    }
+    options.num_workers          = job->num_workers;
+    options.rank                 = job->config.rank;
+    options.min_compression_rate = job->config.min_compression_rate;
+    options.start_step           = job->config.start_step;
+    options.error_feedback       = job->config.error_feedback != 0;
+    options.warm_start           = job->config.warm_start != 0;
+    options.averaged_error       = averaged_error;
+    reference                    = reference_create(shapes, job->num_tensors, &options);
+    free(shapes);
+    ck_assert_ptr_nonnull(reference);
+    return reference;
+}
+
+static void set_factors(reference_t *reference, uint64_t stream)
+{
+    for (size_t t = 0; t < reference->num_tensors; ++t) {
+        uint64_t elems = reference->tensors[t].cols * reference->tensors[t].r;
+        float   *q     = malloc((elems + 1) * sizeof(*q));
+        double  *wide;
+
+        ck_assert_ptr_nonnull(q);
+        test_random_fill(q, elems, (stream << 32) + t);
+        wide = job_wide(q, elems);
+        reference_set_q(reference, t, wide);
+        free(q);
+        free(wide);
+    }
+}
+
+static double *wide_gradient(const job_t *job, uint32_t worker, uint32_t step)
+{
+    float  *gradient = job_gradient(job, worker, step);
+    double *wide     = job_wide(gradient, job_total_elems(job));
+
+    free(gradient);
+    return wide;
+}
+
+void job_reference(const job_t *job, bool averaged_error, double **updates_p, double **mean_errors_p)
+{
+    reference_t *reference = create_reference(job, averaged_error);
+    uint64_t     total     = reference->total_elems;
+    double      *updates   = allocate_doubles(total * job->num_steps);
+    double      *errors    = allocate_doubles(total * job->num_steps);
+    double     **grads     = calloc(job->num_workers, sizeof(*grads));
+
+    ck_assert_ptr_nonnull(grads);
+    ck_assert_msg(job->q_stream != 0, "the reference needs a Q to start from");
+    set_factors(reference, job->q_stream);
+    for (uint32_t step = 0; step < job->num_steps; ++step) {
+        for (uint32_t w = 0; w < job->num_workers; ++w) {
+            grads[w] = wide_gradient(job, w, step);
+        }
+        reference_step(reference, (const double *const *)grads, updates + step * total);
+        reference_mean_error(reference, errors + step * total);
+        for (uint32_t w = 0; w < job->num_workers; ++w) {
+            free(grads[w]);
+        }
+    }
+    free(grads);
+    reference_destroy(reference);
+    *updates_p     = updates;
+    *mean_errors_p = errors;
+}
+
+double *job_mean_error(const job_t *job, const job_record_t *records, uint32_t step)
+{
+    uint64_t total = job_total_elems(job);
+    double  *mean  = allocate_doubles(total);
+
+    for (uint32_t w = 0; w < job->num_workers; ++w) {
+        for (uint64_t i = 0; i < total; ++i) {
+            mean[i] += (double)job_error(&records[w], step)[i] / job->num_workers;
+        }
+    }
+    return mean;
+}
+
+double job_difference(const float *a, const double *b, uint64_t count)
+{
+    double *wide       = job_wide(a, count);
+    double  difference = reference_difference(wide, b, count);
+
+    free(wide);
+    return difference;
+}
+
+void job_assert_equal_updates(const job_t *job, const job_record_t *records)
+{
+    for (uint32_t w = 1; w < job->num_workers; ++w) {
+        for (uint32_t step = 0; step < job->num_steps; ++step) {
+            ck_assert_msg(memcmp(job_update(&records[0], step), job_update(&records[w], step),
+                                 records[0].total_elems * sizeof(float)) == 0,
+                          "workers 0 and %u hold different updates after step %u", w, step);
+        }
+    }
+}
+
+void job_assert_same_bits(const job_record_t *a, const job_record_t *b)
+{
+    ck_assert_uint_eq(a->total_elems, b->total_elems);
+    ck_assert_uint_eq(a->num_steps, b->num_steps);
+    for (uint32_t step = 0; step < a->num_steps; ++step) {
+        ck_assert_msg(memcmp(job_update(a, step), job_update(b, step), a->total_elems * sizeof(float)) == 0,
+                      "the updates of step %u differ", step);
+        ck_assert_msg(memcmp(job_error(a, step), job_error(b, step), a->total_elems * sizeof(float)) == 0,
+                      "the errors after step %u differ", step);
+    }
+}
