@@ -12,8 +12,26 @@ function(psgd_target_defaults target)
   if(PSGD_WARNINGS_AS_ERRORS)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
+  psgd_target_sanitize(${target})
+endfunction()
+
+# The sanitizers of PSGD_SANITIZE, where there are any.
+function(psgd_target_sanitize target)
   if(PSGD_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${PSGD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     target_link_options(${target} PRIVATE -fsanitize=${PSGD_SANITIZE})
+  endif()
+endfunction()
+
+# A library that others link: lib<output_name>, its version, and where its headers are, built and installed.
+function(psgd_library_target target output_name)
+  set_target_properties(${target} PROPERTIES
+    OUTPUT_NAME ${output_name} VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  psgd_target_sanitize(${target})
+  # What the library needs, it names; a sanitizer's runtime comes with the program.
+  if(UNIX AND NOT APPLE AND NOT PSGD_SANITIZE)
+    target_link_options(${target} PRIVATE LINKER:--no-undefined)
   endif()
 endfunction()

@@ -1,0 +1,150 @@
+/* The command line of psgd-train: what is accepted, and the sentence about what is not. */
+#include "options.h"
+#include "support/suite.h"
+#include "train_asserts.h"
+
+enum { MAX_ARGUMENTS = 8 };
+
+static train_status_t parse(const char *const *arguments, options_t *options)
+{
+    char *argv[MAX_ARGUMENTS + 2] = {(char *)(uintptr_t) "psgd-train"};
+    int   argc                    = 1;
+
+    for (; arguments[argc - 1] != NULL; ++argc) {
+        argv[argc] = (char *)(uintptr_t)arguments[argc - 1];
+    }
+    return options_parse(argc, argv, options);
+}
+
+#define PARSE(options_, ...) parse((const char *const[]){__VA_ARGS__, NULL}, options_)
+
+START_TEST(options__defaults_hold_where_nothing_is_given)
+{
+    const char *const none[] = {NULL};
+    options_t         options;
+
+    assert_train_ok(parse(none, &options));
+    ck_assert_int_eq(options.model, MODEL_MLP);
+    ck_assert_str_eq(options.data, "/usr/share/datasets/fashion-mnist");
+    ck_assert_uint_eq(options.rank, 4);
+    ck_assert(!options.compare && !options.json && !options.help && !options.version);
+    ck_assert_uint_eq(options.steps, 0);
+    ck_assert_uint_eq(options.batch, 32);
+    ck_assert_double_eq(options.min_compression_rate, 2.0);
+    ck_assert_ptr_null(options.device);
+    ck_assert_uint_gt(options.epochs, 0);
+    ck_assert_double_gt(options.lr, 0.0);
+}
+END_TEST
+
+START_TEST(options__each_takes_its_value_behind_a_blank_or_an_equals_sign)
+{
+    options_t options;
+
+    assert_train_ok(PARSE(&options, "--model", "cnn", "--rank=0", "--epochs", "7", "--steps=12", "--batch=64"));
+    ck_assert_int_eq(options.model, MODEL_CNN);
+    ck_assert_uint_eq(options.rank, 0);
+    ck_assert_uint_eq(options.epochs, 7);
+    ck_assert_uint_eq(options.steps, 12);
+    ck_assert_uint_eq(options.batch, 64);
+    assert_train_ok(PARSE(&options, "--lr=0.25", "--decay", "cosine", "--momentum=0", "--seed=18446744073709551615"));
+    ck_assert_double_eq(options.lr, 0.25);
+    ck_assert_int_eq(options.decay, DECAY_COSINE);
+    ck_assert_double_eq(options.momentum, 0.0);
+    ck_assert_uint_eq(options.seed, UINT64_MAX);
+    assert_train_ok(PARSE(&options, "--start-step=5", "--min-compression-rate=0", "--device=cpu", "--data=x", "--compare"));
+    ck_assert_uint_eq(options.start_step, 5);
+    ck_assert_double_eq(options.min_compression_rate, 0.0);
+    ck_assert_str_eq(options.device, "cpu");
+    ck_assert_str_eq(options.data, "x");
+    ck_assert(options.compare);
+}
+END_TEST
+
+START_TEST(options__json_takes_a_file_or_none)
+{
+    options_t options;
+
+    assert_train_ok(PARSE(&options, "--json"));
+    ck_assert(options.json && options.json_file == NULL);
+    assert_train_ok(PARSE(&options, "--json", "--compare"));
+    ck_assert(options.json && options.json_file == NULL && options.compare);
+    assert_train_ok(PARSE(&options, "--json", "out.json", "--compare"));
+    ck_assert(options.json && options.compare);
+    ck_assert_str_eq(options.json_file, "out.json");
+    assert_train_ok(PARSE(&options, "--json=out.json"));
+    ck_assert_str_eq(options.json_file, "out.json");
+}
+END_TEST
+
+typedef struct refused {
+    const char *arguments[3];
+    const char *words;
+} refused_t;
+
+START_TEST(options__what_cannot_be_is_refused_with_a_sentence)
+{
+    static const refused_t cases[] = {
+        {{"--frobnicate"}, "unknown option '--frobnicate'"},
+        {{"--rankle=3"}, "unknown option '--rankle=3'"},
+        {{"extra"}, "unknown option 'extra'"},
+        {{"-r"}, "unknown option '-r'"},
+        {{""}, "unknown option ''"},
+        {{"--rank"}, "--rank takes a value"},
+        {{"--rank", "four"}, "--rank takes a whole number, not 'four'"},
+        {{"--rank", "4.5"}, "--rank takes a whole number, not '4.5'"},
+        {{"--rank", "-1"}, "--rank takes a whole number, not '-1'"},
+        {{"--rank", " 4"}, "--rank takes a whole number, not ' 4'"},
+        {{"--rank="}, "--rank takes a whole number, not ''"},
+        {{"--rank", "1025"}, "from 0 to 1024, not 1025"},
+        {{"--epochs", "0"}, "--epochs takes a whole number from 1"},
+        {{"--batch", "0"}, "--batch takes a whole number from 1"},
+        {{"--batch", "99999999999999999999999"}, "--batch takes a whole number from"},
+        {{"--seed", "18446744073709551616"}, "--seed takes a whole number from"},
+        {{"--lr", "fast"}, "--lr takes a number, not 'fast'"},
+        {{"--lr", "nan"}, "--lr takes a number from"},
+        {{"--lr", "inf"}, "--lr takes a number from"},
+        {{"--lr", "-0.1"}, "--lr takes a number from 0 to"},
+        {{"--momentum", "1"}, "--momentum takes a number from 0 to 0.9999"},
+        {{"--min-compression-rate", "-2"}, "--min-compression-rate takes a number from 0"},
+        {{"--model", "lstm"}, "--model takes mlp|cnn, not 'lstm'"},
+        {{"--decay", "slow"}, "--decay takes linear|cosine|none, not 'slow'"},
+        {{"--data", ""}, "--data takes a text that is not empty"},
+        {{"--compare=1"}, "--compare takes no value"},
+        {{"--compare", "--rank=0"}, "--compare needs a --rank of at least 1"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
+        options_t options;
+        assert_train_fails(parse(cases[i].arguments, &options), TRAIN_USAGE, cases[i].words);
+    }
+}
+END_TEST
+
+START_TEST(options__hash_tells_apart_what_workers_must_share)
+{
+    options_t options, other;
+
+    assert_train_ok(PARSE(&options, "--rank=4"));
+    assert_train_ok(PARSE(&other, "--device=1", "--json=x", "--data=y"));
+    ck_assert_uint_eq(options_hash(&options), options_hash(&other));
+    assert_train_ok(PARSE(&other, "--seed=2"));
+    ck_assert_uint_ne(options_hash(&options), options_hash(&other));
+    assert_train_ok(PARSE(&other, "--lr=0.011"));
+    ck_assert_uint_ne(options_hash(&options), options_hash(&other));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("train_options");
+    TCase *tcase = tcase_create("options");
+
+    tcase_add_test(tcase, options__defaults_hold_where_nothing_is_given);
+    tcase_add_test(tcase, options__each_takes_its_value_behind_a_blank_or_an_equals_sign);
+    tcase_add_test(tcase, options__json_takes_a_file_or_none);
+    tcase_add_test(tcase, options__what_cannot_be_is_refused_with_a_sentence);
+    tcase_add_test(tcase, options__hash_tells_apart_what_workers_must_share);
+    suite_add_tcase(suite, tcase);
+    return psgd_run_suite(suite);
+}

@@ -1,0 +1,26 @@
+/* Assertions on the status of psgd-train's own functions. */
+#ifndef PSGD_TESTS_CLI_TRAIN_ASSERTS_H
+#define PSGD_TESTS_CLI_TRAIN_ASSERTS_H
+
+#include <string.h>
+
+#include <check.h>
+
+#include "status.h"
+
+#define assert_train_ok(call_) \
+    do { \
+        train_status_t status_ = (call_); \
+        ck_assert_msg(status_ == TRAIN_OK, "%s: %d: %s", #call_, (int)status_, train_last_error()); \
+    } while (0)
+
+#define assert_train_fails(call_, expected_, words_) \
+    do { \
+        train_status_t status_ = (call_); \
+        ck_assert_msg(status_ == (expected_), "%s: got %d, expected %d (%s)", #call_, (int)status_, (int)(expected_), \
+                      train_last_error()); \
+        ck_assert_msg(strstr(train_last_error(), (words_)) != NULL, "%s: '%s' is not in the sentence: %s", #call_, \
+                      (words_), train_last_error()); \
+    } while (0)
+
+#endif

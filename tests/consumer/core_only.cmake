@@ -1,0 +1,7 @@
+cmake_minimum_required(VERSION 3.22)
+project(core_only C)
+find_package(psgd 0.1 REQUIRED COMPONENTS static)
+add_executable(with_shared core_only.c)
+target_link_libraries(with_shared PRIVATE psgd::psgd m)
+add_executable(with_static core_only.c)
+target_link_libraries(with_static PRIVATE psgd::psgd_static m)
