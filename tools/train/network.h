@@ -1,0 +1,40 @@
+/* The models: layers from a batch of images to logits, and the loss behind them. */
+#ifndef PSGD_TRAIN_NETWORK_H
+#define PSGD_TRAIN_NETWORK_H
+
+#include "dataset.h"
+#include "gpu.h"
+#include "layer.h"
+#include "options.h"
+#include "params.h"
+
+enum { NETWORK_MAX_LAYERS = 8 };
+
+typedef struct network {
+    const gpu_t *gpu;
+    size_t       batch;
+    params_t     params;
+    layer_t     *layers[NETWORK_MAX_LAYERS];
+    size_t       num_layers;
+    cl_mem       input;   /* batch x IMAGE_PIXELS floats */
+    cl_mem       targets; /* batch classes (uint) */
+    cl_mem       losses;  /* batch floats: summed over the batches scored since the last reading, by place in the batch */
+    cl_mem       hits;    /* batch uint: how many of them were classified rightly */
+} network_t;
+
+/* The buffers, the layers and their parameters (all zero: see params_init()). The network must not move: its layers point to its parameters.
+ * Freed by network_destroy(), also after an error. */
+train_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch);
+void           network_destroy(network_t *network);
+
+/* Logits, loss and the loss's gradient by the logits, of the batch in `input` and `targets`; of its examples the first
+ * `scored` count in losses and hits. */
+train_status_t network_enqueue_forward(network_t *network, size_t scored);
+
+/* The gradients of all parameters, of the mean loss over the batch. */
+train_status_t network_enqueue_backward(network_t *network);
+
+/* Reads and resets what was scored: the sum of losses, and how many were right. Waits. */
+train_status_t network_take_score(network_t *network, double *loss_p, double *hits_p);
+
+#endif

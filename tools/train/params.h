@@ -1,0 +1,56 @@
+/* The parameters of a model: tensors in one buffer, their gradients in a second and their velocities in a third, so that the optimizer
+ * is one launch, and each tensor's gradient is a place (buffer, offset) that a reducer takes. */
+#ifndef PSGD_TRAIN_PARAMS_H
+#define PSGD_TRAIN_PARAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gpu.h"
+
+enum { PARAMS_MAX_TENSORS = 32, PARAMS_MAX_DIMS = 4 };
+
+typedef struct param {
+    const char *name; /* static storage */
+    uint32_t    num_dims;
+    uint64_t    dims[PARAMS_MAX_DIMS];
+    size_t      fan_in; /* inputs of one output; 0: a bias, which starts at 0 */
+    size_t      elems;
+    size_t      offset; /* elements, in each of the three buffers */
+} param_t;
+
+typedef struct params {
+    const gpu_t *gpu;
+    param_t      tensors[PARAMS_MAX_TENSORS];
+    size_t       count;
+    size_t       elems;  /* of all tensors */
+    size_t       extent; /* of each buffer; what lies between tensors is and stays 0 */
+    cl_mem       values, grads, velocities;
+} params_t;
+
+/* Declares a tensor; *index_p is how layers know it. Before params_allocate(). */
+train_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
+                          size_t *index_p);
+
+train_status_t params_allocate(params_t *params);
+void           params_free(params_t *params);
+
+/* Initial parameters: weights even in +-sqrt(6 / fan_in) (He et al. 2015), a function of the seed and the tensor's place alone; biases and
+ * velocities 0. Waits. */
+train_status_t params_init(params_t *params, uint64_t seed);
+
+span_t        params_value(const params_t *params, size_t index);
+span_t        params_grad(const params_t *params, size_t index);
+psgd_buffer_t params_grad_buffer(const params_t *params, size_t index);
+
+/* What the library is told about tensor `index`. */
+psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_compress);
+
+/* One step of SGD: velocity = momentum * velocity + grad, value -= rate * velocity. */
+train_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate);
+
+/* The bits of all values as one number. Waits. */
+train_status_t params_hash(const params_t *params, uint64_t *hash_p);
+
+#endif

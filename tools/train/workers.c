@@ -1,0 +1,279 @@
+#define _GNU_SOURCE /* sched_getaffinity() */
+#include "workers.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* TRAIN_OK where `result` is MPI_SUCCESS; else the call's name and MPI's own words. */
+static train_status_t check_mpi(int result, const char *call)
+{
+    char words[MPI_MAX_ERROR_STRING];
+    int  length = 0;
+
+    if (result == MPI_SUCCESS) {
+        return TRAIN_OK;
+    }
+    if (MPI_Error_string(result, words, &length) != MPI_SUCCESS) {
+        snprintf(words, sizeof(words), "error %d", result);
+    }
+    return train_fail(TRAIN_FAILED, "%s: %s", call, words);
+}
+
+static uint64_t hash_text(const char *text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+
+    for (; *text != '\0'; ++text) {
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    }
+    return hash;
+}
+
+/* The workers of `comm` that pass the same key, in the order of their indices. */
+static train_status_t split_by_key(MPI_Comm comm, uint64_t key, MPI_Comm *group_p)
+{
+    int            index  = 0;
+    train_status_t status = check_mpi(MPI_Comm_rank(comm, &index), "MPI_Comm_rank");
+
+    if (status != TRAIN_OK) {
+        return status;
+    }
+    return check_mpi(MPI_Comm_split(comm, (int)(key % INT_MAX), index, group_p), "MPI_Comm_split");
+}
+
+static train_status_t size_and_index(MPI_Comm comm, uint32_t *count_p, uint32_t *index_p)
+{
+    int            count = 0, index = 0;
+    train_status_t status = check_mpi(MPI_Comm_size(comm, &count), "MPI_Comm_size");
+
+    if (status == TRAIN_OK) {
+        status = check_mpi(MPI_Comm_rank(comm, &index), "MPI_Comm_rank");
+    }
+    if (status == TRAIN_OK) {
+        *count_p = (uint32_t)count;
+        *index_p = (uint32_t)index;
+    }
+    return status;
+}
+
+static train_status_t find_node(workers_t *workers)
+{
+    char           name[MPI_MAX_PROCESSOR_NAME] = "";
+    int            length                       = 0;
+    MPI_Comm       shared                       = MPI_COMM_NULL;
+    train_status_t status;
+
+    status = check_mpi(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
+    if (status == TRAIN_OK) {
+        status = check_mpi(MPI_Comm_split_type(workers->all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared),
+                           "MPI_Comm_split_type");
+    }
+    if (status == TRAIN_OK) {
+        status = split_by_key(shared, hash_text(name), &workers->node);
+        MPI_Comm_free(&shared);
+    }
+    if (status == TRAIN_OK) {
+        status = size_and_index(workers->node, &workers->local_count, &workers->local_index);
+    }
+    return status;
+}
+
+train_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p)
+{
+    workers_t      workers  = {0, 0, MPI_COMM_NULL, MPI_COMM_NULL, 0, 0};
+    int            provided = MPI_THREAD_SINGLE;
+    train_status_t status;
+
+    status = check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    if (status == TRAIN_OK && provided < MPI_THREAD_FUNNELED) {
+        status = train_fail(TRAIN_FAILED, "this MPI library does not support programs with threads (MPI_THREAD_FUNNELED)");
+    }
+    if (status == TRAIN_OK) {
+        status = check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &workers.all), "MPI_Comm_dup");
+    }
+    if (status == TRAIN_OK) {
+        status = check_mpi(MPI_Comm_set_errhandler(workers.all, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    }
+    if (status == TRAIN_OK) {
+        status = size_and_index(workers.all, &workers.count, &workers.index);
+    }
+    if (status == TRAIN_OK) {
+        status = find_node(&workers);
+    }
+    if (status == TRAIN_OK) {
+        *workers_p = workers;
+    }
+    return status;
+}
+
+void workers_end(workers_t *workers)
+{
+    MPI_Comm_free(&workers->node);
+    MPI_Comm_free(&workers->all);
+    MPI_Finalize();
+}
+
+bool workers_is_speaker(const workers_t *workers)
+{
+    return workers->index == 0;
+}
+
+/* Prints the last sentence, naming the worker where that helps. */
+static void print_sentence(const workers_t *workers, bool name_worker)
+{
+    if (name_worker) {
+        fprintf(stderr, "psgd-train: worker %u: %s\n", (unsigned)workers->index, train_last_error());
+    } else {
+        fprintf(stderr, "psgd-train: %s\n", train_last_error());
+    }
+}
+
+train_status_t workers_agree(const workers_t *workers, train_status_t mine)
+{
+    int            code     = (int)mine;
+    uint32_t       failed   = 0;
+    uint32_t       first    = workers->count;
+    int           *statuses = NULL;
+    train_status_t status   = train_alloc(workers->count, sizeof(*statuses), "the workers' statuses", &statuses);
+
+    if (status == TRAIN_OK) {
+        status = check_mpi(MPI_Allgather(&code, 1, MPI_INT, statuses, 1, MPI_INT, workers->all), "MPI_Allgather");
+    }
+    if (status != TRAIN_OK) {
+        workers_give_up(workers, status);
+        free(statuses);
+        return status;
+    }
+    for (uint32_t i = workers->count; i-- > 0;) {
+        if (statuses[i] != TRAIN_OK) {
+            first = i;
+            ++failed;
+        }
+    }
+    if (failed > 0) {
+        status = (train_status_t)statuses[first];
+    }
+    if (first == workers->index) {
+        print_sentence(workers, failed < workers->count);
+    }
+    free(statuses);
+    return status;
+}
+
+train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what)
+{
+    uint64_t       least_and_most[2] = {number, ~number}; /* the least ~number belongs to the greatest number */
+    train_status_t status;
+
+    status = check_mpi(MPI_Allreduce(MPI_IN_PLACE, least_and_most, 2, MPI_UINT64_T, MPI_MIN, workers->all), "MPI_Allreduce");
+    if (status == TRAIN_OK && least_and_most[0] != ~least_and_most[1]) {
+        return train_fail(TRAIN_ALL_FAILED, "%s differ between workers: from %016llx to %016llx", what,
+                          (unsigned long long)least_and_most[0], (unsigned long long)~least_and_most[1]);
+    }
+    return status;
+}
+
+train_status_t workers_sum(const workers_t *workers, double *sums, int count)
+{
+    return check_mpi(MPI_Allreduce(MPI_IN_PLACE, sums, count, MPI_DOUBLE, MPI_SUM, workers->all), "MPI_Allreduce");
+}
+
+train_status_t workers_share(const workers_t *workers, float *numbers, uint64_t count)
+{
+    const uint64_t chunk  = UINT64_C(1) << 20; /* MPI counts in int */
+    train_status_t status = TRAIN_OK;
+
+    for (uint64_t done = 0; done < count && status == TRAIN_OK; done += chunk) {
+        uint64_t left = count - done < chunk ? count - done : chunk;
+        status        = check_mpi(MPI_Bcast(numbers + done, (int)left, MPI_FLOAT, 0, workers->all), "MPI_Bcast");
+    }
+    return status;
+}
+
+train_status_t workers_wait(const workers_t *workers)
+{
+    return check_mpi(MPI_Barrier(workers->all), "MPI_Barrier");
+}
+
+void workers_give_up(const workers_t *workers, train_status_t status)
+{
+    if (status == TRAIN_ALL_FAILED) {
+        if (workers_is_speaker(workers)) {
+            print_sentence(workers, false);
+        }
+        return;
+    }
+    print_sentence(workers, workers->count > 1);
+    if (workers->count > 1) {
+        MPI_Abort(MPI_COMM_WORLD, TRAIN_FAILED);
+    }
+}
+
+/* How many workers of this machine may run on some core that this one may run on, itself included. */
+static train_status_t count_sharers(const workers_t *workers, const cpu_set_t *mine, int *sharers_p)
+{
+    cpu_set_t     *sets    = NULL;
+    int            sharers = 0;
+    train_status_t status  = train_alloc(workers->local_count, sizeof(*sets), "the workers' cores", &sets);
+
+    if (status != TRAIN_OK) {
+        return status;
+    }
+    status = check_mpi(MPI_Allgather(mine, (int)sizeof(*mine), MPI_BYTE, sets, (int)sizeof(*mine), MPI_BYTE, workers->node),
+                       "MPI_Allgather");
+    for (uint32_t i = 0; status == TRAIN_OK && i < workers->local_count; ++i) {
+        cpu_set_t both;
+        CPU_AND(&both, mine, &sets[i]);
+        sharers += CPU_COUNT(&both) > 0;
+    }
+    free(sets);
+    if (status == TRAIN_OK) {
+        *sharers_p = sharers;
+    }
+    return status;
+}
+
+train_status_t workers_share_cores(const workers_t *workers)
+{
+    cpu_set_t      cores;
+    int            sharers = 1;
+    int            threads;
+    char           text[16];
+    train_status_t status;
+
+    CPU_ZERO(&cores);
+    if (sched_getaffinity(0, sizeof(cores), &cores) != 0) {
+        CPU_ZERO(&cores); /* a machine of more cores than cpu_set_t holds: nobody shares, nothing is limited */
+    }
+    status = count_sharers(workers, &cores, &sharers);
+    if (status != TRAIN_OK || sharers <= 1) {
+        return status;
+    }
+    threads = CPU_COUNT(&cores) / sharers;
+    snprintf(text, sizeof(text), "%d", threads > 0 ? threads : 1);
+    if (setenv("POCL_MAX_PTHREAD_COUNT", text, 0) != 0 || setenv("LP_NUM_THREADS", text, 0) != 0) {
+        return train_fail(TRAIN_FAILED, "out of host memory: cannot set POCL_MAX_PTHREAD_COUNT");
+    }
+    return TRAIN_OK;
+}
+
+train_status_t workers_lead(const workers_t *workers, uint64_t key, bool *leads_p)
+{
+    MPI_Comm       alike = MPI_COMM_NULL;
+    int            index = 0;
+    train_status_t status;
+
+    status = split_by_key(workers->node, key, &alike);
+    if (status != TRAIN_OK) {
+        return status;
+    }
+    status = check_mpi(MPI_Comm_rank(alike, &index), "MPI_Comm_rank");
+    MPI_Comm_free(&alike);
+    if (status == TRAIN_OK) {
+        *leads_p = index == 0;
+    }
+    return status;
+}
