@@ -5,14 +5,14 @@
  *
  * M is rows x cols, row-major. The factors are transposed: P^ is r x rows, Q_w and Qbar are r x cols.
  *
- * Both sums are chains of fma() over k = 0 .. r - 1 in this order, so every element has one value whatever the tile it falls
- * into, and the update has the same bits on every device. Two things guard it against devices that flush denormals:
- * Qbar comes scaled by a power of two to a maximum in [1, 2) with |q| < 2^-40 zeroed, and |p| < 2^-40 is zeroed here, so
- * that no partial sum is denormal; and a chain below `flush_below`, which would become denormal when the scale is undone,
- * gives 0. The scale is undone in two exact multiplications. ops/decompress.c has the proof.
+ * Both sums are chains of fma() over k = 0 .. r - 1 in this order, so every element has one value whatever the tile it
+ * falls into, and the update has the same bits on every device. Two things guard it against devices that flush
+ * denormals: Qbar comes scaled by a power of two to a maximum in [1, 2) with |q| < 2^-40 zeroed, and |p| < 2^-40 is
+ * zeroed here, so that no partial sum is denormal; and a chain below `flush_below`, which is 0 or would become denormal
+ * when the scale is undone, gives +0. The scale is undone in two exact multiplications. ops/decompress.c has the proof.
  *
- * A tile is 1 or 4 rows by 1, 4 or 16 columns, one function each; the accumulators live in registers and a row of a factor
- * is loaded once for 4 rows of M. A work-item walks over a rectangle of tiles. */
+ * A tile is 1 or 4 rows by 1, 4 or 16 columns, one function each; the accumulators live in registers and a row of a
+ * factor is loaded once for 4 rows of M. A work-item walks over a rectangle of tiles. */
 #pragma OPENCL FP_CONTRACT OFF
 
 /* 1: the error is written; 0: the update alone, and the arguments q_local and error are not there. */
@@ -57,38 +57,47 @@ static float without_dust(float x)
 #define IF_ERROR(statement_)
 #endif
 
+/* Row a_ of a tile, in names of its own: compilers keep those in registers, and an array of vectors not always. */
+#define BEGIN_ROW(a_, width_, vector_) \
+    vector_ update_##a_ = (vector_)(0.0f); \
+    IF_ERROR(vector_ rest_##a_ = LOAD_##width_(grad + a_ * cols);)
+
+#define ADD_TERM(a_, width_, vector_) \
+    update_##a_ = fma((vector_)(without_dust(p[a_])), q_k, update_##a_); \
+    IF_ERROR(rest_##a_ = fma((vector_)(-p[a_]), q_local_k, rest_##a_);)
+
+#define END_ROW(a_, width_, vector_) \
+    STORE_##width_(select(update_##a_ * f->scale_1 * f->scale_2, (vector_)(0.0f), \
+                          isless(fabs(update_##a_), (vector_)(f->flush_below))), \
+                   grad + a_ * cols); \
+    IF_ERROR(STORE_##width_(rest_##a_, error + a_ * cols);)
+
+#define ROWS_1(do_, width_, vector_) do_(0, width_, vector_)
+#define ROWS_4(do_, width_, vector_) \
+    do_(0, width_, vector_) do_(1, width_, vector_) do_(2, width_, vector_) do_(3, width_, vector_)
+
 /* The tile of rows_ x width_ elements whose first is (i, j). */
 #define DEFINE_TILE(name_, rows_, width_, vector_) \
     static void name_(const factors_t *f, global float *grad, global float *error, ulong i, ulong j) \
     { \
-        vector_             update[rows_]; \
-        IF_ERROR(vector_    rest[rows_];) \
-        global const float *p = f->p + i; \
-        global const float *q = f->q + j; \
+        const ulong         rows = f->rows; \
+        const ulong         cols = f->cols; \
+        const uint          r    = f->r; \
+        global const float *p    = f->p + i; \
+        global const float *q    = f->q + j; \
         IF_ERROR(global const float *q_local = f->q_local + j;) \
-        grad += i * f->cols + j; \
-        IF_ERROR(error += i * f->cols + j;) \
-        for (int a = 0; a < rows_; ++a) { \
-            update[a] = (vector_)(0.0f); \
-            IF_ERROR(rest[a] = LOAD_##width_(grad + a * f->cols);) \
-        } \
-        for (uint k = 0; k < f->r; ++k) { \
+        grad += i * cols + j; \
+        IF_ERROR(error += i * cols + j;) \
+        ROWS_##rows_(BEGIN_ROW, width_, vector_) \
+        for (uint k = 0; k < r; ++k) { \
             const vector_ q_k = LOAD_##width_(q); \
             IF_ERROR(const vector_ q_local_k = LOAD_##width_(q_local);) \
-            for (int a = 0; a < rows_; ++a) { \
-                update[a] = fma((vector_)(without_dust(p[a])), q_k, update[a]); \
-                IF_ERROR(rest[a] = fma((vector_)(-p[a]), q_local_k, rest[a]);) \
-            } \
-            p += f->rows; \
-            q += f->cols; \
-            IF_ERROR(q_local += f->cols;) \
+            ROWS_##rows_(ADD_TERM, width_, vector_) \
+            p += rows; \
+            q += cols; \
+            IF_ERROR(q_local += cols;) \
         } \
-        for (int a = 0; a < rows_; ++a) { \
-            const vector_ scaled = update[a] * f->scale_1 * f->scale_2; \
-            STORE_##width_(select(scaled, (vector_)(0.0f), isless(fabs(update[a]), (vector_)(f->flush_below))), \
-                           grad + a * f->cols); \
-            IF_ERROR(STORE_##width_(rest[a], error + a * f->cols);) \
-        } \
+        ROWS_##rows_(END_ROW, width_, vector_) \
     }
 
 DEFINE_TILE(tile_1x1, 1, 1, float)
@@ -119,8 +128,8 @@ DEFINE_TILE(tile_4x16, 4, 16, float16)
 #define DO_BAND(rows_) tile_##rows_##x1(&f, grad, error, i, j_begin)
 #endif
 
-/* Work-item (x, y) takes rows from y * rows_per_item on (a multiple of 4), and columns from x * cols_per_item on (1 where
- * PSGD_VECTORS is 0). Offsets are in elements. */
+/* Work-item (x, y) takes rows from y * rows_per_item on (a multiple of 4), and columns from x * cols_per_item on (1
+ * where PSGD_VECTORS is 0). Offsets are in elements. */
 kernel void decompress(ulong rows, ulong cols, uint r, ulong rows_per_item, ulong cols_per_item,
                        global const float *p_mem, ulong p_offset, global const float *q_mem, ulong q_offset,
                        float scale_1, float scale_2, float flush_below, global float *grad_mem, ulong grad_offset

@@ -1,9 +1,9 @@
 /* Error feedback: M = g + e, left in the gradient buffer.
  *
- * One addition, rounded once; nothing for a compiler to fuse. One-dimensional: `elems` elements, where a work-item takes
- * `elems_per_item` consecutive ones: a long run on a CPU, one vector on a GPU, so that neighbours read neighbouring memory.
- * The buffers are the caller's: they begin at any element offset, so vectors are loaded by vloadn, which asks for no more
- * alignment than an element has. */
+ * One addition, rounded once; nothing for a compiler to fuse. One-dimensional: `elems` elements, where a work-item
+ * takes `elems_per_item` consecutive ones: a long run on a CPU, one vector on a GPU, so that neighbours read
+ * neighbouring memory. The buffers are the caller's: they begin at any element offset, so vectors are loaded by vloadn,
+ * which asks for no more alignment than an element has. */
 #pragma OPENCL FP_CONTRACT OFF
 
 /* Elements of one vector: 4, 8 or 16. */

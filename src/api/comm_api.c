@@ -19,8 +19,9 @@ psgd_status_t psgd_comm_self_create(psgd_comm_t **comm_p)
 psgd_status_t psgd_comm_threads_create(uint32_t num_workers, psgd_comm_t **comms_p)
 {
     if (comms_p == NULL) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "psgd_comm_threads_create: comms_p is NULL; pass an array of num_workers psgd_comm_t pointers");
+        return psgd_fail(
+            PSGD_ERR_INVALID_ARGUMENT,
+            "psgd_comm_threads_create: comms_p is NULL; pass an array of num_workers psgd_comm_t pointers");
     }
     if ((num_workers < 1) || (num_workers > MAX_THREADS)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_comm_threads_create: num_workers is %u; it must be 1 to %d",

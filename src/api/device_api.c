@@ -45,10 +45,11 @@ static psgd_status_t check_infos(const psgd_device_info_t *infos, size_t capacit
     for (size_t i = 1; i < capacity; ++i) {
         memcpy(&struct_size, bytes + i * infos[0].struct_size, sizeof(struct_size));
         if (struct_size != infos[0].struct_size) {
-            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                             "psgd_device_list: infos[%zu].struct_size is %zu and that of infos[0] is %zu: initialize each by "
-                             "PSGD_DEVICE_INFO_INIT",
-                             i, struct_size, infos[0].struct_size);
+            return psgd_fail(
+                PSGD_ERR_INVALID_ARGUMENT,
+                "psgd_device_list: infos[%zu].struct_size is %zu and that of infos[0] is %zu: initialize each by "
+                "PSGD_DEVICE_INFO_INIT",
+                i, struct_size, infos[0].struct_size);
         }
     }
     return PSGD_OK;

@@ -1,16 +1,16 @@
 /* Workers that are threads of one process.
  *
  * The workers share a group. Every worker numbers the collectives that it begins, 0, 1, 2, ...; equal numbers belong
- * together and meet in a slot. A worker that begins leaves there what it was called with. When the last one has, the work
- * is cut into chunks, and whoever tests takes the next chunk, until none is left: nobody waits in begin, a worker that is
- * busy elsewhere holds up nobody, and workers that poll share the work. Who does a chunk makes no difference to its bits:
- * sums run over the workers in the order 0 .. W-1, and the result is copied to all.
+ * together and meet in a slot. A worker that begins leaves there what it was called with. When the last one has, the
+ * work is cut into chunks, and whoever tests takes the next chunk, until none is left: nobody waits in begin, a worker
+ * that is busy elsewhere holds up nobody, and workers that poll share the work. Who does a chunk makes no difference to
+ * its bits: sums run over the workers in the order 0 .. W-1, and the result is copied to all.
  *
  * A failure (an abort, calls that do not match, a communicator that was destroyed) is one of the whole group and stays:
  * collectives that have not completed by then, and all later ones, fail with its sentence on every worker.
  *
- * One mutex guards the group and is never held while data are touched. Polling does not take it: it looks at three atomic
- * flags (is_done of the request, has_work of its slot, has_failed of the group). */
+ * One mutex guards the group and is never held while data are touched. Polling does not take it: it looks at three
+ * atomic flags (is_done of the request, has_work of its slot, has_failed of the group). */
 #define _POSIX_C_SOURCE 200809L /* pthread_mutex_t */
 #include "comm/threads.h"
 
@@ -31,13 +31,7 @@ enum {
 
 static const uint64_t NO_NUMBER = UINT64_MAX;
 
-typedef enum kind {
-    ALL_REDUCE,
-    REDUCE_SCATTER,
-    ALL_GATHER,
-    ALL_TO_ALL,
-    BROADCAST
-} kind_t;
+typedef enum kind { ALL_REDUCE, REDUCE_SCATTER, ALL_GATHER, ALL_TO_ALL, BROADCAST } kind_t;
 
 static const char *const KIND_NAMES[] = {"all_reduce", "reduce_scatter", "all_gather", "all_to_all", "broadcast"};
 
@@ -123,7 +117,7 @@ static psgd_status_t group_failure(const group_t *group)
     return psgd_fail(PSGD_ERR_COMM, "communicator threads: %s", group->failure);
 }
 
-/* --------------------------------------------------------------------------------------------------- the data ---- */
+/* ---------------------------------------------------------------------------------------------------- the data ---- */
 
 static size_t size_min(size_t a, size_t b)
 {
@@ -252,23 +246,15 @@ static void run_chunk(const group_t *group, const slot_t *slot, size_t chunk)
     size_t        end         = size_min(begin + chunk_elems, call->count);
 
     switch (call->kind) {
-    case ALL_REDUCE:
-        all_reduce_range(group, slot, begin, end);
-        break;
+    case ALL_REDUCE: all_reduce_range(group, slot, begin, end); break;
     case REDUCE_SCATTER:
-    case ALL_GATHER:
-        segmented_range(group, slot, begin, end);
-        break;
-    case ALL_TO_ALL:
-        all_to_all_receive(group, slot, (uint32_t)chunk);
-        break;
-    case BROADCAST:
-        copy_range_from(group, slot, call->root, begin, end);
-        break;
+    case ALL_GATHER: segmented_range(group, slot, begin, end); break;
+    case ALL_TO_ALL: all_to_all_receive(group, slot, (uint32_t)chunk); break;
+    case BROADCAST: copy_range_from(group, slot, call->root, begin, end); break;
     }
 }
 
-/* ------------------------------------------------------------------------------------------- do the calls match? ---- */
+/* ----------------------------------------------------------------------------------------- do the calls match? ---- */
 
 /* "broadcast of 12 bytes from worker 1". */
 static void describe_call(const call_t *call, char *text, size_t text_bytes)
@@ -276,7 +262,8 @@ static void describe_call(const call_t *call, char *text, size_t text_bytes)
     const char *unit = call->elem_bytes == 1 ? "bytes" : "floats";
 
     if (call->kind == BROADCAST) {
-        snprintf(text, text_bytes, "%s of %zu %s from worker %u", KIND_NAMES[call->kind], call->count, unit, call->root);
+        snprintf(text, text_bytes, "%s of %zu %s from worker %u", KIND_NAMES[call->kind], call->count, unit,
+                 call->root);
     } else {
         snprintf(text, text_bytes, "%s of %zu %s", KIND_NAMES[call->kind], call->count, unit);
     }
@@ -338,7 +325,7 @@ static bool all_to_all_matches(group_t *group, const slot_t *slot)
     return true;
 }
 
-/* -------------------------------------------------------------------------------------------- slots, under the mutex ---- */
+/* -------------------------------------------------------------------------------------- slots, under the mutex ---- */
 
 /* The slot of collective `number`: the one where others are, or a free one for whom comes first. */
 static slot_t *slot_of(group_t *group, uint64_t number)
@@ -436,7 +423,7 @@ static void group_help(group_t *group, psgd_request_t *request)
     group_unlock(group);
 }
 
-/* ---------------------------------------------------------------------------------------------------- the table ---- */
+/* --------------------------------------------------------------------------------------------------- the table ---- */
 
 static psgd_status_t threads_begin(worker_t *worker, call_t call, psgd_request_t **request_p)
 {
@@ -445,8 +432,8 @@ static psgd_status_t threads_begin(worker_t *worker, call_t call, psgd_request_t
 
     if (request == NULL) {
         return psgd_fail(PSGD_ERR_COMM,
-                         "communicator threads: worker %u has %d requests under way and can have no more; test them until "
-                         "they are complete",
+                         "communicator threads: worker %u has %d requests under way and can have no more; "
+                         "test them until they are complete",
                          worker->table.worker_index, MAX_REQUESTS);
     }
     request->call   = call;
@@ -536,21 +523,15 @@ static psgd_status_t threads_test(void *self, psgd_request_t *request, int *done
 {
     worker_t *worker = self;
     group_t  *group  = worker->group;
+    bool      has_failed;
 
     if (!request_is_done(request)) {
         group_help(group, request);
     }
-    if (!request_is_done(request) && group->has_failed) {
-        /* It may have completed just before the failure: the mutex puts the two in order. */
-        group_lock(group);
-        group_unlock(group);
-        if (!request_is_done(request)) {
-            return group_failure(group);
-        }
-    }
+    has_failed = group->has_failed; /* first: nothing completes after it, so what is not done below never will be */
     if (!request_is_done(request)) {
         *done_p = 0;
-        return PSGD_OK;
+        return has_failed ? group_failure(group) : PSGD_OK;
     }
     request->next_free    = worker->free_requests;
     worker->free_requests = request;
@@ -585,7 +566,8 @@ static void threads_destroy(void *self)
     bool      is_last;
 
     /* Who goes on without this worker would wait for ever, so it is told. */
-    snprintf(sentence, sizeof(sentence), "worker %u has left: its communicator was destroyed", worker->table.worker_index);
+    snprintf(sentence, sizeof(sentence), "worker %u has left: its communicator was destroyed",
+             worker->table.worker_index);
     group_lock(group);
     group_set_failure(group, sentence);
     --group->num_members;
@@ -596,7 +578,7 @@ static void threads_destroy(void *self)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------ creation ---- */
+/* ---------------------------------------------------------------------------------------------------- creation ---- */
 
 static void worker_init(worker_t *worker, group_t *group, uint32_t index)
 {
@@ -651,8 +633,8 @@ psgd_status_t psgd_threads_comm_open(uint32_t num_workers, psgd_comm_t **comms_p
     if (status != PSGD_OK) {
         goto free_group;
     }
-    status = psgd_alloc((size_t)num_workers * MAX_REQUESTS, sizeof(*group->slot_requests), "the slots of a group of threads",
-                        &group->slot_requests);
+    status = psgd_alloc((size_t)num_workers * MAX_REQUESTS, sizeof(*group->slot_requests),
+                        "the slots of a group of threads", &group->slot_requests);
     if (status != PSGD_OK) {
         goto free_workers;
     }

@@ -15,8 +15,8 @@ static void warn_once(const psgd_comm_t *comm, uint64_t waited_ns, psgd_patience
     *is_warned = true;
     if (log != NULL) {
         psgd_log(log, PSGD_LOG_WARN,
-                 "still waiting for %s after %.2f s (communicator '%s', %u workers); a worker is late or gone; giving up "
-                 "after %.2f s",
+                 "still waiting for %s after %.2f s (communicator '%s', %u workers); a worker is late or gone; "
+                 "giving up after %.2f s",
                  what, seconds(waited_ns), comm->name, comm->num_workers, seconds(patience.fail_ns));
     }
 }
@@ -42,8 +42,8 @@ psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, p
         waited_ns = psgd_now_ns() - start_ns;
         if (waited_ns >= patience.fail_ns) {
             return psgd_fail(PSGD_ERR_TIMEOUT,
-                             "%s: not complete after %.2f s on worker %u (communicator '%s', %u workers): a worker has died, "
-                             "hangs, or is slower than the deadline allows",
+                             "%s: not complete after %.2f s on worker %u (communicator '%s', %u workers): "
+                             "a worker has died, hangs, or is slower than the deadline allows",
                              what, seconds(waited_ns), comm->worker_index, comm->name, comm->num_workers);
         }
         warn_once(comm, waited_ns, patience, log, what, &is_warned);

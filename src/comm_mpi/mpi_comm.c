@@ -1,25 +1,25 @@
 /* Workers that are processes of an MPI job.
  *
- * A request is a slot of a fixed pool and holds one MPI request or more ("parts"): MPI counts in int, and libraries have
- * had trouble close to its end, so nothing larger than max_call_bytes goes into one call. All parts are begun in begin_*,
- * never later, because collectives of one communicator must be begun in the same order everywhere. Whether and how a
- * collective is divided follows from arguments that are the same on all workers.
+ * A request is a slot of a fixed pool and holds one MPI request or more ("parts"): MPI counts in int, and libraries
+ * have had trouble close to its end, so nothing larger than max_call_bytes goes into one call. All parts are begun in
+ * begin_*, never later, because collectives of one communicator must be begun in the same order everywhere. Whether and
+ * how a collective is divided follows from arguments that are the same on all workers.
  *
- *    all_reduce, broadcast    pieces of max_call_bytes
- *    reduce_scatter           MPI_Ireduce_scatter; above max_call_bytes one MPI_Ireduce a piece, to the segment's worker
- *    all_gather               MPI_Iallgatherv; above max_call_bytes one MPI_Ibcast a piece, from the segment's worker
- *    all_to_all               MPI_Isend and MPI_Irecv. How much a worker sends in all is its own affair here, so workers
- *                             could not agree when MPI_Ialltoallv, with its displacements in int, still serves. The two
- *                             ends of a pair agree on what they exchange. One tag is enough: messages of a pair arrive
- *                             in the order in which they were sent, and both ends begin in the same order
+ *    all_reduce, broadcast   pieces of max_call_bytes
+ *    reduce_scatter          MPI_Ireduce_scatter; above max_call_bytes one MPI_Ireduce a piece, to the segment's worker
+ *    all_gather              MPI_Iallgatherv; above max_call_bytes one MPI_Ibcast a piece, from the segment's worker
+ *    all_to_all              MPI_Isend and MPI_Irecv. How much a worker sends in all is its own affair here, so workers
+ *                            could not agree when MPI_Ialltoallv, with its displacements in int, still serves. The two
+ *                            ends of a pair agree on what they exchange. One tag is enough: messages of a pair arrive
+ *                            in the order in which they were sent, and both ends begin in the same order
  *
  * A worker that has died or hangs gives no MPI error: its peers' requests are just never complete, and the deadline of
- * whoever waits finds out. MPI has no way to take such a request back. So a communicator with unfinished requests is left
- * to MPI when it is destroyed, with the arrays of counts that MPI may still read; MPI_Finalize may then wait for ever, and
+ * whoever waits finds out. MPI has no way to take such a request back. So a communicator with unfinished requests is
+ * left to MPI when it is destroyed, with the memory that MPI may still use; MPI_Finalize may then wait for ever, and
  * MPI_Abort is the way out.
  *
- * After creation memory is allocated only by the first reduce_scatter of its size (for this worker's segment) and the first
- * collective above max_call_bytes (for its list of parts). */
+ * After creation memory is allocated only by the first reduce_scatter of its size (for this worker's segment) and the
+ * first collective above max_call_bytes (for its list of parts). */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include "comm_mpi/mpi_comm.h"
 
@@ -44,17 +44,17 @@ typedef struct mpi_comm mpi_comm_t;
 struct psgd_request {
     psgd_request_t *next_free;
     bool            is_under_way;
-    const char     *what;       /* "all_reduce", for errors */
+    const char     *what; /* "all_reduce", for errors */
     MPI_Request    *parts;
-    size_t          max_parts;  /* room in `parts` */
-    size_t          num_parts;  /* begun */
-    size_t          next_part;  /* parts before it are complete */
-    int            *counts;     /* W */
-    int            *displs;     /* W */
-    bool            is_vector;  /* MPI may use counts, displs and scratch until the request is complete */
-    float          *scratch;    /* MPI_Ireduce_scatter leaves this worker's sum here ... */
+    size_t          max_parts; /* room in `parts` */
+    size_t          num_parts; /* begun */
+    size_t          next_part; /* parts before it are complete */
+    int            *counts;    /* W */
+    int            *displs;    /* W */
+    bool            is_vector; /* MPI may use counts, displs and scratch until the request is complete */
+    float          *scratch;   /* MPI_Ireduce_scatter leaves this worker's sum here ... */
     size_t          scratch_elems;
-    float          *segment;    /* ... and this is where it belongs; NULL: nothing to copy */
+    float          *segment; /* ... and this is where it belongs; NULL: nothing to copy */
     size_t          segment_elems;
 };
 
@@ -85,7 +85,7 @@ static psgd_status_t mpi_check(const mpi_comm_t *comm, int result, const char *c
                           result);
 }
 
-/* ------------------------------------------------------------------------------------------------------ requests ---- */
+/* ---------------------------------------------------------------------------------------------------- requests ---- */
 
 static psgd_status_t request_reserve(psgd_request_t *request, size_t num_parts)
 {
@@ -112,7 +112,8 @@ static psgd_status_t scratch_reserve(psgd_request_t *request, size_t elems)
     }
     scratch = realloc(request->scratch, elems * sizeof(*scratch));
     if (scratch == NULL) {
-        return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for the result of a reduce_scatter (%zu floats)", elems);
+        return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for the result of a reduce_scatter (%zu floats)",
+                              elems);
     }
     request->scratch       = scratch;
     request->scratch_elems = elems;
@@ -130,8 +131,8 @@ static psgd_status_t request_start(mpi_comm_t *comm, const char *what, size_t nu
     }
     if (request == NULL) {
         return psgd_comm_fail(PSGD_ERR_COMM,
-                              "%s: %d requests are under way on worker %u, and there can be no more; test them until they "
-                              "are complete",
+                              "%s: %d requests are under way on worker %u, and there can be no more; "
+                              "test them until they are complete",
                               what, MAX_REQUESTS, comm->table.worker_index);
     }
     status = request_reserve(request, num_parts);
@@ -158,8 +159,8 @@ static void request_end(mpi_comm_t *comm, psgd_request_t *request)
     --comm->num_under_way;
 }
 
-/* After begin_*: hands the request out, or, where a call failed, gives it back if nothing was begun. A request of which a
- * part is under way stays out of the pool. */
+/* After begin_*: hands the request out, or, where a call failed, gives it back if nothing was begun. A request of which
+ * a part is under way stays out of the pool. */
 static psgd_status_t request_begun(mpi_comm_t *comm, psgd_request_t *request, psgd_status_t status,
                                    psgd_request_t **request_p)
 {
@@ -182,7 +183,7 @@ static psgd_status_t part_begun(const mpi_comm_t *comm, psgd_request_t *request,
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------------- dividing ---- */
+/* ---------------------------------------------------------------------------------------------------- dividing ---- */
 
 static size_t size_min(size_t a, size_t b)
 {
@@ -237,7 +238,7 @@ static void fill_int_counts(const mpi_comm_t *comm, psgd_request_t *request, con
     request->is_vector = true;
 }
 
-/* ---------------------------------------------------------------------------------------------------- collectives ---- */
+/* ------------------------------------------------------------------------------------------------- collectives ---- */
 
 static psgd_status_t mpi_begin_all_reduce(void *self, float *data, size_t count_elems, psgd_request_t **request_p)
 {
@@ -286,8 +287,8 @@ static psgd_status_t mpi_begin_broadcast(void *self, void *data, size_t count_by
     psgd_status_t   status;
 
     if (root >= comm->table.num_workers) {
-        return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT, "broadcast from worker %u: there are only workers 0 to %u", root,
-                              comm->table.num_workers - 1);
+        return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT, "broadcast from worker %u: there are only workers 0 to %u",
+                              root, comm->table.num_workers - 1);
     }
     status = request_start(comm, "broadcast", num_pieces(comm, count_bytes, 1), &request);
     if (status != PSGD_OK) {
@@ -328,8 +329,8 @@ static psgd_status_t reduce_segments(const mpi_comm_t *comm, psgd_request_t *req
     return status;
 }
 
-/* Not MPI_IN_PLACE: there MPICH 4.0.2 moves the result between overlapping places by memcpy, and stops the program where a
- * check of its own notices. */
+/* Not MPI_IN_PLACE: there MPICH 4.0.2 moves the result between overlapping places by memcpy, and gives wrong sums or
+ * stops the program where a check of its own notices. */
 static psgd_status_t reduce_scatter_at_once(const mpi_comm_t *comm, psgd_request_t *request, float *data,
                                             const size_t *counts_elems)
 {
@@ -416,7 +417,8 @@ static psgd_status_t mpi_begin_all_gather(void *self, void *data, const size_t *
     return request_begun(comm, request, status, request_p);
 }
 
-static psgd_status_t receive_pieces(const mpi_comm_t *comm, psgd_request_t *request, char *to, size_t bytes, uint32_t from)
+static psgd_status_t receive_pieces(const mpi_comm_t *comm, psgd_request_t *request, char *to, size_t bytes,
+                                    uint32_t from)
 {
     psgd_status_t status = PSGD_OK;
     size_t        piece;
@@ -449,10 +451,11 @@ static psgd_status_t send_pieces(const mpi_comm_t *comm, psgd_request_t *request
     return status;
 }
 
-/* All receives first, so that what arrives finds its place; then the sends, beginning behind this worker, so that not all
- * workers send to worker 0 at first. */
+/* All receives first, so that what arrives finds its place; then the sends, beginning behind this worker, so that not
+ * all workers send to worker 0 at first. */
 static psgd_status_t exchange_segments(const mpi_comm_t *comm, psgd_request_t *request, const char *send,
-                                       const size_t *send_counts_bytes, char *receive, const size_t *receive_counts_bytes)
+                                       const size_t *send_counts_bytes, char *receive,
+                                       const size_t *receive_counts_bytes)
 {
     uint32_t      num_workers = comm->table.num_workers;
     uint32_t      index       = comm->table.worker_index;
@@ -493,7 +496,7 @@ static psgd_status_t mpi_begin_all_to_all(void *self, const void *send, const si
     }
     num_parts = num_pieces_of_segments(comm, send_counts_bytes, 1, index) +
                 num_pieces_of_segments(comm, receive_counts_bytes, 1, index);
-    status    = request_start(comm, "all_to_all", num_parts, &request);
+    status = request_start(comm, "all_to_all", num_parts, &request);
     if (status != PSGD_OK) {
         return status;
     }
@@ -514,8 +517,8 @@ static psgd_status_t mpi_test(void *self, psgd_request_t *request, int *done_p)
         int           is_complete = 0;
         psgd_status_t status;
 
-        status = mpi_check(comm, MPI_Test(&request->parts[request->next_part], &is_complete, MPI_STATUS_IGNORE), "MPI_Test",
-                           request->what);
+        status = mpi_check(comm, MPI_Test(&request->parts[request->next_part], &is_complete, MPI_STATUS_IGNORE),
+                           "MPI_Test", request->what);
         if (status != PSGD_OK) {
             return status;
         }
@@ -539,7 +542,7 @@ static void mpi_abort(void *self)
     comm->is_aborted = true;
 }
 
-/* ---------------------------------------------------------------------------------------------- creation, destruction ---- */
+/* --------------------------------------------------------------------------------------- creation, destruction ---- */
 
 static void requests_free(mpi_comm_t *comm)
 {
@@ -582,8 +585,8 @@ static psgd_status_t requests_allocate(mpi_comm_t *comm)
         request->counts    = calloc(num_workers, sizeof(*request->counts));
         request->displs    = calloc(num_workers, sizeof(*request->displs));
         if ((request->parts == NULL) || (request->counts == NULL) || (request->displs == NULL)) {
-            return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for the requests of a communicator of %zu workers",
-                                  num_workers);
+            return psgd_comm_fail(PSGD_ERR_HOST_MEMORY,
+                                  "no host memory for the requests of a communicator of %zu workers", num_workers);
         }
         request->next_free  = comm->free_requests;
         comm->free_requests = request;
@@ -600,16 +603,18 @@ static psgd_status_t check_mpi_state(void)
     int provided       = MPI_THREAD_SINGLE;
 
     if ((MPI_Initialized(&is_initialized) != MPI_SUCCESS) || !is_initialized) {
-        return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_comm_mpi_create: MPI is not initialized; call MPI_Init before");
+        return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT,
+                              "psgd_comm_mpi_create: MPI is not initialized; call MPI_Init before");
     }
     if ((MPI_Finalized(&is_finalized) != MPI_SUCCESS) || is_finalized) {
         return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_comm_mpi_create: MPI is finalized already");
     }
     if ((MPI_Query_thread(&provided) == MPI_SUCCESS) && (provided < MPI_THREAD_SERIALIZED) &&
         (MPI_Is_thread_main(&is_main) == MPI_SUCCESS) && !is_main) {
-        return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT,
-                              "psgd_comm_mpi_create: called from a thread other than the main one, which this MPI allows only "
-                              "with MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE; ask MPI_Init_thread for it");
+        return psgd_comm_fail(
+            PSGD_ERR_INVALID_ARGUMENT,
+            "psgd_comm_mpi_create: called from a thread other than the main one, which this MPI allows "
+            "only with MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE; ask MPI_Init_thread for it");
     }
     return PSGD_OK;
 }
@@ -637,8 +642,9 @@ static psgd_status_t check_arguments(MPI_Comm comm, double deadline_seconds, psg
                               "psgd_comm_mpi_create: comm is MPI_COMM_NULL; this process takes no part in it");
     }
     if ((MPI_Comm_test_inter(comm, &is_inter) != MPI_SUCCESS) || is_inter) {
-        return psgd_comm_fail(PSGD_ERR_INVALID_ARGUMENT,
-                              "psgd_comm_mpi_create: comm is an intercommunicator; merge it first (MPI_Intercomm_merge)");
+        return psgd_comm_fail(
+            PSGD_ERR_INVALID_ARGUMENT,
+            "psgd_comm_mpi_create: comm is an intercommunicator; merge it first (MPI_Intercomm_merge)");
     }
     return PSGD_OK;
 }
@@ -652,29 +658,32 @@ static psgd_status_t wait_for_duplicate(const mpi_comm_t *comm, MPI_Request *req
     psgd_status_t         status;
 
     for (;;) {
-        status = mpi_check(comm, MPI_Test(request, &is_there, MPI_STATUS_IGNORE), "MPI_Comm_idup", "psgd_comm_mpi_create");
+        status =
+            mpi_check(comm, MPI_Test(request, &is_there, MPI_STATUS_IGNORE), "MPI_Comm_idup", "psgd_comm_mpi_create");
         if ((status != PSGD_OK) || is_there) {
             return status;
         }
         if (MPI_Wtime() - start >= deadline_seconds) {
             return psgd_comm_fail(PSGD_ERR_TIMEOUT,
-                                  "psgd_comm_mpi_create: after %.2f s not all %u processes of the communicator have called it "
-                                  "(worker %u speaking); one has died, hangs, or takes longer than the deadline allows",
+                                  "psgd_comm_mpi_create: after %.2f s not all %u processes of the communicator have "
+                                  "called it (worker %u speaking); one has died, hangs, or takes longer than the "
+                                  "deadline allows",
                                   deadline_seconds, comm->table.num_workers, comm->table.worker_index);
         }
         nanosleep(&rest, NULL);
     }
 }
 
-/* comm->comm = a copy of `original`, with errors returned. The copying itself is an operation of `original`, so its error
- * handler is exchanged for as long as that takes. */
+/* comm->comm = a copy of `original`, with errors returned. The copying itself is an operation of `original`, so its
+ * error handler is exchanged for as long as that takes. */
 static psgd_status_t duplicate(mpi_comm_t *comm, MPI_Comm original, double deadline_seconds)
 {
     MPI_Errhandler handler;
     MPI_Request    request;
     psgd_status_t  status;
 
-    status = mpi_check(comm, MPI_Comm_get_errhandler(original, &handler), "MPI_Comm_get_errhandler", "psgd_comm_mpi_create");
+    status =
+        mpi_check(comm, MPI_Comm_get_errhandler(original, &handler), "MPI_Comm_get_errhandler", "psgd_comm_mpi_create");
     if (status != PSGD_OK) {
         return status;
     }
@@ -716,7 +725,8 @@ static void fill_table(mpi_comm_t *comm, int size, int index)
     };
 }
 
-psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, size_t max_call_bytes, psgd_comm_t **comm_p)
+psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, size_t max_call_bytes,
+                                 psgd_comm_t **comm_p)
 {
     mpi_comm_t   *comm;
     psgd_status_t status;

@@ -20,18 +20,18 @@ static psgd_status_t check_allocation(const psgd_device_t *device, size_t bytes,
     if ((bytes <= SIZE_MAX - WORD_BYTES) && (bytes <= device->limits.max_allocation_bytes)) {
         return PSGD_OK;
     }
-    return psgd_fail(PSGD_ERR_DEVICE_MEMORY,
-                     "%s needs one buffer of %zu bytes (%.1f MiB), and the largest that device '%s' allows is %llu bytes "
-                     "(%.1f MiB)",
-                     what, bytes, (double)bytes / MIB, device->limits.name,
-                     (unsigned long long)device->limits.max_allocation_bytes,
-                     (double)device->limits.max_allocation_bytes / MIB);
+    return psgd_fail(
+        PSGD_ERR_DEVICE_MEMORY,
+        "%s needs one buffer of %zu bytes (%.1f MiB), and the largest that device '%s' allows is %llu bytes "
+        "(%.1f MiB)",
+        what, bytes, (double)bytes / MIB, device->limits.name, (unsigned long long)device->limits.max_allocation_bytes,
+        (double)device->limits.max_allocation_bytes / MIB);
 }
 
 static psgd_status_t fail_allocation(const psgd_device_t *device, psgd_status_t status, size_t bytes, const char *what)
 {
-    return psgd_fail_in(status, "%s needs %zu bytes (%.1f MiB) of device memory, with %.1f MiB held already", what, bytes,
-                        (double)bytes / MIB, (double)device->buffer_bytes / MIB);
+    return psgd_fail_in(status, "%s needs %zu bytes (%.1f MiB) of device memory, with %.1f MiB held already", what,
+                        bytes, (double)bytes / MIB, (double)device->buffer_bytes / MIB);
 }
 
 psgd_status_t psgd_buffer_create(psgd_device_t *device, size_t bytes, const char *what, psgd_view_t *view_p)
@@ -92,16 +92,16 @@ psgd_status_t psgd_buffer_enqueue_read(psgd_device_t *device, psgd_view_t from, 
 
 psgd_status_t psgd_buffer_enqueue_copy(psgd_device_t *device, psgd_view_t from, psgd_view_t to, size_t bytes)
 {
-    return psgd_cl_check(clEnqueueCopyBuffer(device->queue, from.mem, to.mem, from.offset_bytes, to.offset_bytes, bytes, 0,
-                                             NULL, NULL),
-                         "clEnqueueCopyBuffer", device->limits.name);
+    return psgd_cl_check(
+        clEnqueueCopyBuffer(device->queue, from.mem, to.mem, from.offset_bytes, to.offset_bytes, bytes, 0, NULL, NULL),
+        "clEnqueueCopyBuffer", device->limits.name);
 }
 
 psgd_status_t psgd_buffer_enqueue_zero(psgd_device_t *device, psgd_view_t view, size_t bytes)
 {
     const cl_uint zero = 0;
 
-    return psgd_cl_check(clEnqueueFillBuffer(device->queue, view.mem, &zero, sizeof(zero), view.offset_bytes, bytes, 0,
-                                             NULL, NULL),
-                         "clEnqueueFillBuffer", device->limits.name);
+    return psgd_cl_check(
+        clEnqueueFillBuffer(device->queue, view.mem, &zero, sizeof(zero), view.offset_bytes, bytes, 0, NULL, NULL),
+        "clEnqueueFillBuffer", device->limits.name);
 }

@@ -11,7 +11,8 @@
 
 #define PACKAGES_TEXT \
     "install an OpenCL driver; on Debian: pocl-opencl-icd (any CPU), mesa-opencl-icd (AMD and other GPUs; set " \
-    "RUSTICL_ENABLE=radeonsi, or iris, or llvmpipe), intel-opencl-icd (Intel GPUs), nvidia-opencl-icd (NVIDIA GPUs); a GPU " \
+    "RUSTICL_ENABLE=radeonsi, or iris, or llvmpipe), intel-opencl-icd (Intel GPUs), nvidia-opencl-icd (NVIDIA GPUs); " \
+    "a GPU " \
     "that stays unseen may need its user in the group 'render'"
 
 /* ---- what the words say ---- */

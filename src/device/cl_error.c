@@ -93,6 +93,6 @@ psgd_status_t psgd_cl_check(cl_int result, const char *call, const char *device_
     if (result == CL_SUCCESS) {
         return PSGD_OK;
     }
-    return psgd_fail(status_of(result), "%s failed: %s (%d) on device '%s'", call, psgd_cl_error_name(result), (int)result,
-                     device_name);
+    return psgd_fail(status_of(result), "%s failed: %s (%d) on device '%s'", call, psgd_cl_error_name(result),
+                     (int)result, device_name);
 }

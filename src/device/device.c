@@ -10,7 +10,7 @@
 enum {
     DEFAULT_WARN_SECONDS = 60,
     DEFAULT_FAIL_SECONDS = 600,
-    QUICK_POLLS          = 4,     /* on a CPU, before sleeping begins */
+    QUICK_POLLS          = 4, /* on a CPU, before sleeping begins */
     MIN_SLEEP_NS         = 20000,
     SLEEP_STEP_NS        = 10000,
     MAX_SLEEP_NS         = 100000
@@ -44,12 +44,14 @@ static psgd_status_t check_device_of_context(cl_context context, cl_device_id id
     psgd_free(devices);
     if ((status == PSGD_OK) && !found) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "device '%s' does not belong to the context: pass a device that the context was made for", name);
+                         "device '%s' does not belong to the context: pass a device that the context was made for",
+                         name);
     }
     return status;
 }
 
-static psgd_status_t check_queue_of_context(cl_context context, cl_device_id id, cl_command_queue queue, const char *name)
+static psgd_status_t check_queue_of_context(cl_context context, cl_device_id id, cl_command_queue queue,
+                                            const char *name)
 {
     cl_context    queue_context = NULL;
     cl_device_id  queue_device  = NULL;
@@ -61,8 +63,9 @@ static psgd_status_t check_queue_of_context(cl_context context, cl_device_id id,
         return status;
     }
     if (queue_context != context) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "the queue belongs to another context: pass a queue of the context that the gradients live in");
+        return psgd_fail(
+            PSGD_ERR_INVALID_ARGUMENT,
+            "the queue belongs to another context: pass a queue of the context that the gradients live in");
     }
     status = psgd_cl_check(clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(cl_device_id), &queue_device, NULL),
                            "clGetCommandQueueInfo(CL_QUEUE_DEVICE)", name);
@@ -70,8 +73,8 @@ static psgd_status_t check_queue_of_context(cl_context context, cl_device_id id,
         return status;
     }
     if (queue_device != id) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the queue belongs to another device than '%s': pass a queue of this device",
-                         name);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "the queue belongs to another device than '%s': pass a queue of this device", name);
     }
     return PSGD_OK;
 }
@@ -113,8 +116,8 @@ static psgd_device_limits_t limits_from(const psgd_device_info_t *info)
     psgd_device_limits_t limits = {0};
 
     snprintf(limits.name, sizeof(limits.name), "%s", info->name);
-    snprintf(limits.driver, sizeof(limits.driver), "%.190s / %.190s / %.190s", info->platform_name, info->device_version,
-             info->driver_version);
+    snprintf(limits.driver, sizeof(limits.driver), "%.190s / %.190s / %.190s", info->platform_name,
+             info->device_version, info->driver_version);
     limits.max_allocation_bytes = info->max_allocation_bytes;
     limits.global_memory_bytes  = info->global_memory_bytes;
     limits.local_memory_bytes   = info->local_memory_bytes;
@@ -358,8 +361,9 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
         }
         if (!is_warned && (waited_ns >= device->patience.warn_ns)) {
             is_warned = true;
-            psgd_log(&device->log, PSGD_LOG_WARN, "%s has not finished on device '%s' after %.3g s; giving up after %.3g s",
-                     what, device->limits.name, (double)waited_ns / NS_PER_SECOND,
+            psgd_log(&device->log, PSGD_LOG_WARN,
+                     "%s has not finished on device '%s' after %.3g s; giving up after %.3g s", what,
+                     device->limits.name, (double)waited_ns / NS_PER_SECOND,
                      (double)device->patience.fail_ns / NS_PER_SECOND);
         }
         rest(device, round);
@@ -372,8 +376,8 @@ psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
     cl_event      last = NULL;
     psgd_status_t status;
 
-    status = psgd_cl_check(clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &last), "clEnqueueMarkerWithWaitList",
-                           name);
+    status =
+        psgd_cl_check(clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &last), "clEnqueueMarkerWithWaitList", name);
     if (status != PSGD_OK) {
         return psgd_fail_in(status, "%s", what);
     }

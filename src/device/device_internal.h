@@ -6,7 +6,7 @@
 #include "device/device.h"
 
 struct psgd_device {
-    cl_context           context;      /* retained */
+    cl_context           context; /* retained */
     cl_device_id         id;
     cl_command_queue     queue;        /* in order; retained: the caller's, or our own */
     cl_command_queue     caller_queue; /* the caller's, where it is out of order and fenced; retained; else NULL */

@@ -64,9 +64,9 @@ static size_t ask_size(query_t *query, cl_device_info what, const char *name)
     return value;
 }
 
-#define ASK_UINT(query_, what_)  ask_uint((query_), (what_), #what_) /* cl_uint and cl_bool */
+#define ASK_UINT(query_, what_) ask_uint((query_), (what_), #what_)   /* cl_uint and cl_bool */
 #define ASK_ULONG(query_, what_) ask_ulong((query_), (what_), #what_) /* cl_ulong and the bit fields */
-#define ASK_SIZE(query_, what_)  ask_size((query_), (what_), #what_)
+#define ASK_SIZE(query_, what_) ask_size((query_), (what_), #what_)
 
 /* Copies as much of a text as fits, without leading blanks. */
 static void copy_text(char *to, size_t bytes, const char *from)
@@ -298,7 +298,8 @@ static psgd_status_t get_platforms(cl_platform_id **platforms_p, cl_uint *count_
     if (result == NO_PLATFORM) {
         count = 0;
     } else if (result != CL_SUCCESS) {
-        return psgd_fail(PSGD_ERR_OPENCL, "the OpenCL loader cannot list its platforms: clGetPlatformIDs failed: %s (%d)",
+        return psgd_fail(PSGD_ERR_OPENCL,
+                         "the OpenCL loader cannot list its platforms: clGetPlatformIDs failed: %s (%d)",
                          psgd_cl_error_name(result), (int)result);
     }
     status = psgd_alloc(count, sizeof(*platforms), "the list of OpenCL platforms", &platforms);
@@ -309,7 +310,8 @@ static psgd_status_t get_platforms(cl_platform_id **platforms_p, cl_uint *count_
         result = clGetPlatformIDs(count, platforms, NULL);
         if (result != CL_SUCCESS) {
             psgd_free(platforms);
-            return psgd_fail(PSGD_ERR_OPENCL, "clGetPlatformIDs failed: %s (%d)", psgd_cl_error_name(result), (int)result);
+            return psgd_fail(PSGD_ERR_OPENCL, "clGetPlatformIDs failed: %s (%d)", psgd_cl_error_name(result),
+                             (int)result);
         }
     }
     *platforms_p = platforms;
@@ -326,15 +328,16 @@ static cl_uint count_devices(cl_platform_id platform, cl_uint platform_index)
 
     if ((result != CL_SUCCESS) && (result != CL_DEVICE_NOT_FOUND)) {
         log = psgd_log_open(NULL, NULL, PSGD_LOG_WARN);
-        psgd_log(&log, PSGD_LOG_WARN, "OpenCL platform %u cannot list its devices: clGetDeviceIDs failed: %s (%d); left out",
-                 platform_index, psgd_cl_error_name(result), (int)result);
+        psgd_log(&log, PSGD_LOG_WARN,
+                 "OpenCL platform %u cannot list its devices: clGetDeviceIDs failed: %s (%d); left out", platform_index,
+                 psgd_cl_error_name(result), (int)result);
     }
     return result == CL_SUCCESS ? count : 0;
 }
 
 /* Describes the devices of one platform into infos[0 .. count), numbering them from first_index. */
-static psgd_status_t describe_devices(cl_platform_id platform, cl_uint platform_index, cl_uint count, size_t first_index,
-                                      psgd_device_info_t *infos)
+static psgd_status_t describe_devices(cl_platform_id platform, cl_uint platform_index, cl_uint count,
+                                      size_t first_index, psgd_device_info_t *infos)
 {
     cl_device_id *devices = NULL;
     psgd_status_t status;
@@ -346,8 +349,9 @@ static psgd_status_t describe_devices(cl_platform_id platform, cl_uint platform_
     }
     result = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, devices, NULL);
     if (result != CL_SUCCESS) {
-        status = psgd_fail(PSGD_ERR_OPENCL, "platform %u listed %u devices and then none: clGetDeviceIDs failed: %s (%d)",
-                           platform_index, count, psgd_cl_error_name(result), (int)result);
+        status =
+            psgd_fail(PSGD_ERR_OPENCL, "platform %u listed %u devices and then none: clGetDeviceIDs failed: %s (%d)",
+                      platform_index, count, psgd_cl_error_name(result), (int)result);
         goto free_devices;
     }
     for (cl_uint i = 0; i < count; ++i) {

@@ -55,8 +55,9 @@ static psgd_status_t fail_build(const psgd_program_t *program, const char *optio
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_fail(PSGD_ERR_BUILD, "cannot compile %s with '%s' for device '%s' (%s): %s (%d); the compiler says:\n%s",
-                       program->file, options, limits->name, limits->driver, psgd_cl_error_name(result), (int)result, log);
+    status =
+        psgd_fail(PSGD_ERR_BUILD, "cannot compile %s with '%s' for device '%s' (%s): %s (%d); the compiler says:\n%s",
+                  program->file, options, limits->name, limits->driver, psgd_cl_error_name(result), (int)result, log);
     psgd_free(log);
     return status;
 }
@@ -94,7 +95,8 @@ psgd_status_t psgd_program_build(psgd_device_t *device, const char *file, const 
     char           *text    = NULL;
     psgd_program_t *program = NULL;
     psgd_status_t   status;
-    int             length = snprintf(all_options, sizeof(all_options), "-cl-std=CL1.2%s%s", options[0] != '\0' ? " " : "", options);
+    int             length =
+        snprintf(all_options, sizeof(all_options), "-cl-std=CL1.2%s%s", options[0] != '\0' ? " " : "", options);
 
     if ((length < 0) || ((size_t)length >= sizeof(all_options))) {
         return psgd_fail(PSGD_ERR_INTERNAL, "the compiler options of %s are longer than %zu bytes", file,
@@ -185,14 +187,15 @@ psgd_status_t psgd_kernel_enqueue(psgd_device_t *device, psgd_kernel_t *kernel, 
     psgd_status_t status;
 
     for (size_t i = 0; i < num_args; ++i) {
-        status = psgd_cl_check(clSetKernelArg(kernel->kernel, (cl_uint)i, args[i].bytes, args[i].value), "clSetKernelArg",
-                               name);
+        status = psgd_cl_check(clSetKernelArg(kernel->kernel, (cl_uint)i, args[i].bytes, args[i].value),
+                               "clSetKernelArg", name);
         if (status != PSGD_OK) {
             return psgd_fail_in(status, "kernel %s, argument %zu of %zu bytes", kernel->name, i, args[i].bytes);
         }
     }
-    status = psgd_cl_check(clEnqueueNDRangeKernel(device->queue, kernel->kernel, dims, NULL, global, local, 0, NULL, NULL),
-                           "clEnqueueNDRangeKernel", name);
+    status =
+        psgd_cl_check(clEnqueueNDRangeKernel(device->queue, kernel->kernel, dims, NULL, global, local, 0, NULL, NULL),
+                      "clEnqueueNDRangeKernel", name);
     if (status != PSGD_OK) {
         return psgd_fail_in(status, "kernel %s", kernel->name);
     }

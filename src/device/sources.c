@@ -11,11 +11,7 @@
 #include "base/status.h"
 #include "kernel_table.h"
 
-enum {
-    MAX_INCLUDE_DEPTH = 8,
-    MAX_NAME_BYTES    = 128,
-    READ_CHUNK_BYTES  = 65536
-};
+enum { MAX_INCLUDE_DEPTH = 8, MAX_NAME_BYTES = 128, READ_CHUNK_BYTES = 65536 };
 
 /* ---- the embedded files ---- */
 
@@ -172,7 +168,8 @@ static bool is_include(const char *line, size_t length, char name[MAX_NAME_BYTES
 static psgd_status_t append_file(text_t *text, const char *file, const char *directory, unsigned depth);
 
 /* Appends the lines of one file, and in place of its include lines the files that they name. */
-static psgd_status_t append_lines(text_t *text, const char *lines, const char *file, const char *directory, unsigned depth)
+static psgd_status_t append_lines(text_t *text, const char *lines, const char *file, const char *directory,
+                                  unsigned depth)
 {
     char          name[MAX_NAME_BYTES];
     size_t        line   = 1;
@@ -217,8 +214,8 @@ static psgd_status_t append_file(text_t *text, const char *file, const char *dir
     }
     embedded = find_embedded(file);
     if (embedded == NULL) {
-        return psgd_fail(PSGD_ERR_BUILD, "there is no kernel file '%s' in the library (src/device/CMakeLists.txt lists them)",
-                         file);
+        return psgd_fail(PSGD_ERR_BUILD,
+                         "there is no kernel file '%s' in the library (src/device/CMakeLists.txt lists them)", file);
     }
     return append_lines(text, embedded, file, directory, depth);
 }

@@ -1,21 +1,23 @@
 /* Why scaling rounds nothing and no denormal appears, for r <= 1024 and any P^ with orthonormal columns.
  *
- * Let e be such that max |Qbar| lies in [2^e, 2^(e+1)); a float that is neither 0 nor 2^120 or more gives -149 <= e <= 119.
+ * Let e be such that max |Qbar| lies in [2^e, 2^(e+1)); for floats other than 0 and below 2^120, -149 <= e <= 119.
  *
- * 1. q = Qbar * 2^-e lies in (-2, 2). Entries with |q| < 2^-40 become 0; the others keep their significant bits and get an
- *    exponent in [-40, 0], which is exact (a denormal Qbar has leading zeros, and so has room to spare).
+ * 1. q = Qbar * 2^-e lies in (-2, 2). Entries with |q| < 2^-40 become 0; the others keep their significant bits and get
+ *    an exponent in [-40, 0], which is exact (a denormal Qbar has leading zeros, and so has room to spare).
  * 2. Entries of P^ below 2^-40 become 0. What is left of P^ and q are multiples of 2^(-40-23), hence every product is a
- *    multiple of 2^-126 = FLT_MIN. So is every partial sum c: the exact p*q + c is one, and rounding to 24 bits keeps it
- *    one (below 2^-102 it is exact, above it the grid is coarser). A multiple of FLT_MIN is 0 or normal.
+ *    multiple of 2^-126 = FLT_MIN. So is every partial sum c: the exact p*q + c is one, and rounding to 24 bits keeps
+ *    it one (below 2^-102 it is exact, above it the grid is coarser). A multiple of FLT_MIN is 0 or normal.
  * 3. A row of P^ has norm <= 1 and a column of q norm < 2 sqrt(r) <= 64, so |c| <= 64 up to rounding, < 2^7.
- * 4. Undoing the scale, c * 2^a * 2^b with a + b = e, a = e / 2 rounded toward 0, so that a and b have the sign of e and lie
- *    in [-75, 60]: both factors are normal floats.
- *    e >= 0: the magnitude only grows, to less than 2^(7 + 119) < FLT_MAX; both products are exact and normal. Nothing is
- *            flushed: flush_below is 0.
+ * 4. Undoing the scale, c * 2^a * 2^b with a + b = e, a = e / 2 rounded toward 0, so that a and b have the sign of e
+ *    and lie in [-75, 60]: both factors are normal floats.
+ *    e >= 0: the magnitude only grows, to less than 2^(7 + 119) < FLT_MAX; both products are exact and normal.
+ *            flush_below is FLT_MIN, and only a c of 0 is below that.
  *    e <  0: flush_below is 2^(-126-e), an exact float in [2^-125, 2^23]. A c that is not below it has
  *            |c| 2^e >= 2^-126, so the result is normal, and the intermediate product is larger still: both are exact.
- *            A c below it would end as a denormal, and gives 0 instead, less than fp32 can tell from 0 in normal numbers.
- *            (A device evaluates the products in that case too, and throws them away.) */
+ *            A c below it would end as a denormal, and gives 0 instead, less than fp32 can tell from 0 in normal
+ *            numbers. (A device evaluates the products in that case too, and throws them away.)
+ * 5. A c of 0 is always below flush_below and so gives +0. That matters where a compiler makes fma(p, q, 0) a product,
+ *    as Mesa's does: it is the same but for a zero that may be -0. */
 #include "ops/decompress.h"
 
 #include <stdio.h>
@@ -118,7 +120,7 @@ psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t e
     }
     scale_p->scale_1     = join(exponent / 2, 0);
     scale_p->scale_2     = join(exponent - exponent / 2, 0);
-    scale_p->flush_below = exponent < 0 ? join(MIN_EXPONENT - exponent, 0) : 0.0f;
+    scale_p->flush_below = join(exponent < 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);
     return PSGD_OK;
 }
 
@@ -142,16 +144,17 @@ typedef struct tiling {
 } tiling_t;
 
 enum {
-    TILE_ROWS           = 4,
-    CPU_TILE_COLS       = 16,
-    CPU_ITEMS_PER_UNIT  = 8,     /* work-items for each compute unit, so that a slow one does not hold up the rest */
-    CPU_MIN_ELEMS       = 4096,  /* of one work-item: less is not worth starting one */
-    CPU_Q_ELEMS         = 32768, /* of Q that a work-item goes over again and again: they stay in its cache */
-    CPU_MIN_COLS        = 64,
-    CPU_MAX_COLS        = 1024,
+    TILE_ROWS          = 4,
+    CPU_TILE_COLS      = 16,
+    CPU_ITEMS_PER_UNIT = 8,     /* work-items for each compute unit, so that a slow one does not hold up the rest */
+    CPU_MIN_ELEMS      = 4096,  /* of one work-item: less is not worth starting one */
+    CPU_Q_ELEMS        = 32768, /* of Q that a work-item goes over again and again: they stay in its cache */
+    CPU_MIN_COLS       = 64,
+    CPU_MAX_COLS       = 1024,
+    CPU_MAX_LOOPS = 40000, /* of a work-item: Mesa's llvmpipe breaks off its loops, silently, after 65535 rounds in all */
     GPU_WORK_GROUP_SIZE = 256,
-    GPU_GROUP_COLS      = 64,    /* columns of a work-group where there are that many */
-    GPU_MAX_GROUP_ROWS  = 32768  /* work-groups in the second dimension, which some devices limit to 65535 */
+    GPU_GROUP_COLS      = 64,   /* columns of a work-group where there are that many */
+    GPU_MAX_GROUP_ROWS  = 32768 /* work-groups in the second dimension, which some devices limit to 65535 */
 };
 
 static uint64_t divide_up(uint64_t dividend, uint64_t divisor)
@@ -175,6 +178,16 @@ static size_t power_of_two_below(uint64_t x)
     return power;
 }
 
+/* How many rows by `cols` columns a work-item may take without going round its loops too often. What is left below
+ * CPU_MAX_LOOPS is for the last rows, which are 3 tiles instead of 1: with r = 1024 and 64 columns 2 * 10 * 1026. */
+static uint64_t max_rows_for_cpu(uint64_t cols, uint32_t r)
+{
+    uint64_t loops_of_tile = (uint64_t)r + 2;
+    uint64_t tiles_of_band = cols / CPU_TILE_COLS + 6; /* up to 3 of 4 columns and 3 of 1 at the end */
+
+    return clamp(CPU_MAX_LOOPS / loops_of_tile / tiles_of_band, 1, UINT32_MAX) * TILE_ROWS;
+}
+
 /* One work-item a work-group, each a chunk of rows by as many columns as keep their part of Q in the cache. */
 static void tile_for_cpu(const psgd_device_limits_t *limits, const psgd_decompression_t *matrix, tiling_t *tiling)
 {
@@ -183,9 +196,10 @@ static void tile_for_cpu(const psgd_device_limits_t *limits, const psgd_decompre
     uint64_t row_items = divide_up((uint64_t)limits->compute_units * CPU_ITEMS_PER_UNIT, col_items);
     uint64_t rows      = divide_up(matrix->rows, row_items);
     uint64_t min_rows  = divide_up(CPU_MIN_ELEMS, clamp(matrix->cols, 1, cols));
+    uint64_t max_rows  = max_rows_for_cpu(clamp(matrix->cols, 1, cols), matrix->r);
 
-    rows                  = rows < min_rows ? min_rows : rows;
-    tiling->rows_per_item = divide_up(rows, TILE_ROWS) * TILE_ROWS;
+    rows                  = divide_up(rows < min_rows ? min_rows : rows, TILE_ROWS) * TILE_ROWS;
+    tiling->rows_per_item = rows < max_rows ? rows : max_rows;
     tiling->cols_per_item = cols;
     tiling->local[0]      = 1;
     tiling->local[1]      = 1;
@@ -196,10 +210,10 @@ static void tile_for_cpu(const psgd_device_limits_t *limits, const psgd_decompre
 /* A column a work-item; work-groups as wide as the matrix allows, the rest of their size along the rows. */
 static void tile_for_gpu(size_t max_work_group_size, const psgd_decompression_t *matrix, tiling_t *tiling)
 {
-    uint64_t bands      = divide_up(matrix->rows, TILE_ROWS);
-    size_t   size       = power_of_two_below(clamp(max_work_group_size, 1, GPU_WORK_GROUP_SIZE));
-    size_t   group_cols = power_of_two_below(clamp(2 * matrix->cols - 1, 1, clamp(size, 1, GPU_GROUP_COLS)));
-    size_t   group_rows = power_of_two_below(clamp(size / group_cols, 1, bands));
+    uint64_t bands          = divide_up(matrix->rows, TILE_ROWS);
+    size_t   size           = power_of_two_below(clamp(max_work_group_size, 1, GPU_WORK_GROUP_SIZE));
+    size_t   group_cols     = power_of_two_below(clamp(2 * matrix->cols - 1, 1, clamp(size, 1, GPU_GROUP_COLS)));
+    size_t   group_rows     = power_of_two_below(clamp(size / group_cols, 1, bands));
     uint64_t bands_per_item = divide_up(bands, (uint64_t)group_rows * GPU_MAX_GROUP_ROWS);
 
     tiling->rows_per_item = bands_per_item * TILE_ROWS;
@@ -257,16 +271,28 @@ psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const
         tile_for_gpu(psgd_kernel_max_work_group_size(decompressor->kernel), matrix, &tiling);
     }
 
-    const psgd_arg_t args[] = {
-        PSGD_ARG(matrix->rows),          PSGD_ARG(matrix->cols),          PSGD_ARG(matrix->r),
-        PSGD_ARG(tiling.rows_per_item),  PSGD_ARG(tiling.cols_per_item),  PSGD_ARG_MEM(matrix->p_hat),
-        PSGD_ARG(p_offset),              PSGD_ARG_MEM(matrix->q_scaled),  PSGD_ARG(q_offset),
-        PSGD_ARG(matrix->scale.scale_1), PSGD_ARG(matrix->scale.scale_2), PSGD_ARG(matrix->scale.flush_below),
-        PSGD_ARG_MEM(matrix->grad),      PSGD_ARG(grad_offset),           PSGD_ARG_MEM(matrix->q_local),
-        PSGD_ARG(q_local_offset),        PSGD_ARG_MEM(matrix->error),     PSGD_ARG(error_offset)};
-    size_t num_args = sizeof(args) / sizeof(args[0]) - (decompressor->error_feedback ? 0 : num_error_args);
+    const psgd_arg_t args[]   = {PSGD_ARG(matrix->rows),
+                                 PSGD_ARG(matrix->cols),
+                                 PSGD_ARG(matrix->r),
+                                 PSGD_ARG(tiling.rows_per_item),
+                                 PSGD_ARG(tiling.cols_per_item),
+                                 PSGD_ARG_MEM(matrix->p_hat),
+                                 PSGD_ARG(p_offset),
+                                 PSGD_ARG_MEM(matrix->q_scaled),
+                                 PSGD_ARG(q_offset),
+                                 PSGD_ARG(matrix->scale.scale_1),
+                                 PSGD_ARG(matrix->scale.scale_2),
+                                 PSGD_ARG(matrix->scale.flush_below),
+                                 PSGD_ARG_MEM(matrix->grad),
+                                 PSGD_ARG(grad_offset),
+                                 PSGD_ARG_MEM(matrix->q_local),
+                                 PSGD_ARG(q_local_offset),
+                                 PSGD_ARG_MEM(matrix->error),
+                                 PSGD_ARG(error_offset)};
+    size_t           num_args = sizeof(args) / sizeof(args[0]) - (decompressor->error_feedback ? 0 : num_error_args);
 
-    return psgd_kernel_enqueue(decompressor->device, decompressor->kernel, 2, tiling.global, tiling.local, args, num_args);
+    return psgd_kernel_enqueue(decompressor->device, decompressor->kernel, 2, tiling.global, tiling.local, args,
+                               num_args);
 }
 
 void psgd_decompressor_destroy(psgd_decompressor_t *decompressor)

@@ -5,8 +5,8 @@
  *     c   = 0;  for k = 0 .. r - 1:  c = fma(P^_ki, Qbar_kj * 2^-e, c)     |factor| < 2^-40 counts as 0
  *     out = |c| < flush_below ? 0 : c * scale_1 * scale_2                  scale_1 * scale_2 = 2^e
  *
- * with e such that max |Qbar| lies in [2^e, 2^(e+1)). It takes only operations that OpenCL rounds exactly, and no denormal
- * number is an input or an output of any of them, so that a device that flushes denormals gets the same bits. */
+ * with e such that max |Qbar| lies in [2^e, 2^(e+1)). These are operations that OpenCL rounds exactly, and no denormal
+ * number goes into one or comes out of one, so that a device that flushes denormals gets the same bits. */
 #ifndef PSGD_OPS_DECOMPRESS_H
 #define PSGD_OPS_DECOMPRESS_H
 
@@ -14,9 +14,9 @@
 #include "device/device.h"
 #include "ops/engine.h"
 
-/* q_scaled = Qbar * 2^-e, entries below 2^-40 as 0, and what undoes the scale. `elems` floats, >= 1, all r x cols of one
- * matrix; q_scaled may be q_mean. All zero: zeros, and a scale of 1. Host arithmetic on the bits: what the caller's process
- * has made of rounding and denormals does not matter.
+/* q_scaled = Qbar * 2^-e, entries below 2^-40 as 0, and what undoes the scale. `elems` floats, >= 1, all r x cols of
+ * one matrix; q_scaled may be q_mean. All zero: zeros, and a scale of 1. Host arithmetic on the bits: what the caller's
+ * process has made of rounding and denormals does not matter.
  * Errors: PSGD_ERR_NONFINITE where an entry is NaN, Inf, or of magnitude 2^120 or more; nothing is written then. */
 psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p);
 
@@ -35,7 +35,8 @@ typedef struct psgd_decompression {
 typedef struct psgd_decompressor psgd_decompressor_t;
 
 /* error_feedback false: the update alone is computed; M, q_local and error are not read or written. */
-psgd_status_t psgd_decompressor_create(psgd_device_t *device, bool error_feedback, psgd_decompressor_t **decompressor_p);
+psgd_status_t psgd_decompressor_create(psgd_device_t *device, bool error_feedback,
+                                       psgd_decompressor_t **decompressor_p);
 
 /* Enqueues the decompression of one matrix. Allocates nothing. */
 psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const psgd_decompression_t *matrix);

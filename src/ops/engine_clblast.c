@@ -8,8 +8,8 @@
  * Everything is row-major; the factors lie transposed, as the plan lays them out.
  *
  * CLBlast goes one of two ways: "direct", in one kernel, or, where r * rows * cols reaches a threshold of the device,
- * "indirect": it pads and transposes its operands into temporary memory first. That memory is ours, made once; how much is
- * needed depends on the offsets too, so the largest is allocated, and each call asks again before it relies on that. */
+ * "indirect": it pads and transposes its operands into temporary memory first. That memory is ours, made once. How much
+ * it takes depends on the offsets too: the most is allocated, and each call asks again before it relies on that. */
 
 #include <clblast_c.h>
 
@@ -33,32 +33,77 @@ struct psgd_engine_state {
  * CLBlast's status
  * ---------------------------------------------------------------------------------------------------------------- */
 
-#define CLBLAST_STATUS_TABLE(ROW) \
-    ROW(OpenCLCompilerNotAvailable) ROW(TempBufferAllocFailure) ROW(OpenCLOutOfResources) ROW(OpenCLOutOfHostMemory) \
-    ROW(OpenCLBuildProgramFailure) ROW(InvalidValue) ROW(InvalidCommandQueue) ROW(InvalidMemObject) ROW(InvalidBinary) \
-    ROW(InvalidBuildOptions) ROW(InvalidProgram) ROW(InvalidProgramExecutable) ROW(InvalidKernelName) \
-    ROW(InvalidKernelDefinition) ROW(InvalidKernel) ROW(InvalidArgIndex) ROW(InvalidArgValue) ROW(InvalidArgSize) \
-    ROW(InvalidKernelArgs) ROW(InvalidLocalNumDimensions) ROW(InvalidLocalThreadsTotal) ROW(InvalidLocalThreadsDim) \
-    ROW(InvalidGlobalOffset) ROW(InvalidEventWaitList) ROW(InvalidEvent) ROW(InvalidOperation) ROW(InvalidBufferSize) \
-    ROW(InvalidGlobalWorkSize) ROW(NotImplemented) ROW(InvalidMatrixA) ROW(InvalidMatrixB) ROW(InvalidMatrixC) \
-    ROW(InvalidDimension) ROW(InvalidLeadDimA) ROW(InvalidLeadDimB) ROW(InvalidLeadDimC) ROW(InsufficientMemoryA) \
-    ROW(InsufficientMemoryB) ROW(InsufficientMemoryC) ROW(InsufficientMemoryTemp) ROW(InvalidLocalMemUsage) \
-    ROW(DatabaseError) ROW(UnknownError) ROW(UnexpectedError)
+#define NAMED(name_) \
+    { \
+        CLBlast##name_, "CLBlast" #name_ \
+    }
+
+static const struct {
+    CLBlastStatusCode code;
+    const char       *name;
+} CLBLAST_STATUSES[] = {
+    NAMED(OpenCLCompilerNotAvailable),
+    NAMED(TempBufferAllocFailure),
+    NAMED(OpenCLOutOfResources),
+    NAMED(OpenCLOutOfHostMemory),
+    NAMED(OpenCLBuildProgramFailure),
+    NAMED(InvalidValue),
+    NAMED(InvalidCommandQueue),
+    NAMED(InvalidMemObject),
+    NAMED(InvalidBinary),
+    NAMED(InvalidBuildOptions),
+    NAMED(InvalidProgram),
+    NAMED(InvalidProgramExecutable),
+    NAMED(InvalidKernelName),
+    NAMED(InvalidKernelDefinition),
+    NAMED(InvalidKernel),
+    NAMED(InvalidArgIndex),
+    NAMED(InvalidArgValue),
+    NAMED(InvalidArgSize),
+    NAMED(InvalidKernelArgs),
+    NAMED(InvalidLocalNumDimensions),
+    NAMED(InvalidLocalThreadsTotal),
+    NAMED(InvalidLocalThreadsDim),
+    NAMED(InvalidGlobalOffset),
+    NAMED(InvalidEventWaitList),
+    NAMED(InvalidEvent),
+    NAMED(InvalidOperation),
+    NAMED(InvalidBufferSize),
+    NAMED(InvalidGlobalWorkSize),
+    NAMED(NotImplemented),
+    NAMED(InvalidMatrixA),
+    NAMED(InvalidMatrixB),
+    NAMED(InvalidMatrixC),
+    NAMED(InvalidDimension),
+    NAMED(InvalidLeadDimA),
+    NAMED(InvalidLeadDimB),
+    NAMED(InvalidLeadDimC),
+    NAMED(InsufficientMemoryA),
+    NAMED(InsufficientMemoryB),
+    NAMED(InsufficientMemoryC),
+    NAMED(InsufficientMemoryTemp),
+    NAMED(InvalidLocalMemUsage),
+    NAMED(DatabaseError),
+    NAMED(UnknownError),
+    NAMED(UnexpectedError),
+};
+
+#undef NAMED
 
 static const char *clblast_status_name(CLBlastStatusCode code)
 {
-#define ROW(name_) \
-    if (code == CLBlast##name_) { \
-        return "CLBlast" #name_; \
+    for (size_t i = 0; i < sizeof(CLBLAST_STATUSES) / sizeof(CLBLAST_STATUSES[0]); ++i) {
+        if (CLBLAST_STATUSES[i].code == code) {
+            return CLBLAST_STATUSES[i].name;
+        }
     }
-    CLBLAST_STATUS_TABLE(ROW)
-#undef ROW
     return "unknown to libpsgd";
 }
 
 static psgd_status_t clblast_status_class(CLBlastStatusCode code)
 {
-    if (code == CLBlastTempBufferAllocFailure || code == CLBlastOpenCLOutOfResources || code == CLBlastInvalidBufferSize) {
+    if (code == CLBlastTempBufferAllocFailure || code == CLBlastOpenCLOutOfResources ||
+        code == CLBlastInvalidBufferSize) {
         return PSGD_ERR_DEVICE_MEMORY;
     }
     return code == CLBlastOpenCLOutOfHostMemory ? PSGD_ERR_HOST_MEMORY : PSGD_ERR_CLBLAST;
@@ -137,9 +182,10 @@ static psgd_status_t query_temp(const psgd_engine_state_t *engine, const product
     size_t            bytes = 0;
     CLBlastStatusCode code;
 
-    code = CLBlastSGemmTempBufferSize(CLBlastLayoutRowMajor, CLBlastTransposeNo, product->m_transpose, product->matrix->r,
-                                      product->width, product->depth, in_offset, product->depth, m_offset,
-                                      (size_t)product->matrix->cols, out_offset, product->width, &queue, &bytes);
+    code =
+        CLBlastSGemmTempBufferSize(CLBlastLayoutRowMajor, CLBlastTransposeNo, product->m_transpose, product->matrix->r,
+                                   product->width, product->depth, in_offset, product->depth, m_offset,
+                                   (size_t)product->matrix->cols, out_offset, product->width, &queue, &bytes);
     if (code != CLBlastSuccess) {
         return check_clblast(engine, code, "CLBlastSGemmTempBufferSize", product);
     }
@@ -164,20 +210,21 @@ static psgd_status_t enqueue_locked(const psgd_engine_state_t *engine, const pro
         return status;
     }
     if (temp_bytes > engine->temp_bytes) {
-        return psgd_fail(PSGD_ERR_CLBLAST,
-                         "%s of tensor '%s': CLBlast now asks for %zu bytes of temporary memory, and asked for %zu when "
-                         "the reducer was created; its parameters may not change in between",
-                         product->formula, product->matrix->name, temp_bytes, engine->temp_bytes);
+        return psgd_fail(
+            PSGD_ERR_CLBLAST,
+            "%s of tensor '%s': CLBlast now asks for %zu bytes of temporary memory, and asked for %zu when "
+            "the reducer was created; its parameters may not change in between",
+            product->formula, product->matrix->name, temp_bytes, engine->temp_bytes);
     }
-    code = CLBlastSgemmWithTempBuffer(CLBlastLayoutRowMajor, CLBlastTransposeNo, product->m_transpose, product->matrix->r,
-                                      product->width, product->depth, 1.0f, in.mem, in_offset, product->depth, m.mem,
-                                      m_offset, (size_t)product->matrix->cols, 0.0f, out.mem, out_offset, product->width,
-                                      &queue, NULL, engine->temp.mem);
+    code = CLBlastSgemmWithTempBuffer(CLBlastLayoutRowMajor, CLBlastTransposeNo, product->m_transpose,
+                                      product->matrix->r, product->width, product->depth, 1.0f, in.mem, in_offset,
+                                      product->depth, m.mem, m_offset, (size_t)product->matrix->cols, 0.0f, out.mem,
+                                      out_offset, product->width, &queue, NULL, engine->temp.mem);
     return check_clblast(engine, code, "CLBlastSgemmWithTempBuffer", product);
 }
 
-static psgd_status_t enqueue_product(const psgd_engine_state_t *engine, product_t product, psgd_view_t in, psgd_view_t m,
-                                     psgd_view_t out)
+static psgd_status_t enqueue_product(const psgd_engine_state_t *engine, product_t product, psgd_view_t in,
+                                     psgd_view_t m, psgd_view_t out)
 {
     psgd_status_t status;
 
@@ -236,8 +283,10 @@ static psgd_status_t create_temp(psgd_engine_state_t *engine)
         return PSGD_OK;
     }
     if (bytes / sizeof(float) > INT32_MAX) {
-        return psgd_fail(PSGD_ERR_UNSUPPORTED, "CLBlast asks for %zu bytes of temporary memory, beyond the 2^31 - 1 "
-                         "elements that it can count; split the largest tensor", bytes);
+        return psgd_fail(PSGD_ERR_UNSUPPORTED,
+                         "CLBlast asks for %zu bytes of temporary memory, beyond the 2^31 - 1 "
+                         "elements that it can count; split the largest tensor",
+                         bytes);
     }
     status = psgd_buffer_create(engine->device, bytes, "CLBlast's temporary memory", &engine->temp);
     if (status != PSGD_OK) {
@@ -289,7 +338,31 @@ static psgd_status_t warm_up_shapes(psgd_engine_state_t *engine, psgd_view_t m, 
             }
         }
     }
-    return psgd_device_wait(engine->device, "the compilation of CLBlast's GEMM");
+    return PSGD_OK;
+}
+
+/* Our own kernels, on a matrix of one element with its error beside it; they are the same for every size. */
+static psgd_status_t warm_up_kernels(psgd_engine_state_t *engine, psgd_view_t m, psgd_view_t p, psgd_view_t q)
+{
+    psgd_view_t          error = psgd_view_at(m, sizeof(float));
+    psgd_decompression_t task  = {.rows     = 1,
+                                  .cols     = 1,
+                                  .r        = 1,
+                                  .scale    = {1.0f, 1.0f, 1.0f},
+                                  .p_hat    = p,
+                                  .q_scaled = q,
+                                  .q_local  = q,
+                                  .grad     = m,
+                                  .error    = error};
+
+    if (engine->feedback != NULL) {
+        psgd_status_t status = psgd_error_feedback_enqueue(engine->feedback, m, error, 1);
+
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    return psgd_decompressor_enqueue(engine->decompressor, &task);
 }
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -325,6 +398,14 @@ static psgd_status_t warm_up(psgd_engine_state_t *engine)
         goto release;
     }
     status = warm_up_shapes(engine, m, p, q);
+    if (status != PSGD_OK) {
+        goto release;
+    }
+    status = warm_up_kernels(engine, m, p, q);
+    if (status != PSGD_OK) {
+        goto release;
+    }
+    status = psgd_device_wait(engine->device, "the compilation of CLBlast's GEMM");
 
 release:
     psgd_buffer_destroy(engine->device, &q);
@@ -341,12 +422,15 @@ static psgd_status_t compile(psgd_engine_state_t *engine)
     uint64_t          start = psgd_now_ns();
     psgd_status_t     status;
 
-    psgd_log(log, PSGD_LOG_INFO,
-             "compiling CLBlast's GEMM for %s: seconds to a minute the first time on a machine, later it comes from the "
-             "driver's cache", name);
+    psgd_log(
+        log, PSGD_LOG_INFO,
+        "compiling CLBlast's GEMM for %s: seconds to a minute the first time on a machine, later it comes from the "
+        "driver's cache",
+        name);
     status = warm_up(engine);
     if (status == PSGD_ERR_DEVICE_MEMORY) {
-        psgd_log(log, PSGD_LOG_WARN, "no room to compile CLBlast's GEMM ahead; the first step does it and takes longer (%s)",
+        psgd_log(log, PSGD_LOG_WARN,
+                 "no room to compile CLBlast's GEMM ahead; the first step does it and takes longer (%s)",
                  psgd_last_error());
         return PSGD_OK;
     }
@@ -460,8 +544,8 @@ static psgd_status_t clblast_enqueue_compute_q(psgd_engine_state_t *engine, cons
         const psgd_plan_matrix_t *matrix = &engine->plan->matrices[i];
         psgd_status_t             status;
 
-        status = enqueue_product(engine, product_q(matrix), p_of(matrix, views->p_hat), views->grads[matrix->tensor_index],
-                                 q_of(matrix, views->q_local));
+        status = enqueue_product(engine, product_q(matrix), p_of(matrix, views->p_hat),
+                                 views->grads[matrix->tensor_index], q_of(matrix, views->q_local));
         if (status != PSGD_OK) {
             return status;
         }

@@ -13,10 +13,11 @@ struct psgd_error_feedback {
 };
 
 enum {
-    CPU_WIDTH           = 16,
-    GPU_WIDTH           = 4,
-    CPU_ITEMS_PER_UNIT  = 8,    /* work-items for each compute unit, so that a slow one does not hold up the rest */
-    CPU_MIN_ELEMS       = 4096, /* of one work-item: less is not worth starting one */
+    CPU_WIDTH          = 16,
+    GPU_WIDTH          = 4,
+    CPU_ITEMS_PER_UNIT = 8,      /* work-items for each compute unit, so that a slow one does not hold up the rest */
+    CPU_MIN_ELEMS      = 4096,   /* of one work-item: less is not worth starting one */
+    CPU_MAX_ELEMS      = 524288, /* of one work-item: Mesa's llvmpipe breaks off a loop, silently, after 65535 rounds */
     GPU_WORK_GROUP_SIZE = 256
 };
 
@@ -66,9 +67,8 @@ psgd_status_t psgd_error_feedback_enqueue(psgd_error_feedback_t *feedback, psgd_
 
     if (limits->is_cpu) {
         elems_per_item = divide_up(elems, (uint64_t)limits->compute_units * CPU_ITEMS_PER_UNIT);
-        if (elems_per_item < CPU_MIN_ELEMS) {
-            elems_per_item = CPU_MIN_ELEMS;
-        }
+        elems_per_item = elems_per_item < CPU_MIN_ELEMS ? CPU_MIN_ELEMS : elems_per_item;
+        elems_per_item = elems_per_item > CPU_MAX_ELEMS ? CPU_MAX_ELEMS : elems_per_item;
         elems_per_item = divide_up(elems_per_item, CPU_WIDTH) * CPU_WIDTH;
     } else {
         local = psgd_kernel_max_work_group_size(feedback->kernel);
@@ -76,8 +76,8 @@ psgd_status_t psgd_error_feedback_enqueue(psgd_error_feedback_t *feedback, psgd_
     }
     global = (size_t)divide_up(divide_up(elems, elems_per_item), local) * local;
 
-    const psgd_arg_t args[] = {PSGD_ARG(elems),     PSGD_ARG(elems_per_item), PSGD_ARG_MEM(grad), PSGD_ARG(grad_offset),
-                               PSGD_ARG_MEM(error), PSGD_ARG(error_offset)};
+    const psgd_arg_t args[] = {PSGD_ARG(elems),       PSGD_ARG(elems_per_item), PSGD_ARG_MEM(grad),
+                               PSGD_ARG(grad_offset), PSGD_ARG_MEM(error),      PSGD_ARG(error_offset)};
 
     return psgd_kernel_enqueue(feedback->device, feedback->kernel, 1, &global, &local, args,
                                sizeof(args) / sizeof(args[0]));

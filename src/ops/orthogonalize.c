@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "device/cl_device.h"
 #include "device/program.h"
 
 /* As in cl/orthogonalize.cl. */
@@ -18,7 +19,8 @@ enum {
 
 enum {
     MAX_TILES        = 256, /* of one matrix: what each work-group adds up in every launch */
-    MAX_VECTOR_LANES = 16   /* a vector may reach this far beyond the last record */
+    MAX_VECTOR_LANES = 16,  /* a vector may reach this far beyond the last record */
+    MIN_VECTOR_WIDTH = 4    /* a CPU whose compiler asks for vectors shorter than this makes its own of the work-items */
 };
 
 /* One matrix as the kernels see it. */
@@ -254,14 +256,38 @@ static psgd_status_t make_kernels(psgd_orthogonalizer_t *ortho)
  * Create, enqueue, destroy
  * ---------------------------------------------------------------------------------------------------------------- */
 
+/* Vectors on a CPU whose compiler wants them written out; else work-items, which GPUs, and the compilers of other CPUs, put
+ * into the lanes of their vectors themselves. */
+static psgd_status_t choose_shape(const psgd_device_t *device, psgd_orthogonalize_shape_t *shape_p)
+{
+    cl_uint       width = 0;
+    psgd_status_t status;
+
+    status = psgd_cl_check(clGetDeviceInfo(psgd_device_id(device), CL_DEVICE_PREFERRED_VECTOR_WIDTH_FLOAT, sizeof(width),
+                                           &width, NULL),
+                           "clGetDeviceInfo(CL_DEVICE_PREFERRED_VECTOR_WIDTH_FLOAT)", psgd_device_limits(device)->name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if (psgd_device_limits(device)->is_cpu && (width >= MIN_VECTOR_WIDTH)) {
+        *shape_p = (psgd_orthogonalize_shape_t){1, MAX_VECTOR_LANES};
+    } else {
+        *shape_p = (psgd_orthogonalize_shape_t){LANES, 1};
+    }
+    return PSGD_OK;
+}
+
 psgd_status_t psgd_orthogonalizer_create(psgd_device_t *device, const psgd_columns_t *matrices, size_t num_matrices,
                                          psgd_orthogonalizer_t **orthogonalizer_p)
 {
-    static const psgd_orthogonalize_shape_t CPU_SHAPE = {1, 16};
-    static const psgd_orthogonalize_shape_t GPU_SHAPE = {LANES, 1};
+    psgd_orthogonalize_shape_t shape;
+    psgd_status_t              status;
 
-    return psgd_orthogonalizer_create_shaped(device, matrices, num_matrices,
-                                             psgd_device_limits(device)->is_cpu ? CPU_SHAPE : GPU_SHAPE, orthogonalizer_p);
+    status = choose_shape(device, &shape);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_orthogonalizer_create_shaped(device, matrices, num_matrices, shape, orthogonalizer_p);
 }
 
 psgd_status_t psgd_orthogonalizer_create_shaped(psgd_device_t *device, const psgd_columns_t *matrices,

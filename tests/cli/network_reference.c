@@ -60,20 +60,33 @@ static double cross_entropy(const double *z, uint32_t label, double *dz)
     return log(sum) - z[label];
 }
 
-/* A 5x5 convolution of a channels x side x side image; y: filters x (side - 4) x (side - 4). */
+/* What filter tap k = (channel, ky, kx) of a 5x5 convolution with two zeros on each side sees at position i of a side x side
+ * image: its index in the image, or -1 for a zero. */
+static long seen(size_t i, size_t k, size_t side)
+{
+    long row    = (long)(i / side) + (long)(k % 25 / 5) - 2;
+    long column = (long)(i % side) + (long)(k % 5) - 2;
+
+    if (row < 0 || column < 0 || row >= (long)side || column >= (long)side) {
+        return -1;
+    }
+    return ((long)(k / 25) * (long)side + row) * (long)side + column;
+}
+
+/* x: channels x side x side; y: filters x side x side */
 static void convolve(const double *w, const double *b, const double *x, size_t channels, size_t side, size_t filters,
                      double *y)
 {
-    size_t out = side - 4;
+    size_t taps = channels * 25;
 
     for (size_t f = 0; f < filters; ++f) {
-        for (size_t i = 0; i < out * out; ++i) {
+        for (size_t i = 0; i < side * side; ++i) {
             double sum = b[f];
-            for (size_t k = 0; k < channels * 25; ++k) {
-                size_t row = i / out + k % 25 / 5, column = i % out + k % 5;
-                sum += w[f * channels * 25 + k] * x[(k / 25 * side + row) * side + column];
+            for (size_t k = 0; k < taps; ++k) {
+                long from = seen(i, k, side);
+                sum += from < 0 ? 0.0 : w[f * taps + k] * x[from];
             }
-            y[f * out * out + i] = sum;
+            y[f * side * side + i] = sum;
         }
     }
 }
@@ -82,21 +95,22 @@ static void convolve(const double *w, const double *b, const double *x, size_t c
 static void convolve_back(const double *w, const double *x, const double *dy, size_t channels, size_t side, size_t filters,
                           double *dw, double *db, double *dx)
 {
-    size_t out = side - 4;
+    size_t taps = channels * 25;
 
     for (size_t i = 0; dx != NULL && i < channels * side * side; ++i) {
         dx[i] = 0.0;
     }
     for (size_t f = 0; f < filters; ++f) {
-        for (size_t i = 0; i < out * out; ++i) {
-            double d = dy[f * out * out + i];
+        for (size_t i = 0; i < side * side; ++i) {
+            double d = dy[f * side * side + i];
             db[f] += d;
-            for (size_t k = 0; d != 0.0 && k < channels * 25; ++k) {
-                size_t row = i / out + k % 25 / 5, column = i % out + k % 5;
-                size_t from = (k / 25 * side + row) * side + column;
-                dw[f * channels * 25 + k] += d * x[from];
-                if (dx != NULL) {
-                    dx[from] += d * w[f * channels * 25 + k];
+            for (size_t k = 0; d != 0.0 && k < taps; ++k) {
+                long from = seen(i, k, side);
+                if (from >= 0) {
+                    dw[f * taps + k] += d * x[from];
+                }
+                if (from >= 0 && dx != NULL) {
+                    dx[from] += d * w[f * taps + k];
                 }
             }
         }
@@ -185,17 +199,17 @@ static double cnn_example(const reference_params_t *params, const float *image, 
                           const reference_params_t *grads)
 {
     double *const *p = params->tensors;
-    double         x[784], c1[8 * 24 * 24], a[8 * 12 * 12], c2[16 * 8 * 8], b[256], h[64], z[10], loss;
-    double         dc1[8 * 24 * 24], da[8 * 12 * 12], dc2[16 * 8 * 8], db[256], dh[64], dz[10];
+    double         x[784], c1[8 * 784], a[8 * 196], c2[16 * 196], b[784], h[64], z[10], loss;
+    double         dc1[8 * 784], da[8 * 196], dc2[16 * 196], db[784], dh[64], dz[10];
 
     widen(image, 784, x);
     convolve(p[0], p[1], x, 1, 28, 8, c1);
-    relu(c1, 8 * 24 * 24);
-    pool(c1, 8, 24, a);
-    convolve(p[2], p[3], a, 8, 12, 16, c2);
-    relu(c2, 16 * 8 * 8);
-    pool(c2, 16, 8, b);
-    linear(p[4], p[5], b, 256, 64, h);
+    relu(c1, 8 * 784);
+    pool(c1, 8, 28, a);
+    convolve(p[2], p[3], a, 8, 14, 16, c2);
+    relu(c2, 16 * 196);
+    pool(c2, 16, 14, b);
+    linear(p[4], p[5], b, 784, 64, h);
     relu(h, 64);
     linear(p[6], p[7], h, 64, 10, z);
     loss = cross_entropy(z, label, dz);
@@ -204,12 +218,12 @@ static double cnn_example(const reference_params_t *params, const float *image, 
         scale(dz, 10, weight);
         linear_back(p[6], h, dz, 64, 10, g[6], g[7], dh);
         relu_back(h, dh, 64);
-        linear_back(p[4], b, dh, 256, 64, g[4], g[5], db);
-        pool_back(c2, db, 16, 8, dc2);
-        relu_back(c2, dc2, 16 * 8 * 8);
-        convolve_back(p[2], a, dc2, 8, 12, 16, g[2], g[3], da);
-        pool_back(c1, da, 8, 24, dc1);
-        relu_back(c1, dc1, 8 * 24 * 24);
+        linear_back(p[4], b, dh, 784, 64, g[4], g[5], db);
+        pool_back(c2, db, 16, 14, dc2);
+        relu_back(c2, dc2, 16 * 196);
+        convolve_back(p[2], a, dc2, 8, 14, 16, g[2], g[3], da);
+        pool_back(c1, da, 8, 28, dc1);
+        relu_back(c1, dc1, 8 * 784);
         convolve_back(p[0], x, dc1, 1, 28, 8, g[0], g[1], NULL);
     }
     return loss;

@@ -292,13 +292,25 @@ START_TEST(dataset__counts_labels_and_sizes_that_do_not_fit_are_refused)
 }
 END_TEST
 
+static void make_directory(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+}
+
+static void remove_directory(void)
+{
+    char command[300];
+
+    snprintf(command, sizeof(command), "rm -r %s", directory);
+    ck_assert_int_eq(system(command), 0);
+}
+
 int main(void)
 {
     Suite *suite = suite_create("train_idx");
     TCase *tcase = tcase_create("idx");
-    int    result;
 
-    ck_assert_ptr_nonnull(mkdtemp(directory));
+    tcase_add_unchecked_fixture(tcase, make_directory, remove_directory);
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, idx__is_read_as_it_is_and_by_gzip);
     tcase_add_test(tcase, idx__a_missing_file_or_directory_names_the_package);
@@ -311,11 +323,5 @@ int main(void)
     tcase_add_test(tcase, dataset__is_read_and_measured);
     tcase_add_test(tcase, dataset__counts_labels_and_sizes_that_do_not_fit_are_refused);
     suite_add_tcase(suite, tcase);
-    result = psgd_run_suite(suite);
-    if (result == 0) {
-        char command[300];
-        snprintf(command, sizeof(command), "rm -r %s", directory);
-        result = system(command);
-    }
-    return result;
+    return psgd_run_suite(suite);
 }

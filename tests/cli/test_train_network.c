@@ -394,15 +394,25 @@ START_TEST(feed__a_test_sees_every_image_once)
 }
 END_TEST
 
-int main(void)
+static void open_device(void)
 {
-    psgd_device_info_t info  = PSGD_DEVICE_INFO_INIT;
-    Suite             *suite = suite_create("train_network");
-    TCase             *tcase = tcase_create("network");
-    int                result;
+    psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
 
     assert_ok(psgd_device_find(NULL, &info));
     assert_train_ok(gpu_open(&info, &gpu));
+}
+
+static void close_device(void)
+{
+    gpu_close(&gpu);
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("train_network");
+    TCase *tcase = tcase_create("network");
+
+    tcase_add_unchecked_fixture(tcase, open_device, close_device);
     tcase_set_timeout(tcase, 280);
     tcase_add_loop_test(tcase, reference__gradients_equal_finite_differences, 0, NUM_MODELS);
     tcase_add_loop_test(tcase, network__loss_and_gradients_equal_the_float64_reference, 0, NUM_MODELS);
@@ -414,7 +424,5 @@ int main(void)
     tcase_add_test(tcase, feed__an_epoch_has_an_order_of_its_own_that_the_seed_repeats);
     tcase_add_test(tcase, feed__a_test_sees_every_image_once);
     suite_add_tcase(suite, tcase);
-    result = psgd_run_suite(suite);
-    gpu_close(&gpu);
-    return result;
+    return psgd_run_suite(suite);
 }

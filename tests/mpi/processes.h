@@ -1,5 +1,5 @@
-/* Workers that are MPI processes. Each runs the whole suite; the outcome of a test is agreed on by all of them, so that no
- * process goes on to the next test while another one waits for it in this one. */
+/* Workers that are MPI processes. Each runs the whole suite; the outcome of a test is agreed on by all of them, so that
+ * no process goes on to the next test while another one waits for it in this one. */
 #ifndef PSGD_TESTS_MPI_PROCESSES_H
 #define PSGD_TESTS_MPI_PROCESSES_H
 

@@ -1,6 +1,7 @@
 /* The communicator over MPI, on 1 to 4 processes.
  *
- * MPI's profiling interface lets this program stand between the library and MPI: it counts calls and makes them fail. */
+ * MPI's profiling interface lets this program stand between the library and MPI: it counts calls, and makes them
+ * fail. */
 #define _GNU_SOURCE /* kill, clock */
 #include <math.h>
 #include <pthread.h>
@@ -24,7 +25,15 @@ static const double LONG_DEADLINE_SECONDS  = 30.0;
 static int num_workers;
 static int worker_index;
 
-/* The leak sanitizer, where it is there: what a timed-out creation leaves to MPI is meant to stay. */
+/* The leak sanitizer, where it is there. Communicators that are left to MPI stay within MPICH, and so, on our side,
+ * does what a timed-out creation leaves. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libmpich\n";
+}
+
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
 
@@ -37,7 +46,7 @@ static void leaks_are_meant(int are_meant)
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- between us and MPI ---- */
+/* --- between us and MPI -------------------------------------------------------------------------------------------- */
 
 /* Calls to let through before one fails; below 0: none fails. */
 static int all_reduces_until_failure = -1;
@@ -78,7 +87,7 @@ int MPI_Comm_free(MPI_Comm *comm)
     return PMPI_Comm_free(comm);
 }
 
-/* ---------------------------------------------------------------------------------------------------- collectives ---- */
+/* --- collectives --------------------------------------------------------------------------------------------------- */
 
 /* In bytes: one element a call, several, no multiple of a float, all in one. */
 static const size_t LIMITS[] = {4, 64, 1022, DEFAULT_LIMIT};
@@ -119,7 +128,7 @@ START_TEST(mpi__a_collective_above_the_limit_of_one_call_is_made_of_several)
     psgd_comm_t *comm = open_comm(LIMITS[_i]);
 
     for (int kind = 0; kind < NUM_COLLECTIVE_KINDS; ++kind) {
-        check_sizes(comm, (collective_kind_t)kind, LIMITS[_i] < 64 ? 300 : 17000);
+        check_sizes(comm, (collective_kind_t)kind, LIMITS[_i] < 64 ? 64 : 1023);
     }
     psgd_comm_destroy(comm);
 }
@@ -146,8 +155,8 @@ START_TEST(mpi__many_requests_under_way_complete_in_any_order)
 {
     psgd_comm_t *comm = open_comm(LIMITS[_i]);
 
-    for (uint32_t seed = 0; seed < 5; ++seed) {
-        const char *wrong = collectives_check_many(comm, MAX_REQUESTS, 1 + 40 * seed, seed, false);
+    for (uint32_t seed = 0; seed < 3; ++seed) {
+        const char *wrong = collectives_check_many(comm, MAX_REQUESTS, 1 + 20 * seed, seed, false);
 
         ck_assert_msg(wrong == NULL, "worker %d of %d: %s", worker_index, num_workers, wrong);
     }
@@ -192,7 +201,7 @@ START_TEST(mpi__thousands_of_collectives_in_a_row)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------------- creation ---- */
+/* --- creation ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(mpi__creation_describes_this_worker)
 {
@@ -273,15 +282,19 @@ END_TEST
 
 START_TEST(mpi__creating_and_destroying_many_times_loses_no_communicator)
 {
-    for (int i = 0; i < 2200; ++i) { /* MPICH has about 2000 at a time */
+    int times = psgd_test_shapes_are_reduced() ? 50 : 2200; /* MPICH has 2048 at a time */
+
+    num_comm_frees = 0;
+    for (int i = 0; i < times; ++i) {
         psgd_comm_t *comm = open_comm(DEFAULT_LIMIT);
 
         psgd_comm_destroy(comm);
     }
+    ck_assert_int_eq(num_comm_frees, times);
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------------- bad arguments ---- */
+/* --- bad arguments ------------------------------------------------------------------------------------------------- */
 
 static void *create_on_this_thread(void *argument)
 {
@@ -303,9 +316,11 @@ START_TEST(mpi__refuses_bad_arguments)
     pthread_t       thread;
 
     assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, 0.0, NULL), PSGD_ERR_INVALID_ARGUMENT, "comm_p is NULL");
-    assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, -1.0, &comm), PSGD_ERR_INVALID_ARGUMENT, "deadline_seconds is -1");
+    assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, -1.0, &comm), PSGD_ERR_INVALID_ARGUMENT,
+                 "deadline_seconds is -1");
     assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, (double)NAN, &comm), PSGD_ERR_INVALID_ARGUMENT, "must be finite");
-    assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, (double)INFINITY, &comm), PSGD_ERR_INVALID_ARGUMENT, "must be finite");
+    assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, (double)INFINITY, &comm), PSGD_ERR_INVALID_ARGUMENT,
+                 "must be finite");
     assert_fails(psgd_comm_mpi_create(MPI_COMM_NULL, 0.0, &comm), PSGD_ERR_INVALID_ARGUMENT, "MPI_COMM_NULL");
     assert_fails(psgd_comm_mpi_create_f(MPI_Comm_c2f(MPI_COMM_NULL), 0.0, &comm), PSGD_ERR_INVALID_ARGUMENT,
                  "MPI_COMM_NULL");
@@ -348,14 +363,14 @@ START_TEST(mpi__an_all_to_all_that_does_not_match_itself_is_refused)
     unsigned char   receive[8]        = {0};
     psgd_request_t *request           = NULL;
 
-    assert_fails(comm->begin_all_to_all(comm->self, send, send_counts, receive, receive_counts, &request), PSGD_ERR_COMM,
-                 "sends 1 bytes to itself and expects 2");
+    assert_fails(comm->begin_all_to_all(comm->self, send, send_counts, receive, receive_counts, &request),
+                 PSGD_ERR_COMM, "sends 1 bytes to itself and expects 2");
     ck_assert_ptr_null(collective_check(comm, COLLECTIVE_ALL_TO_ALL, 10, 1, false));
     psgd_comm_destroy(comm);
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------------- MPI fails ---- */
+/* --- MPI fails ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(mpi__an_error_of_begin_is_told_in_mpis_words_and_leaves_nothing_under_way)
 {
@@ -432,7 +447,7 @@ START_TEST(mpi__an_error_of_creation_is_told_in_mpis_words)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------------- workers gone ---- */
+/* --- workers gone -------------------------------------------------------------------------------------------------- */
 
 START_TEST(mpi__nothing_collective_after_abort)
 {
@@ -502,8 +517,8 @@ static void tell_last_worker(void)
     MPI_Send(&worker_index, 1, MPI_INT, num_workers - 1, 0, MPI_COMM_WORLD);
 }
 
-/* The last worker comes after the others have given up: stopped by a signal, or just late. Its collective is the one that
- * MPI still has on the others, so it completes, and what they left to MPI is at rest before MPI_Finalize. */
+/* The last worker comes after the others have given up: stopped by a signal, or just late. Its collective is the one
+ * that MPI still has on the others, so it completes, and what they left to MPI is at rest before MPI_Finalize. */
 static void check_late_worker(int is_stopped)
 {
     psgd_comm_t    *comm    = open_comm(DEFAULT_LIMIT);
@@ -518,6 +533,7 @@ static void check_late_worker(int is_stopped)
     MPI_Bcast(&pid, 1, MPI_INT, num_workers - 1, MPI_COMM_WORLD);
     MPI_Comm_split(MPI_COMM_WORLD, is_last(), 0, &others);
     if (is_last()) {
+        wait_for_worker_0(); /* who stops before would leave the others in MPI_Comm_split */
         if (is_stopped) {
             raise(SIGSTOP);
             MPI_Send(&pid, 1, MPI_INT, 0, 0, MPI_COMM_WORLD);
@@ -529,6 +545,10 @@ static void check_late_worker(int is_stopped)
         ck_assert_float_eq(data[63], 63.0f * (float)num_workers);
         psgd_comm_destroy(comm);
     } else {
+        MPI_Barrier(others); /* all are out of MPI_Comm_split */
+        if (worker_index == 0) {
+            tell_last_worker();
+        }
         expect_timeout(comm, data, 64);
         MPI_Barrier(others); /* all have given up */
         if (worker_index == 0) {
@@ -587,10 +607,11 @@ START_TEST(mpi__creation_that_not_all_join_is_a_timeout)
     leaks_are_meant(0);
     MPI_Comm_free(&others);
     MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Comm_free(&own);
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------ before and after MPI ---- */
+/* --- before and after MPI ------------------------------------------------------------------------------------------ */
 
 static psgd_comm_t *outlives_mpi;
 

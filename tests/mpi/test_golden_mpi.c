@@ -1,5 +1,5 @@
-/* The library against what PyTorch's hook computed, workers being MPI processes: runs the cases that were recorded with as
- * many workers as there are processes. */
+/* The library against what PyTorch's hook computed, workers being MPI processes: runs the cases that were recorded with
+ * as many workers as there are processes. Arguments: names of cases to choose from; none: all of full iterations. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +59,7 @@ START_TEST(golden__steps_of_mpi_processes_are_the_recorded_ones)
     golden_t     *golden = golden_load(cases[_i]);
     psgd_tensor_t tensors[GOLDEN_MAX_TENSORS];
     job_t         job          = golden_job(golden, tensors);
+    uint64_t      total        = golden->total_elems;
     double        worst_update = 0.0, worst_error = 0.0;
     job_record_t  record;
 
@@ -66,11 +67,11 @@ START_TEST(golden__steps_of_mpi_processes_are_the_recorded_ones)
     processes_run_job(&job, &record);
     processes_assert_equal_updates(&record);
     for (uint32_t step = 0; step < golden->num_steps; ++step) {
-        double *update = job_wide(job_update(&record, step), golden->total_elems);
+        double *update = job_wide(job_update(&record, step), total);
         double *error  = processes_mean_error(&record, step);
 
-        worst_update = fmax(worst_update, golden_difference(update, golden_update(golden, step), golden->total_elems));
-        worst_error  = fmax(worst_error, golden_difference(error, golden_mean_error(golden, step), golden->total_elems));
+        worst_update = fmax(worst_update, golden_difference(update, golden_update(golden, step), total));
+        worst_error  = fmax(worst_error, golden_difference(error, golden_mean_error(golden, step), total));
         free(update);
         free(error);
     }
@@ -86,13 +87,13 @@ START_TEST(golden__steps_of_mpi_processes_are_the_recorded_ones)
 END_TEST
 
 /* Those of as many workers as there are processes; the names say it: "hook_w2_r4". */
-static void select_cases(void)
+static void select_cases(const char *const *names, int num_names)
 {
-    for (int i = 0; i < NUM_CASES; ++i) {
+    for (int i = 0; (i < num_names) && (num_cases < NUM_CASES); ++i) {
         uint32_t num_workers;
 
-        if ((sscanf(all_cases[i], "hook_w%u_", &num_workers) == 1) && (num_workers == processes_count())) {
-            cases[num_cases++] = all_cases[i];
+        if ((sscanf(names[i], "hook_w%u_", &num_workers) == 1) && (num_workers == processes_count())) {
+            cases[num_cases++] = names[i];
         }
     }
 }
@@ -104,7 +105,11 @@ int main(int argc, char **argv)
     int    result;
 
     processes_open(&argc, &argv);
-    select_cases();
+    if (argc > 1) {
+        select_cases((const char *const *)&argv[1], argc - 1);
+    } else {
+        select_cases(all_cases, NUM_CASES);
+    }
     if (num_cases == 0) {
         fprintf(stderr, "%s: no case was recorded with %u workers\n", argv[0], processes_count());
         processes_close();

@@ -14,7 +14,7 @@
 #include "support/workers.h"
 
 static const double REFERENCE_BOUND  = 1e-5;
-static const double DEADLINE_SECONDS = 120.0;
+static const double DEADLINE_SECONDS = 240.0;
 
 static psgd_tensor_t model[JOB_MODEL_TENSORS + 1];
 
@@ -45,7 +45,8 @@ static uint64_t step_bytes(void)
             cols *= model[t].dims[d];
         }
         r = model[t].rank > 0 ? (uint64_t)model[t].rank : 4;
-        if ((model[t].num_dims < 2) || (model[t].rank == PSGD_NEVER_COMPRESS) || ((rows + cols) * r * 2 >= rows * cols)) {
+        if ((model[t].num_dims < 2) || (model[t].rank == PSGD_NEVER_COMPRESS) ||
+            ((rows + cols) * r * 2 >= rows * cols)) {
             *(rows * cols > 65536 ? &large_elems : &small_elems) += rows * cols;
         } else {
             p_elems += rows * r;
@@ -67,7 +68,7 @@ START_TEST(mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_worker
     job_record_t record;
 
     job.config.start_step = 1;
-    job.memory            = (processes_index() % 2 == 0) ? JOB_ONE_BUFFER : JOB_HOST_POINTERS; /* a matter of each worker */
+    job.memory            = processes_index() % 2 == 0 ? JOB_ONE_BUFFER : JOB_HOST_POINTERS; /* each as it likes */
     processes_run_job(&job, &record);
     processes_assert_equal_updates(&record);
     job_reference(&job, false, &updates, &errors);
@@ -98,7 +99,8 @@ static psgd_status_t try_to_create(const psgd_tensor_t *tensors, size_t num_tens
     psgd_status_t        status;
 
     worker_needs(psgd_comm_mpi_create(MPI_COMM_WORLD, DEADLINE_SECONDS, &comm));
-    status = psgd_reducer_create(device->context, device->id, device->queue, tensors, num_tensors, config, comm, &reducer);
+    status = psgd_reducer_create(device->context, device->id, device->queue, tensors, num_tensors, config, comm,
+                                 &reducer);
     psgd_reducer_destroy(reducer);
     psgd_comm_destroy(comm);
     return status;
@@ -108,7 +110,8 @@ static psgd_status_t expect(psgd_status_t status, psgd_status_t expected, const 
 {
     worker_expects(status == expected, "got %s, expected %s: %s", psgd_status_name(status), psgd_status_name(expected),
                    psgd_last_error());
-    worker_expects(strstr(psgd_last_error(), words) != NULL, "'%s' is not in the sentence: %s", words, psgd_last_error());
+    worker_expects(strstr(psgd_last_error(), words) != NULL, "'%s' is not in the sentence: %s", words,
+                   psgd_last_error());
     return PSGD_OK;
 }
 

@@ -86,7 +86,8 @@ void reference_update(const float *p, const float *q, size_t rows, size_t cols, 
     }
 }
 
-void reference_error_chain(const float *m, const float *p, const float *q, size_t rows, size_t cols, size_t r, float *out)
+void reference_error_chain(const float *m, const float *p, const float *q, size_t rows, size_t cols, size_t r,
+                           float *out)
 {
     for (size_t i = 0; i < rows; ++i) {
         for (size_t j = 0; j < cols; ++j) {

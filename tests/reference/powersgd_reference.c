@@ -12,7 +12,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* --- small dense algebra, row-major ------------------------------------------------------------------------------ */
+/* --- small dense algebra, row-major ------------------------------------------------------------------------------- */
 
 /* out (rows x r) = M (rows x cols) Q (cols x r) */
 static void multiply(const double *m, const double *q, uint64_t rows, uint64_t cols, uint32_t r, double *out)

@@ -1,5 +1,5 @@
-/* PowerSGD on the host in float64: Algorithms 1 and 2 of Vogels, Karimireddy, Jaggi (NeurIPS 2019), as plain as they can
- * be written, to hold the library against. All workers live in one process and a mean is a loop over them.
+/* PowerSGD on the host in float64: Algorithms 1 and 2 of Vogels, Karimireddy, Jaggi (NeurIPS 2019), as plain as they
+ * can be written, to hold the library against. All workers live in one process and a mean is a loop over them.
  *
  * One worker's gradient, error or update is one vector: all tensors, one behind the other, in their order. Matrices and
  * factors are row-major: M rows x cols, P rows x r, Q cols x r. */

@@ -36,7 +36,7 @@ psgd_status_t collective_wait(const psgd_comm_t *comm, psgd_request_t *request, 
     return psgd_comm_wait(comm, request, patience, NULL, "a test");
 }
 
-/* ----------------------------------------------------------------------------------------------- what workers bring ---- */
+/* --- what workers bring ------------------------------------------------------------------------------------------- */
 
 static uint64_t random_bits(uint32_t seed, uint32_t worker, uint64_t position)
 {
@@ -161,7 +161,7 @@ static const char *allocate(collective_t *collective)
     return NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- begin ---- */
+/* --- begin -------------------------------------------------------------------------------------------------------- */
 
 static psgd_status_t begin(collective_t *collective)
 {
@@ -206,7 +206,7 @@ const char *collective_begin(collective_t *collective, const psgd_comm_t *comm, 
     return NULL;
 }
 
-/* --------------------------------------------------------------------------------------------------------- comparing ---- */
+/* --- comparing ---------------------------------------------------------------------------------------------------- */
 
 /* data[begin .. end) are sums over all workers. */
 static const char *compare_sums(const collective_t *collective, size_t begin, size_t end)
@@ -227,7 +227,8 @@ static const char *compare_sums(const collective_t *collective, size_t begin, si
         }
         if (collective->is_in_order ? memcmp(&data[i], &in_order, sizeof(in_order)) != 0
                                     : !(fabs(data[i] - exact) <= magnitude * 0x1p-22)) {
-            return problem("%s: element %zu is %.9g, not %.9g", KIND_NAMES[collective->kind], i, (double)data[i], exact);
+            return problem("%s: element %zu is %.9g, not %.9g", KIND_NAMES[collective->kind], i, (double)data[i],
+                           exact);
         }
     }
     return NULL;
@@ -282,16 +283,12 @@ static const char *compare(const collective_t *collective)
     size_t   segment_begin = sum_of(collective->counts, index);
 
     switch (collective->kind) {
-    case COLLECTIVE_ALL_REDUCE:
-        return compare_sums(collective, 0, collective->size);
+    case COLLECTIVE_ALL_REDUCE: return compare_sums(collective, 0, collective->size);
     case COLLECTIVE_REDUCE_SCATTER:
         return compare_sums(collective, segment_begin, segment_begin + collective->counts[index]);
-    case COLLECTIVE_ALL_GATHER:
-        return compare_all_gather(collective);
-    case COLLECTIVE_ALL_TO_ALL:
-        return compare_all_to_all(collective);
-    default:
-        return compare_bytes(collective, 0, collective->size, collective->seed % collective->comm->num_workers, 0);
+    case COLLECTIVE_ALL_GATHER: return compare_all_gather(collective);
+    case COLLECTIVE_ALL_TO_ALL: return compare_all_to_all(collective);
+    default: return compare_bytes(collective, 0, collective->size, collective->seed % collective->comm->num_workers, 0);
     }
 }
 
@@ -362,7 +359,7 @@ void collective_free(collective_t *collective)
     free(collective->receive_counts);
 }
 
-/* ------------------------------------------------------------------------------------------------------- whole checks ---- */
+/* --- whole checks ------------------------------------------------------------------------------------------------- */
 
 const char *collective_check(const psgd_comm_t *comm, collective_kind_t kind, size_t size, uint32_t seed,
                              bool is_in_order)

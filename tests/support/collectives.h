@@ -1,7 +1,8 @@
 /* One collective after another against plain loops, for every communicator.
  *
- * What each worker brings is a function of (seed, worker, position), so that every worker knows what all others have. These
- * functions may run on any thread: they return NULL, or a sentence that says what is wrong (storage of the calling thread). */
+ * What each worker brings is a function of (seed, worker, position), so that every worker knows what all others have.
+ * These functions may run on any thread: they return NULL, or a sentence that says what is wrong (storage of the
+ * calling thread). */
 #ifndef PSGD_TESTS_SUPPORT_COLLECTIVES_H
 #define PSGD_TESTS_SUPPORT_COLLECTIVES_H
 
@@ -25,15 +26,15 @@ typedef struct collective {
     const psgd_comm_t *comm;
     collective_kind_t  kind;
     uint32_t           seed;
-    size_t             size;           /* elements or bytes, of all or of a segment; segments differ and may be empty */
-    bool               is_in_order;    /* sums are formed in the order of the workers: their bits are known */
-    unsigned char     *data;           /* in place, or `receive` */
+    size_t             size;        /* elements or bytes, of all or of a segment; segments differ and may be empty */
+    bool               is_in_order; /* sums are formed in the order of the workers: their bits are known */
+    unsigned char     *data;        /* in place, or `receive` */
     unsigned char     *send;
-    size_t             data_bytes;     /* a guard follows */
+    size_t             data_bytes; /* a guard follows */
     size_t            *counts;
     size_t            *receive_counts;
     psgd_request_t    *request;
-    uint64_t           result_hash;    /* of what must be the same on all workers */
+    uint64_t           result_hash; /* of what must be the same on all workers */
 } collective_t;
 
 /* Begins one; collective_finish() waits for it and compares the result with plain loops. */

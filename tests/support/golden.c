@@ -212,7 +212,7 @@ const float *golden_mean_error(const golden_t *golden, uint32_t step)
     return golden_update(golden, step) + golden->total_elems;
 }
 
-/* --- setting up a run -------------------------------------------------------------------------------------------- */
+/* --- setting up a run --------------------------------------------------------------------------------------------- */
 
 /* Draws of one step come one for each compressed tensor, in tensor order. */
 static const golden_draw_t *nth_draw(const golden_t *golden, bool is_p, uint64_t step, size_t n)

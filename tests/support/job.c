@@ -16,7 +16,7 @@ enum {
     GAP_ELEMS          = 5  /* between two tensors of a shared buffer */
 };
 
-static const double DEADLINE_SECONDS = 120.0;
+static const double DEADLINE_SECONDS = 240.0;
 
 /* --- description -------------------------------------------------------------------------------------------------- */
 

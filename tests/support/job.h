@@ -1,4 +1,4 @@
-/* A job: a few steps of one reducer on every worker, and all that came out of it; and the same in the float64 reference. */
+/* A job: a few steps of one reducer on every worker, all that came out of it, and the same in the float64 reference. */
 #ifndef PSGD_TESTS_SUPPORT_JOB_H
 #define PSGD_TESTS_SUPPORT_JOB_H
 

@@ -1,5 +1,5 @@
-/* The library against what PyTorch's hook computed, workers being threads. Arguments: names of cases; none: all that the library's
- * full iteration covers. */
+/* The library against what PyTorch's hook computed, workers being threads. Arguments: names of cases; none: all of full
+ * iterations. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,17 +21,18 @@ static void replay(const char *name, job_memory_t memory)
     psgd_tensor_t tensors[GOLDEN_MAX_TENSORS];
     job_t         job = golden_job(golden, tensors);
     job_record_t  records[WORKERS_MAX];
+    uint64_t      total        = golden->total_elems;
     double        worst_update = 0.0, worst_error = 0.0;
 
     job.memory = memory;
     job_run(&job, records);
     job_assert_equal_updates(&job, records);
     for (uint32_t step = 0; step < golden->num_steps; ++step) {
-        double *update = job_wide(job_update(&records[0], step), golden->total_elems);
+        double *update = job_wide(job_update(&records[0], step), total);
         double *error  = job_mean_error(&job, records, step);
 
-        worst_update = fmax(worst_update, golden_difference(update, golden_update(golden, step), golden->total_elems));
-        worst_error  = fmax(worst_error, golden_difference(error, golden_mean_error(golden, step), golden->total_elems));
+        worst_update = fmax(worst_update, golden_difference(update, golden_update(golden, step), total));
+        worst_error  = fmax(worst_error, golden_difference(error, golden_mean_error(golden, step), total));
         free(update);
         free(error);
     }

@@ -1,4 +1,4 @@
-/* What must hold for every PowerSGD step, whatever the tensors: tested through the public API, workers being threads. */
+/* What must hold for every PowerSGD step, whatever the tensors; through the public API, workers being threads. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -53,7 +53,7 @@ static double *mean_gradient(const job_t *job, uint32_t step)
     return mean;
 }
 
-/* --- steps ---------------------------------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------------------------------- */
 
 START_TEST(reducer__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers)
 {
@@ -68,7 +68,8 @@ START_TEST(reducer__steps_are_those_of_the_reference_and_bitwise_equal_on_all_wo
     for (uint32_t step = 0; step < job.num_steps; ++step) {
         double *error = job_mean_error(&job, records, step);
 
-        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total), REFERENCE_BOUND);
+        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total),
+                            REFERENCE_BOUND);
         ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
         free(error);
     }
@@ -164,8 +165,8 @@ START_TEST(reducer__update_depends_on_the_mean_gradient_alone)
 }
 END_TEST
 
-/* Every matrix of a gradient = A B^T of rank 2, which the mean over two workers makes rank 4. The same in every step: the
- * Q of a gradient that has nothing to do with this one may nearly miss its rows, and then rounding is all that is left. */
+/* Every matrix of a gradient = A B^T of rank 2, which the mean over two workers makes rank 4. The same in every step: a
+ * Q that comes from an unrelated gradient may nearly miss the rows of this one, and little but rounding is left. */
 static void give_low_rank_gradient(const job_t *job, uint32_t worker, uint32_t step, float *gradient)
 {
     enum { RANK = 2 };
@@ -241,7 +242,7 @@ START_TEST(reference__local_and_averaged_error_give_the_same_updates)
 }
 END_TEST
 
-/* --- the factors ---------------------------------------------------------------------------------------------------- */
+/* --- the factors -------------------------------------------------------------------------------------------------- */
 
 /* One matrix of one worker, and what can be known of its factors from outside. */
 typedef struct single_step {
@@ -297,7 +298,7 @@ static void single_step_free(single_step_t *step)
     free(step->q_mean);
 }
 
-/* out (a_rows x b_cols) = A (a_rows x inner) B (inner x b_cols); with a stride each, so that transposes can be given. */
+/* out (a_rows x b_cols) = A (a_rows x inner) B (inner x b_cols); with strides, so that transposes can be given. */
 static double *product(const double *a, uint64_t a_row_stride, uint64_t a_stride, const double *b, uint64_t b_stride,
                        uint64_t b_col_stride, uint64_t a_rows, uint64_t inner, uint64_t b_cols)
 {
@@ -320,7 +321,7 @@ static const struct {
 
 enum { NUM_SINGLE_SHAPES = sizeof(single_shapes) / sizeof(single_shapes[0]) };
 
-/* P^ is not to be seen from outside, but U^T U = Q P^T P Q^T, which is Q Q^T if and only if P^^T P^ = I (Q has full rank). */
+/* P^ is not to be seen from outside, but U^T U = Q (P^^T P^) Q^T is Q Q^T if and only if P^^T P^ = I (full-rank Q). */
 START_TEST(reducer__update_is_made_with_orthonormal_columns)
 {
     single_step_t step = run_single_step(single_shapes[_i].rows, single_shapes[_i].cols, single_shapes[_i].r);
@@ -458,7 +459,7 @@ START_TEST(reducer__warm_start_captures_more_of_a_constant_gradient_with_every_s
 }
 END_TEST
 
-/* --- bits ----------------------------------------------------------------------------------------------------------- */
+/* --- bits --------------------------------------------------------------------------------------------------------- */
 
 START_TEST(reducer__same_run_gives_the_same_bits)
 {

@@ -43,7 +43,7 @@ static void destroy_alone(psgd_reducer_t *reducer, psgd_comm_t *comm)
     psgd_comm_destroy(comm);
 }
 
-/* --- lifecycle ------------------------------------------------------------------------------------------------------ */
+/* --- lifecycle ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(reducer__destroy_takes_null)
 {
@@ -110,7 +110,7 @@ START_TEST(reducer__several_live_in_one_context_side_by_side)
 }
 END_TEST
 
-/* --- the plan ------------------------------------------------------------------------------------------------------- */
+/* --- the plan ----------------------------------------------------------------------------------------------------- */
 
 /* (rows + cols) * r_eff * min_compression_rate < rows * cols, to the element. */
 static const struct {
@@ -169,7 +169,7 @@ START_TEST(plan__compresses_what_becomes_smaller_by_the_rate)
 }
 END_TEST
 
-/* --- statistics ------------------------------------------------------------------------------------------------------ */
+/* --- statistics --------------------------------------------------------------------------------------------------- */
 
 /* What the model's tensors are made of. */
 typedef struct traffic {
@@ -304,7 +304,7 @@ START_TEST(stats__device_memory_is_what_the_header_says)
 }
 END_TEST
 
-/* --- options --------------------------------------------------------------------------------------------------------- */
+/* --- options ------------------------------------------------------------------------------------------------------ */
 
 /* Holds a job's steps to the reference. */
 static void assert_steps_match_reference(const job_t *job)
@@ -319,7 +319,8 @@ static void assert_steps_match_reference(const job_t *job)
     for (uint32_t step = 0; step < job->num_steps; ++step) {
         double *error = job_mean_error(job, records, step);
 
-        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total), REFERENCE_BOUND);
+        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total),
+                            REFERENCE_BOUND);
         ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
         free(error);
     }
@@ -415,7 +416,8 @@ START_TEST(option__cold_start_draws_a_fresh_q_for_every_step)
     job_run(&job, drawn);
     job_assert_equal_updates(&job, drawn);
     for (uint32_t step = 1; step < job.num_steps; ++step) {
-        ck_assert_mem_ne(job_update(&drawn[0], step), job_update(&drawn[0], step - 1), drawn[0].total_elems * sizeof(float));
+        ck_assert_mem_ne(job_update(&drawn[0], step), job_update(&drawn[0], step - 1),
+                         drawn[0].total_elems * sizeof(float));
     }
 
     job.before_step = import_cold_factors;
@@ -426,7 +428,7 @@ START_TEST(option__cold_start_draws_a_fresh_q_for_every_step)
 }
 END_TEST
 
-/* --- where gradients come from ---------------------------------------------------------------------------------------- */
+/* --- where gradients come from ------------------------------------------------------------------------------------ */
 
 START_TEST(gradients__in_one_buffer_separate_buffers_and_host_memory_give_the_same_bits)
 {
@@ -490,8 +492,8 @@ static psgd_status_t enqueue_late_gradient(const test_device_t *device, cl_comma
         clReleaseEvent(last);
         last = next;
     }
-    worker_needs(test_cl_check(clEnqueueWriteBuffer(queue, mem, CL_FALSE, 0, elems * sizeof(float), values, 1, &last, NULL),
-                               "clEnqueueWriteBuffer"));
+    worker_needs(test_cl_check(clEnqueueWriteBuffer(queue, mem, CL_FALSE, 0, elems * sizeof(float), values, 1, &last,
+                                                    NULL), "clEnqueueWriteBuffer"));
     clReleaseEvent(last);
     (void)device;
     return PSGD_OK;
@@ -540,8 +542,8 @@ START_TEST(queue__in_order_out_of_order_and_none_give_the_same_bits)
     ck_assert_mem_eq(in_order, none, sizeof(in_order));
     if (device->info.has_out_of_order_queue) {
         cl_int           result;
-        cl_command_queue queue = clCreateCommandQueue(device->context, device->id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
-                                                      &result);
+        cl_command_queue queue = clCreateCommandQueue(device->context, device->id,
+                                                      CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &result);
 
         assert_ok(test_cl_check(result, "clCreateCommandQueue"));
         step_on_queue(queue, gradient, out_of_order, ROWS, COLS);
@@ -578,7 +580,7 @@ START_TEST(context__the_librarys_own_serves_host_pointers)
 }
 END_TEST
 
-/* --- tensors that are not compressed ---------------------------------------------------------------------------------- */
+/* --- tensors that are not compressed ------------------------------------------------------------------------------ */
 
 START_TEST(uncompressed__large_tensors_travel_in_a_collective_of_their_own)
 {
@@ -670,7 +672,7 @@ START_TEST(uncompressed__plain_steps_travel_in_pieces_of_32_mib)
 }
 END_TEST
 
-/* --- state ------------------------------------------------------------------------------------------------------------- */
+/* --- state -------------------------------------------------------------------------------------------------------- */
 
 /* A job that begins where another one stopped: its first step is number `begin` of the whole run. */
 typedef struct continuation {
@@ -925,7 +927,7 @@ START_TEST(state__items_are_replaced_and_copied)
 }
 END_TEST
 
-/* --- log --------------------------------------------------------------------------------------------------------------- */
+/* --- log ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct log_lines {
     uint32_t num_lines;

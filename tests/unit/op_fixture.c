@@ -85,8 +85,8 @@ void region_read(const region_t *region, float *values)
             touched += host[i] != GUARD;
         }
     }
-    ck_assert_msg(touched == 0, "%zu elements outside the region of %zu at byte %zu were written", touched, region->elems,
-                  region->view.offset_bytes);
+    ck_assert_msg(touched == 0, "%zu elements outside the region of %zu at byte %zu were written", touched,
+                  region->elems, region->view.offset_bytes);
     memcpy(values, host + offset_elems, region->elems * sizeof(float));
     free(host);
 }

@@ -9,7 +9,8 @@
 #include "device/buffer.h"
 #include "device/device.h"
 
-/* The device that the operations of this process run on: opened at the first call, with a context and a queue of its own. */
+/* The device that the operations of this process run on: opened at the first call, with a context and a queue of its
+ * own. */
 psgd_device_t *op_device(void);
 void           op_device_close(void);
 

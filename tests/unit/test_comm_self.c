@@ -90,7 +90,7 @@ START_TEST(fail__stores_the_sentence_and_returns_the_status)
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------------- a user's communicator ---- */
+/* --------------------------------------------------------------------------------------- a user's communicator ---- */
 
 /* Two workers, of which the other one always brings ones; complete after some tests. */
 struct psgd_request {
@@ -214,9 +214,10 @@ START_TEST(wait__gives_up_after_the_deadline_and_names_what_it_waited_for)
 
     user_comm_init(&comm, -1);
     assert_ok(comm.table.begin_all_reduce(comm.table.self, data, 1, &request));
-    assert_fails(psgd_comm_wait(&comm.table, request, patience, NULL, "reduce_p of step 12 (4 bytes)"), PSGD_ERR_TIMEOUT,
-                 "reduce_p of step 12 (4 bytes): not complete after 0.20 s on worker 1 (communicator 'carrier pigeons', 2 "
-                 "workers)");
+    assert_fails(
+        psgd_comm_wait(&comm.table, request, patience, NULL, "reduce_p of step 12 (4 bytes)"), PSGD_ERR_TIMEOUT,
+        "reduce_p of step 12 (4 bytes): not complete after 0.20 s on worker 1 (communicator 'carrier pigeons', 2 "
+        "workers)");
     waited_ns = psgd_now_ns() - start_ns;
     ck_assert_msg(waited_ns >= patience.fail_ns, "waited %g s", (double)waited_ns * 1e-9);
     ck_assert_msg(waited_ns < 20 * patience.fail_ns, "waited %g s", (double)waited_ns * 1e-9);

@@ -75,8 +75,8 @@ static const char *expect_failure(psgd_status_t status, psgd_status_t expected, 
     if ((status == expected) && (strstr(psgd_last_error(), words) != NULL)) {
         return NULL;
     }
-    snprintf(sentence, sizeof(sentence), "got %s (%s), expected %s with '%s'", psgd_status_name(status), psgd_last_error(),
-             psgd_status_name(expected), words);
+    snprintf(sentence, sizeof(sentence), "got %s (%s), expected %s with '%s'", psgd_status_name(status),
+             psgd_last_error(), psgd_status_name(expected), words);
     return sentence;
 }
 
@@ -103,7 +103,7 @@ static void meet(meeting_t *meeting)
     }
 }
 
-/* ---------------------------------------------------------------------------------------------------- collectives ---- */
+/* ------------------------------------------------------------------------------------------------- collectives ---- */
 
 /* Around the block (512 floats) and chunk (16384 floats, 65536 bytes) of the implementation. */
 static const size_t SIZES[] = {1, 2, 3, 7, 64, 511, 513, 1023, 16383, 16384, 16385, 65536, 65537, 100003};
@@ -181,8 +181,8 @@ static const char *exceed_the_pool(psgd_comm_t *comm, void *context)
             return wrong_sentence("begin");
         }
     }
-    wrong = expect_failure(comm->begin_all_reduce(comm->self, &data[MAX_REQUESTS], 1, &requests[MAX_REQUESTS]), PSGD_ERR_COMM,
-                           "64 requests under way");
+    wrong = expect_failure(comm->begin_all_reduce(comm->self, &data[MAX_REQUESTS], 1, &requests[MAX_REQUESTS]),
+                           PSGD_ERR_COMM, "64 requests under way");
     for (int i = 0; (wrong == NULL) && (i < MAX_REQUESTS); ++i) {
         if (collective_wait(comm, requests[i], LONG_DEADLINE_SECONDS) != PSGD_OK) {
             return wrong_sentence("wait");
@@ -306,7 +306,7 @@ START_TEST(threads__thousands_of_collectives_in_a_row)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------- calls that do not match ---- */
+/* ------------------------------------------------------------------------------------- calls that do not match ---- */
 
 typedef enum mismatch {
     MISMATCH_COUNT,
@@ -334,13 +334,11 @@ static psgd_status_t begin_mismatched(psgd_comm_t *comm, mismatch_t mismatch, fl
     int is_odd_one = comm->worker_index == 2;
 
     switch (mismatch) {
-    case MISMATCH_COUNT:
-        return comm->begin_all_reduce(comm->self, data, is_odd_one ? 65 : 64, request_p);
+    case MISMATCH_COUNT: return comm->begin_all_reduce(comm->self, data, is_odd_one ? 65 : 64, request_p);
     case MISMATCH_KIND:
         return is_odd_one ? comm->begin_broadcast(comm->self, data, 64, 0, request_p)
                           : comm->begin_all_reduce(comm->self, data, 64, request_p);
-    case MISMATCH_ROOT:
-        return comm->begin_broadcast(comm->self, data, 64, is_odd_one ? 1 : 0, request_p);
+    case MISMATCH_ROOT: return comm->begin_broadcast(comm->self, data, 64, is_odd_one ? 1 : 0, request_p);
     case MISMATCH_REDUCE_SCATTER:
         counts[1] += is_odd_one ? 1 : 0;
         counts[2] -= is_odd_one ? 1 : 0;
@@ -380,7 +378,8 @@ static const char *call_differently(psgd_comm_t *comm, void *context)
         wrong = expect_failure(status, PSGD_ERR_COMM, "collective 1 does not match");
     }
     if (wrong == NULL) { /* and it stays so */
-        wrong = expect_failure(all_reduce(comm, data, 1, LONG_DEADLINE_SECONDS), PSGD_ERR_COMM, MISMATCH_WORDS[*mismatch][0]);
+        wrong = expect_failure(all_reduce(comm, data, 1, LONG_DEADLINE_SECONDS), PSGD_ERR_COMM,
+                               MISMATCH_WORDS[*mismatch][0]);
     }
     comm->abort(comm->self);
     return wrong;
@@ -394,7 +393,7 @@ START_TEST(threads__calls_that_do_not_match_fail_on_all_workers_and_name_them)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------- workers that are gone ---- */
+/* --------------------------------------------------------------------------------------- workers that are gone ---- */
 
 /* Worker 1 never comes; it stays until the other has given up. */
 static const char *one_never_comes(psgd_comm_t *comm, void *context)
@@ -408,7 +407,8 @@ static const char *one_never_comes(psgd_comm_t *comm, void *context)
     if (comm->worker_index == 0) {
         wrong = expect_failure(all_reduce(comm, data, 2, SHORT_DEADLINE_SECONDS), PSGD_ERR_TIMEOUT, "on worker 0");
         waited_seconds = (double)(psgd_now_ns() - start_ns) * 1e-9;
-        if ((wrong == NULL) && ((waited_seconds < SHORT_DEADLINE_SECONDS) || (waited_seconds > 20 * SHORT_DEADLINE_SECONDS))) {
+        if ((wrong == NULL) &&
+            ((waited_seconds < SHORT_DEADLINE_SECONDS) || (waited_seconds > 20 * SHORT_DEADLINE_SECONDS))) {
             wrong = "the deadline was not kept";
         }
         if ((wrong == NULL) && (data[0] != 1.0f)) {
@@ -577,7 +577,7 @@ START_TEST(threads__an_abort_in_the_middle_of_the_work_leaves_nobody_waiting)
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------------- creation, bad arguments ---- */
+/* ------------------------------------------------------------------------------------- creation, bad arguments ---- */
 
 START_TEST(threads__creation_describes_each_worker)
 {
@@ -606,7 +606,8 @@ START_TEST(threads__refuses_bad_arguments)
 
     comms[0] = untouched;
     assert_fails(psgd_comm_threads_create(2, NULL), PSGD_ERR_INVALID_ARGUMENT, "comms_p is NULL");
-    assert_fails(psgd_comm_threads_create(0, comms), PSGD_ERR_INVALID_ARGUMENT, "num_workers is 0; it must be 1 to 1024");
+    assert_fails(psgd_comm_threads_create(0, comms), PSGD_ERR_INVALID_ARGUMENT,
+                 "num_workers is 0; it must be 1 to 1024");
     assert_fails(psgd_comm_threads_create(1025, comms), PSGD_ERR_INVALID_ARGUMENT, "num_workers is 1025");
     assert_fails(psgd_comm_threads_create(UINT32_MAX, comms), PSGD_ERR_INVALID_ARGUMENT, "num_workers is 4294967295");
     ck_assert_ptr_eq(comms[0], untouched);
@@ -637,7 +638,8 @@ int main(void)
     suite_add_tcase(suite, collectives);
 
     tcase_set_timeout(failures, 120);
-    tcase_add_loop_test(failures, threads__calls_that_do_not_match_fail_on_all_workers_and_name_them, 0, NUM_MISMATCHES);
+    tcase_add_loop_test(failures, threads__calls_that_do_not_match_fail_on_all_workers_and_name_them, 0,
+                        NUM_MISMATCHES);
     tcase_add_test(failures, threads__a_worker_that_never_comes_is_a_timeout);
     tcase_add_test(failures, threads__an_abort_fails_what_is_pending_and_what_comes_later_on_all_others);
     tcase_add_test(failures, threads__an_abort_does_not_undo_what_is_complete);

@@ -157,9 +157,9 @@ START_TEST(open__null_queue_gives_a_queue_in_order_of_our_own)
     psgd_device_t              *device     = open_device();
     cl_command_queue_properties properties = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
 
-    ck_assert_int_eq(clGetCommandQueueInfo(psgd_device_queue(device), CL_QUEUE_PROPERTIES, sizeof(properties), &properties,
-                                           NULL),
-                     CL_SUCCESS);
+    ck_assert_int_eq(
+        clGetCommandQueueInfo(psgd_device_queue(device), CL_QUEUE_PROPERTIES, sizeof(properties), &properties, NULL),
+        CL_SUCCESS);
     ck_assert(!(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE));
     assert_ok(psgd_device_fence(device));
     assert_ok(psgd_device_wait(device, "nothing"));
@@ -304,8 +304,9 @@ START_TEST(fence__what_the_caller_enqueued_out_of_order_comes_first)
     assert_ok(psgd_buffer_create(device, sizeof(pattern), "a buffer", &view));
     assert_ok(psgd_device_wait(device, "zeroing"));
 
-    ck_assert_int_eq(clEnqueueFillBuffer(queue, view.mem, &pattern, sizeof(pattern), 0, sizeof(pattern), 1, &gate, NULL),
-                     CL_SUCCESS);
+    ck_assert_int_eq(
+        clEnqueueFillBuffer(queue, view.mem, &pattern, sizeof(pattern), 0, sizeof(pattern), 1, &gate, NULL),
+        CL_SUCCESS);
     assert_ok(psgd_device_fence(device));
     assert_ok(psgd_buffer_enqueue_read(device, view, &word, sizeof(word)));
     open_gate(gate);
@@ -491,13 +492,14 @@ END_TEST
 
 /* ---- programs ---- */
 
-static const char KERNEL_SCALE[] = "#include \"scale.clh\"\n"
-                                   "__kernel void scale_all(__global uint *out, ulong offset, uint factor, __local uint *s)\n"
-                                   "{\n"
-                                   "    size_t i = get_global_id(0);\n"
-                                   "    s[get_local_id(0)] = scale((uint)i, factor) + EXTRA;\n"
-                                   "    out[offset / 4 + i] = s[get_local_id(0)];\n"
-                                   "}\n";
+static const char KERNEL_SCALE[] =
+    "#include \"scale.clh\"\n"
+    "__kernel void scale_all(__global uint *out, ulong offset, uint factor, __local uint *s)\n"
+    "{\n"
+    "    size_t i = get_global_id(0);\n"
+    "    s[get_local_id(0)] = scale((uint)i, factor) + EXTRA;\n"
+    "    out[offset / 4 + i] = s[get_local_id(0)];\n"
+    "}\n";
 
 START_TEST(program__kernel_dir_include_options_and_arguments_all_arrive)
 {
@@ -552,7 +554,8 @@ START_TEST(program__build_error_names_file_line_device_and_reason)
     ck_assert(is_simulator || strstr(psgd_last_error(), "wrong.clh:3") != NULL);
 
     write_kernel(&dir, "wrong.clh", "// fine now\n");
-    write_kernel(&dir, "wrong.cl", "#include \"wrong.clh\"\n// line 2\n__kernel void k(void) { undeclared_name = 1; }\n");
+    write_kernel(&dir, "wrong.cl",
+                 "#include \"wrong.clh\"\n// line 2\n__kernel void k(void) { undeclared_name = 1; }\n");
     assert_fails(psgd_program_build(device, "wrong.cl", "", &program), PSGD_ERR_BUILD, "undeclared_name");
     ck_assert(is_simulator || strstr(psgd_last_error(), "wrong.cl:3") != NULL);
     ck_assert_ptr_null(program);
@@ -580,7 +583,8 @@ START_TEST(program__unreadable_kernel_files_are_errors_with_words)
     remove_kernel(&dir, "a.cl");
     remove_kernel_dir(&dir);
 
-    assert_fails(psgd_program_build(device, "absent.cl", "", &program), PSGD_ERR_BUILD, "there is no kernel file 'absent.cl'");
+    assert_fails(psgd_program_build(device, "absent.cl", "", &program), PSGD_ERR_BUILD,
+                 "there is no kernel file 'absent.cl'");
     ck_assert_ptr_null(program);
     psgd_device_close(device);
 }
@@ -602,7 +606,8 @@ START_TEST(program__unknown_kernel_and_wrong_argument_name_the_kernel)
     {
         const psgd_arg_t args[] = {PSGD_ARG(value), PSGD_ARG(value), PSGD_ARG(value)};
 
-        assert_fails(psgd_kernel_enqueue(device, kernel, 1, GLOBAL, NULL, args, 3), PSGD_ERR_OPENCL, "kernel one, argument");
+        assert_fails(psgd_kernel_enqueue(device, kernel, 1, GLOBAL, NULL, args, 3), PSGD_ERR_OPENCL,
+                     "kernel one, argument");
     }
     psgd_kernel_destroy(kernel);
     psgd_program_destroy(program);
@@ -661,10 +666,14 @@ START_TEST(cl_check__maps_memory_errors_and_names_all)
     assert_ok(psgd_cl_check(CL_SUCCESS, "clFoo", "device"));
     assert_fails(psgd_cl_check(CL_MEM_OBJECT_ALLOCATION_FAILURE, "clFoo", "dev"), PSGD_ERR_DEVICE_MEMORY,
                  "clFoo failed: CL_MEM_OBJECT_ALLOCATION_FAILURE (-4) on device 'dev'");
-    assert_fails(psgd_cl_check(CL_OUT_OF_RESOURCES, "clFoo", "dev"), PSGD_ERR_DEVICE_MEMORY, "CL_OUT_OF_RESOURCES (-5)");
-    assert_fails(psgd_cl_check(CL_OUT_OF_HOST_MEMORY, "clFoo", "dev"), PSGD_ERR_HOST_MEMORY, "CL_OUT_OF_HOST_MEMORY (-6)");
-    assert_fails(psgd_cl_check(CL_INVALID_BUFFER_SIZE, "clFoo", "dev"), PSGD_ERR_DEVICE_MEMORY, "CL_INVALID_BUFFER_SIZE (-61)");
-    assert_fails(psgd_cl_check(CL_INVALID_KERNEL_ARGS, "clFoo", "dev"), PSGD_ERR_OPENCL, "CL_INVALID_KERNEL_ARGS (-52)");
+    assert_fails(psgd_cl_check(CL_OUT_OF_RESOURCES, "clFoo", "dev"), PSGD_ERR_DEVICE_MEMORY,
+                 "CL_OUT_OF_RESOURCES (-5)");
+    assert_fails(psgd_cl_check(CL_OUT_OF_HOST_MEMORY, "clFoo", "dev"), PSGD_ERR_HOST_MEMORY,
+                 "CL_OUT_OF_HOST_MEMORY (-6)");
+    assert_fails(psgd_cl_check(CL_INVALID_BUFFER_SIZE, "clFoo", "dev"), PSGD_ERR_DEVICE_MEMORY,
+                 "CL_INVALID_BUFFER_SIZE (-61)");
+    assert_fails(psgd_cl_check(CL_INVALID_KERNEL_ARGS, "clFoo", "dev"), PSGD_ERR_OPENCL,
+                 "CL_INVALID_KERNEL_ARGS (-52)");
     assert_fails(psgd_cl_check(-9999, "clFoo", "dev"), PSGD_ERR_OPENCL, "(-9999)");
     ck_assert_str_eq(psgd_cl_error_name(-1001), "CL_PLATFORM_NOT_FOUND_KHR");
 }
@@ -775,7 +784,8 @@ static void make_imaginary(psgd_device_info_t infos[3])
         uint32_t           platform_index, device_index;
         int                is_usable;
     } ROWS[3] = {{"Radeon RX 580", "AMD", "rusticl", "OpenCL 3.0", PSGD_DEVICE_GPU, 0, 0, 0},
-                 {"pthread-zen2", "AuthenticAMD", "Portable Computing Language", "OpenCL 3.0 PoCL HSTR", PSGD_DEVICE_CPU, 2, 0, 1},
+                 {"pthread-zen2", "AuthenticAMD", "Portable Computing Language", "OpenCL 3.0 PoCL HSTR",
+                  PSGD_DEVICE_CPU, 2, 0, 1},
                  {"Arc A770", "Intel Corporation", "Intel OpenCL", "OpenCL 3.0 NEO", PSGD_DEVICE_GPU, 2, 1, 1}};
 
     for (uint32_t i = 0; i < 3; ++i) {
@@ -798,8 +808,8 @@ START_TEST(choose__words_choose_among_usable_devices)
     static const struct {
         const char *which;
         size_t      chosen;
-    } ROWS[] = {{NULL, 2}, {"", 2},       {"gpu", 2},    {"GPU", 2},   {"cpu", 1},   {"1", 1},
-                {"2", 2},  {"2:0", 1},    {"2:1", 2},    {"arc", 2},   {"AMD", 1},   {"portable computing", 1},
+    } ROWS[] = {{NULL, 2}, {"", 2},        {"gpu", 2},      {"GPU", 2}, {"cpu", 1}, {"1", 1},
+                {"2", 2},  {"2:0", 1},     {"2:1", 2},      {"arc", 2}, {"AMD", 1}, {"portable computing", 1},
                 {"a7", 2}, {"intel c", 2}, {"pthread-", 1}, {"pocl", 1}};
     psgd_device_info_t infos[3];
 

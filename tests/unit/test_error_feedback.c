@@ -9,10 +9,7 @@
 static const size_t LENGTHS[] = {1, 2, 3, 4, 5, 15, 16, 17, 31, 63, 64, 65, 1023, 4095, 4096, 4097, 65537, 200003};
 static const size_t OFFSETS[] = {0, 4, 12, 60};
 
-enum {
-    NUM_LENGTHS = sizeof(LENGTHS) / sizeof(LENGTHS[0]),
-    NUM_OFFSETS = sizeof(OFFSETS) / sizeof(OFFSETS[0])
-};
+enum { NUM_LENGTHS = sizeof(LENGTHS) / sizeof(LENGTHS[0]), NUM_OFFSETS = sizeof(OFFSETS) / sizeof(OFFSETS[0]) };
 
 static void check_sum(psgd_error_feedback_t *feedback, const float *grad, const float *error, size_t elems,
                       size_t grad_offset, size_t error_offset)
@@ -27,8 +24,8 @@ static void check_sum(psgd_error_feedback_t *feedback, const float *grad, const 
     }
     assert_ok(psgd_error_feedback_enqueue(feedback, grad_region.view, error_region.view, elems));
     region_read(&grad_region, found);
-    ck_assert_msg(count_different(found, expected, elems) == 0, "%zu elements at bytes %zu and %zu: %zu sums differ", elems,
-                  grad_offset, error_offset, count_different(found, expected, elems));
+    ck_assert_msg(count_different(found, expected, elems) == 0, "%zu elements at bytes %zu and %zu: %zu sums differ",
+                  elems, grad_offset, error_offset, count_different(found, expected, elems));
     region_read(&error_region, found);
     ck_assert_msg(count_different(found, error, elems) == 0, "the error memory was written");
 
@@ -52,7 +49,8 @@ static void check_lengths_and_offsets(bool is_cpu)
     assert_ok(psgd_error_feedback_create(op_device(), &feedback));
     for (size_t length = 0; length < NUM_LENGTHS; ++length) {
         for (size_t offset = 0; offset < NUM_OFFSETS; ++offset) {
-            check_sum(feedback, grad, error, LENGTHS[length], OFFSETS[offset], OFFSETS[(offset + length) % NUM_OFFSETS]);
+            check_sum(feedback, grad, error, LENGTHS[length], OFFSETS[offset],
+                      OFFSETS[(offset + length) % NUM_OFFSETS]);
         }
     }
     psgd_error_feedback_destroy(feedback);

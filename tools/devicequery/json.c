@@ -44,8 +44,9 @@ static size_t utf8_length(const unsigned char *at)
         bool is_overlong = (at[0] == 0xF0) && (at[1] < 0x90);
         bool is_above    = (at[0] == 0xF4) && (at[1] > 0x8F);
 
-        return is_continuation(at[1]) && is_continuation(at[2]) && is_continuation(at[3]) && !is_overlong && !is_above ? 4
-                                                                                                                     : 0;
+        return is_continuation(at[1]) && is_continuation(at[2]) && is_continuation(at[3]) && !is_overlong && !is_above
+                   ? 4
+                   : 0;
     }
     return 0;
 }

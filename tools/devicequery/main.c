@@ -57,7 +57,8 @@ static bool is_named_by_index(const psgd_device_info_t *info, const char *which)
     char platform_device[32];
 
     snprintf(index, sizeof(index), "%" PRIu32, info->index);
-    snprintf(platform_device, sizeof(platform_device), "%" PRIu32 ":%" PRIu32, info->platform_index, info->device_index);
+    snprintf(platform_device, sizeof(platform_device), "%" PRIu32 ":%" PRIu32, info->platform_index,
+             info->device_index);
     return (strcmp(which, index) == 0) || (strcmp(which, platform_device) == 0);
 }
 
@@ -149,7 +150,7 @@ static int query_devices(const options_t *options)
         code     = selftest.passed ? EXIT_USABLE : EXIT_SELFTEST_FAILED;
     }
     print_report(options, &survey, is_tested ? &selftest : NULL);
-    if (survey.chosen == NULL) {
+    if ((survey.chosen == NULL) && (options->is_json || (options->mode == MODE_LIST))) { /* the table says so itself */
         fprintf(stderr, "psgd-devicequery: no device can be used: %s\n", survey.message);
     }
     free(survey.infos);
@@ -174,6 +175,13 @@ static int run(const options_t *options)
     return query_devices(options);
 }
 
+/* What drivers and CLBlast have registered for the end of the process runs in an order of its own, and some crash there
+ * (seen: CLBlast's cache giving programs back to an Oclgrind that is gone). The exit status is not to depend on that. */
+static _Noreturn void leave(int code)
+{
+    _exit(code);
+}
+
 int main(int argc, char **argv)
 {
     options_t options;
@@ -185,7 +193,7 @@ int main(int argc, char **argv)
     code = run(&options);
     if ((fflush(stdout) != 0) || ferror(stdout)) {
         fprintf(stderr, "psgd-devicequery: cannot write the report: %s\n", strerror(errno));
-        return code == EXIT_USABLE ? EXIT_NO_DEVICE : code;
+        code = code == EXIT_USABLE ? EXIT_NO_DEVICE : code;
     }
-    return code;
+    leave(code);
 }

@@ -15,7 +15,7 @@ typedef enum mode {
 
 typedef struct options {
     report_mode_t mode;
-    const char   *which;      /* -d; NULL: all devices */
+    const char   *which; /* -d; NULL: all devices */
     bool          is_json;
     bool          is_selftest;
 } options_t;

@@ -1,6 +1,9 @@
 #include "property.h"
 
-#define ROW(key_, label_, type_, member_, unit_) {key_, label_, type_, offsetof(psgd_device_info_t, member_), unit_}
+#define ROW(key_, label_, type_, member_, unit_) \
+    { \
+        key_, label_, type_, offsetof(psgd_device_info_t, member_), unit_ \
+    }
 
 /* JSON keys are promised: rows may be added, and none may change its key or meaning within schema 1. */
 static const property_t PROPERTIES[] = {
@@ -14,7 +17,8 @@ static const property_t PROPERTIES[] = {
     ROW("max_allocation_bytes", "largest buffer", PROPERTY_BYTES, max_allocation_bytes, ""),
     ROW("local_memory_bytes", "local memory", PROPERTY_BYTES, local_memory_bytes, " a work-group"),
     ROW("max_work_group_size", "work-group", PROPERTY_COUNT, max_work_group_size, " work-items"),
-    ROW("base_alignment_bytes", "alignment", PROPERTY_UINT_BYTES, base_alignment_bytes, " (libpsgd makes no sub-buffers)"),
+    ROW("base_alignment_bytes", "alignment", PROPERTY_UINT_BYTES, base_alignment_bytes,
+        " (libpsgd makes no sub-buffers)"),
     ROW("unified_memory", "unified memory", PROPERTY_FLAG, has_unified_memory, ""),
     ROW("out_of_order_queue", "queues out of order", PROPERTY_FLAG, has_out_of_order_queue, " (not needed)"),
     ROW("fp16", "fp16", PROPERTY_FLAG, has_fp16, " (not needed)"),

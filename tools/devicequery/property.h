@@ -13,12 +13,12 @@ typedef enum property_type {
     PROPERTY_COUNT, /* uint64_t */
     PROPERTY_UINT,  /* uint32_t */
     PROPERTY_UINT_BYTES,
-    PROPERTY_FLAG   /* int */
+    PROPERTY_FLAG /* int */
 } property_type_t;
 
 typedef struct property {
-    const char     *key;    /* in JSON; part of schema 1 */
-    const char     *label;  /* in the table */
+    const char     *key;   /* in JSON; part of schema 1 */
+    const char     *label; /* in the table */
     property_type_t type;
     size_t          offset; /* in psgd_device_info_t */
     const char     *unit;   /* behind the value in the table: "MHz"; or a remark: "(not needed)" */

@@ -120,8 +120,8 @@ void reference_step(reference_t *r, const float *grad)
     }
     memcpy(r->q_hat, r->q, r->cols * r->rank * sizeof(double));
     orthonormalize(r->q_hat, r->cols, r->rank);
-    multiply(r->m, r->q_hat, r->rows, r->cols, r->rank, r->p);            /* P = M Q^ */
-    orthonormalize(r->p, r->rows, r->rank);                               /* P^ = orthogonalize(P) */
-    multiply_transposed(r->m, r->p, r->cols, r->rows, r->rank, r->q);     /* Q = M^T P^ */
+    multiply(r->m, r->q_hat, r->rows, r->cols, r->rank, r->p);        /* P = M Q^ */
+    orthonormalize(r->p, r->rows, r->rank);                           /* P^ = orthogonalize(P) */
+    multiply_transposed(r->m, r->p, r->cols, r->rows, r->rank, r->q); /* Q = M^T P^ */
     decompress(r);
 }

@@ -75,7 +75,8 @@ static void print_device(FILE *out, const psgd_device_info_t *info)
 static void print_remarks(FILE *out)
 {
     fputs("(*)  parameters = " CAPACITY_FORMULA "\n"
-          "     3 floats a parameter (itself, its gradient, its error memory) and libpsgd's factors, 5 (rows + cols) rank\n"
+          "     3 floats a parameter (itself, its gradient, its error memory) and libpsgd's factors, 5 (rows + cols) "
+          "rank\n"
           "     floats a matrix, for matrices of 1024 x 1024. Activations and the optimizer's own memory come on top;\n"
           "     workers that share the device divide it.\n"
           "(**) elements = " CAPACITY_TENSOR_FORMULA ": one buffer, and the counters of CLBlast\n\n",
@@ -87,8 +88,8 @@ static void print_choice(FILE *out, const survey_t *survey)
     if (survey->chosen == NULL) {
         fprintf(out, "No device can be used: %s\n", survey->message);
     } else {
-        fprintf(out, "libpsgd %s can run here, on device %" PRIu32 ": %s\n", psgd_version_string(), survey->chosen->index,
-                survey->chosen->name);
+        fprintf(out, "libpsgd %s can run here, on device %" PRIu32 ": %s\n", psgd_version_string(),
+                survey->chosen->index, survey->chosen->name);
     }
 }
 
@@ -135,7 +136,8 @@ void report_selftest(FILE *out, const psgd_device_info_t *info, const selftest_t
         print_count(out, "update P Q^T, bit for bit", known->update_wrong, known->update_values);
         print_count(out, "random numbers, bit for bit", known->random_wrong, known->random_values);
         print_bounded(out, "orthogonalization, max |I - P^T P|", known->orthogonality_error, 9.5e-7);
-        fprintf(out, "  %-44s %s\n", "denormals", known->flushes_denormals ? "flushed to zero (compensated for)" : "kept");
+        fprintf(out, "  %-44s %s\n", "denormals",
+                known->flushes_denormals ? "flushed to zero (compensated for)" : "kept");
     }
     if (selftest->steps > 0) {
         fprintf(out, "  %u compressed steps against double precision:\n", selftest->steps);

@@ -15,7 +15,7 @@ typedef struct survey {
     size_t                    count;
     const psgd_device_info_t *shown; /* num_shown of infos: all, or that of -d */
     size_t                    num_shown;
-    const psgd_device_info_t *chosen; /* the usable one of -d, or what libpsgd chooses by itself; NULL: none */
+    const psgd_device_info_t *chosen;        /* the usable one of -d, or what libpsgd chooses by itself; NULL: none */
     char                      message[4096]; /* where none: why, and what to install */
 } survey_t;
 

@@ -40,7 +40,7 @@ typedef struct run {
     size_t           offset_elems[NUM_TENSORS];
     size_t           total_elems; /* of the buffer, gaps included */
     reference_t      references[NUM_TENSORS];
-    float           *grads;       /* total_elems, laid out like the buffer */
+    float           *grads; /* total_elems, laid out like the buffer */
     float           *updates;
     uint64_t         random;
 } run_t;
@@ -163,8 +163,8 @@ static bool create_reducer(run_t *run, const psgd_device_info_t *info)
     }
     config.rank = RANK;
     return check(run, psgd_comm_self_create(&run->comm)) &&
-           check(run, psgd_reducer_create(run->context, info->device, run->queue, tensors, NUM_TENSORS, &config, run->comm,
-                                          &run->reducer));
+           check(run, psgd_reducer_create(run->context, info->device, run->queue, tensors, NUM_TENSORS, &config,
+                                          run->comm, &run->reducer));
 }
 
 /* Both begin with the same Q. */
@@ -235,8 +235,9 @@ static void compare_step(run_t *run, size_t t)
 
     if (TENSORS[t].is_compressed) {
         reference_step(r, grad);
-        scale                         = largest_magnitude(r->m, count);
-        run->result->update_deviation = larger(run->result->update_deviation, deviation(update, r->update, count, scale));
+        scale = largest_magnitude(r->m, count);
+        run->result->update_deviation =
+            larger(run->result->update_deviation, deviation(update, r->update, count, scale));
         return;
     }
     for (size_t i = 0; i < count; ++i) { /* the mean over one worker: the gradient itself, each at most 1 */

@@ -17,7 +17,7 @@ typedef struct selftest {
     double          error_deviation;  /* of the error memories after the last step */
     double          plain_deviation;  /* of the tensors that are not compressed */
     bool            passed;
-    char            message[4096];    /* where something could not be run: why; else "" */
+    char            message[4096]; /* where something could not be run: why; else "" */
 } selftest_t;
 
 /* Never fails as a call: what goes wrong is in the result. */

@@ -161,12 +161,30 @@ static train_status_t build_program(const gpu_t *gpu, const char *file, cl_progr
     return TRAIN_OK;
 }
 
+/* Takes kernel number `index` from its program, and asks how large its work-groups may be. */
+static train_status_t take_kernel(gpu_t *gpu, size_t index, cl_program program)
+{
+    const char    *name   = kernel_rows[index].name;
+    size_t         most   = 0;
+    cl_int         result = CL_SUCCESS;
+    train_status_t status;
+
+    gpu->kernels[index] = clCreateKernel(program, name, &result);
+    status              = gpu_check(gpu, result, name);
+    if (status == TRAIN_OK) {
+        result = clGetKernelWorkGroupInfo(gpu->kernels[index], gpu->info.device, CL_KERNEL_WORK_GROUP_SIZE, sizeof(most), &most,
+                                          NULL);
+        status = gpu_check(gpu, result, "clGetKernelWorkGroupInfo");
+    }
+    gpu->group_items[index] = most < WORK_GROUP_ITEMS ? most : WORK_GROUP_ITEMS;
+    return status;
+}
+
 /* Compiles each file once and takes all kernels from it. */
 static train_status_t build_kernels(gpu_t *gpu)
 {
     cl_program     program = NULL;
     const char    *file    = ""; /* of `program` */
-    cl_int         result  = CL_SUCCESS;
     train_status_t status  = TRAIN_OK;
 
     for (size_t i = 0; i < GPU_NUM_KERNELS && status == TRAIN_OK; ++i) {
@@ -177,8 +195,7 @@ static train_status_t build_kernels(gpu_t *gpu)
             status  = build_program(gpu, file, &program);
         }
         if (status == TRAIN_OK) {
-            gpu->kernels[i] = clCreateKernel(program, kernel_rows[i].name, &result);
-            status          = gpu_check(gpu, result, kernel_rows[i].name);
+            status = take_kernel(gpu, i, program);
         }
     }
     release_program(program); /* the kernels hold it from now on */
@@ -231,8 +248,8 @@ train_status_t gpu_launch(const gpu_t *gpu, gpu_kernel_t kernel, size_t count, c
 {
     cl_kernel handle = gpu->kernels[kernel];
     cl_uint   items  = (cl_uint)count;
-    size_t    group  = WORK_GROUP_ITEMS;
-    size_t    global;
+    size_t    group  = gpu->group_items[kernel];
+    size_t    global = (count + group - 1) / group * group;
     cl_int    result = clSetKernelArg(handle, 0, sizeof(items), &items);
 
     for (size_t i = 0; i < num_args && result == CL_SUCCESS; ++i) {
@@ -241,10 +258,6 @@ train_status_t gpu_launch(const gpu_t *gpu, gpu_kernel_t kernel, size_t count, c
     if (result != CL_SUCCESS) {
         return gpu_check(gpu, result, "clSetKernelArg");
     }
-    if (group > gpu->info.max_work_group_size) {
-        group = (size_t)gpu->info.max_work_group_size;
-    }
-    global = (count + group - 1) / group * group;
     return gpu_check(gpu, clEnqueueNDRangeKernel(gpu->queue, handle, 1, NULL, &global, &group, 0, NULL, NULL),
                      kernel_rows[kernel].name);
 }

@@ -32,6 +32,7 @@ typedef struct gpu {
     cl_context         context;
     cl_command_queue   queue; /* in order */
     cl_kernel          kernels[GPU_NUM_KERNELS];
+    size_t             group_items[GPU_NUM_KERNELS]; /* work-group size of each */
 } gpu_t;
 
 /* Part of a buffer of floats. */

@@ -45,11 +45,11 @@ static train_status_t add_mlp(network_t *network)
     return status;
 }
 
-/* 1 x 28 x 28 - 8 x 12 x 12 - 16 x 4 x 4 - 64 - 10 */
+/* 1 x 28 x 28 - 8 x 14 x 14 - 16 x 7 x 7 - 64 - 10 */
 static train_status_t add_cnn(network_t *network)
 {
-    static const conv_shape_t first  = {1, IMAGE_SIDE, IMAGE_SIDE, 8, 5, 0};
-    static const conv_shape_t second = {8, 12, 12, 16, 5, 0};
+    static const conv_shape_t first  = {1, IMAGE_SIDE, IMAGE_SIDE, 8, 5, 2};
+    static const conv_shape_t second = {8, 14, 14, 16, 5, 2};
     train_status_t            status = add_conv(network, &first, "conv1.weight", "conv1.bias");
 
     if (status == TRAIN_OK) {

@@ -1,6 +1,6 @@
 #include "report.h"
 
-#include <string.h>
+#include <math.h>
 
 enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 18 };
 
@@ -57,8 +57,9 @@ static void write_heading(const report_t *report, FILE *file)
     const trainer_t *trainer = report->trainer;
     const options_t *options = trainer->options;
 
-    fprintf(file, "%s, %zu parameters; %u worker%s on %s\n", model_name(options->model), trainer->network.params.elems,
-            (unsigned)trainer->workers->count, trainer->workers->count > 1 ? "s" : "", trainer->gpu.info.name);
+    fprintf(file, "%s, %zu parameters; %u worker%s on %s%s\n", model_name(options->model), trainer->network.params.elems,
+            (unsigned)trainer->workers->count, trainer->workers->count > 1 ? "s" : "", trainer->gpu.info.name,
+            trainer->same_devices ? "" : " (worker 0) and other devices");
     fprintf(file, "%llu steps of %u images per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n\n",
             (unsigned long long)trainer->steps, (unsigned)options->batch,
             (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
@@ -130,6 +131,16 @@ static void write_string(const char *text, FILE *file)
     fputc('"', file);
 }
 
+/* A number, or null where there is none (JSON knows no NaN). */
+static void write_number(const char *key, double number, FILE *file)
+{
+    if (isfinite(number)) {
+        fprintf(file, "    \"%s\": %.10g,\n", key, number);
+    } else {
+        fprintf(file, "    \"%s\": null,\n", key);
+    }
+}
+
 static void write_run(const char *key, const run_t *run, FILE *file)
 {
     if (run == NULL) {
@@ -138,15 +149,15 @@ static void write_run(const char *key, const run_t *run, FILE *file)
     }
     fprintf(file, "  \"%s\": {\n", key);
     fprintf(file, "    \"rank\": %u,\n", (unsigned)run->rank);
-    fprintf(file, "    \"accuracy\": %.6f,\n", run->accuracy);
-    fprintf(file, "    \"test_loss\": %.6f,\n", run->test_loss);
-    fprintf(file, "    \"bytes_per_step\": %.10g,\n", run->bytes_per_step);
+    write_number("accuracy", run->accuracy, file);
+    write_number("test_loss", run->test_loss, file);
+    write_number("bytes_per_step", run->bytes_per_step, file);
     fprintf(file, "    \"bytes_total\": %llu,\n", (unsigned long long)run->bytes_total);
     fprintf(file, "    \"messages_per_step\": %llu,\n", (unsigned long long)run->messages_per_step);
-    fprintf(file, "    \"compression_rate\": %.6g,\n", run->compression_rate);
-    fprintf(file, "    \"ms_per_step\": %.6g,\n", run->ms_per_step);
-    fprintf(file, "    \"exchange_ms\": %.6g,\n", run->exchange_ms);
-    fprintf(file, "    \"seconds\": %.6g,\n", run->seconds);
+    write_number("compression_rate", run->compression_rate, file);
+    write_number("ms_per_step", run->ms_per_step, file);
+    write_number("exchange_ms", run->exchange_ms, file);
+    write_number("seconds", run->seconds, file);
     fprintf(file, "    \"params_hash\": \"%016llx\"\n", (unsigned long long)run->params_hash);
     fprintf(file, "  }");
 }
@@ -162,6 +173,7 @@ void report_write_json(const report_t *report, FILE *file)
     write_string(trainer->gpu.info.name, file);
     fprintf(file, ",\n  \"driver\": ");
     write_string(trainer->gpu.info.driver_version, file);
+    fprintf(file, ",\n  \"same_devices\": %s", trainer->same_devices ? "true" : "false");
     fprintf(file, ",\n  \"data\": ");
     write_string(options->data, file);
     fprintf(file, ",\n  \"train_images\": %u,\n  \"test_images\": %u,\n", (unsigned)trainer->train.count,

@@ -212,7 +212,7 @@ static train_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, pro
     return status == TRAIN_OK ? gpu_wait(&trainer->gpu) : status;
 }
 
-/* Sums of loss and hits over this worker's test images, from batch `first` up to `last`. */
+/* Sums of loss and hits over the first `batches` batches of this worker's test images. */
 static train_status_t score_batches(trainer_t *trainer, uint64_t batches, double sums[2])
 {
     network_t     *network = &trainer->network;
@@ -397,10 +397,13 @@ train_status_t trainer_create(trainer_t *trainer, const options_t *options, cons
     trainer->options = options;
     trainer->workers = workers;
     if (workers_is_speaker(workers)) {
-        notice = notice_begin(2.0, "psgd-train: compiling kernels for this device, in the first run only: some seconds to a minute");
+        notice = notice_begin(4.0, "psgd-train: compiling kernels; the driver keeps them, so this takes long in the first run only");
     }
     status = prepare_in_turns(trainer, info, dataset);
     notice_end(notice);
+    if (status == TRAIN_OK) {
+        status = workers_agree(workers, workers_are_equal(workers, devices_hash(info), &trainer->same_devices));
+    }
     if (status == TRAIN_OK) {
         status = train_check(psgd_comm_mpi_create(workers->all, 0.0, &trainer->comm), "connecting the workers");
         status = workers_agree(workers, status);

@@ -28,6 +28,7 @@ typedef struct trainer {
     const options_t *options;
     const workers_t *workers;
     gpu_t            gpu;
+    bool             same_devices;    /* of all workers */
     network_t        network;
     feed_t           train, test;
     psgd_comm_t     *comm;            /* of all workers */

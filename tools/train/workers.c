@@ -163,15 +163,25 @@ train_status_t workers_agree(const workers_t *workers, train_status_t mine)
     return status;
 }
 
-train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what)
+train_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool *equal_p)
 {
-    uint64_t       least_and_most[2] = {number, ~number}; /* the least ~number belongs to the greatest number */
+    uint64_t       least[2] = {number, ~number}; /* the least ~number belongs to the greatest number */
     train_status_t status;
 
-    status = check_mpi(MPI_Allreduce(MPI_IN_PLACE, least_and_most, 2, MPI_UINT64_T, MPI_MIN, workers->all), "MPI_Allreduce");
-    if (status == TRAIN_OK && least_and_most[0] != ~least_and_most[1]) {
-        return train_fail(TRAIN_ALL_FAILED, "%s differ between workers: from %016llx to %016llx", what,
-                          (unsigned long long)least_and_most[0], (unsigned long long)~least_and_most[1]);
+    status = check_mpi(MPI_Allreduce(MPI_IN_PLACE, least, 2, MPI_UINT64_T, MPI_MIN, workers->all), "MPI_Allreduce");
+    if (status == TRAIN_OK) {
+        *equal_p = least[0] == ~least[1];
+    }
+    return status;
+}
+
+train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what)
+{
+    bool           equal  = false;
+    train_status_t status = workers_are_equal(workers, number, &equal);
+
+    if (status == TRAIN_OK && !equal) {
+        return train_fail(TRAIN_ALL_FAILED, "%s differ between workers", what);
     }
     return status;
 }

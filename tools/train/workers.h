@@ -32,7 +32,10 @@ bool workers_is_speaker(const workers_t *workers);
  * failed, which prints its sentence to stderr, so that all of them leave, and one says why. */
 train_status_t workers_agree(const workers_t *workers, train_status_t mine);
 
-/* A collective that compares a number: TRAIN_ALL_FAILED with "<what> differ between workers: ..." where it is not the same on all. */
+/* A collective: *equal_p is whether the number is the same on all. */
+train_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool *equal_p);
+
+/* A collective that compares a number: TRAIN_ALL_FAILED with "<what> differ between workers" where it is not the same on all. */
 train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what);
 
 /* sums[i] = the sum over all workers. */

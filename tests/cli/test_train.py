@@ -1,0 +1,258 @@
+"""psgd-train as a user runs it: real training by two workers, its figures, its JSON, and what it says of wrong input.
+
+test_train.py PATH/psgd-train        (environment: PSGD_TEST_MPIEXEC)
+"""
+
+import gzip
+import json
+import os
+import pathlib
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TRAIN = sys.argv.pop(1)
+MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
+FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")
+
+# Tensors of the models: matrices as rows x columns, and what is never compressed.
+MODELS = {
+    "mlp": ([(256, 784), (128, 256), (10, 128)], 256 + 128 + 10),
+    "cnn": ([(8, 25), (16, 200), (64, 784), (10, 64)], 8 + 16 + 64 + 10),
+}
+
+
+def run(*arguments, workers=0, environment=None):
+    """Runs psgd-train, alone or with so many workers, and returns what came of it."""
+    command = [TRAIN, *map(str, arguments)]
+    if workers:
+        command = [MPIEXEC, "-n", str(workers), *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **(environment or {})})
+
+
+def sent_elems(model, rank, min_compression_rate=2.0):
+    """Elements that a compressed step sends."""
+    matrices, vectors = MODELS[model]
+    total = vectors
+    for rows, cols in matrices:
+        factors = (rows + cols) * min(rank, rows, cols)
+        total += factors if rank and factors * min_compression_rate < rows * cols else rows * cols
+    return total
+
+
+def write_idx(path, dims, values):
+    path.write_bytes(struct.pack(">%dI" % (1 + len(dims)), 0x800 | len(dims), *dims) + bytes(values))
+
+
+def write_dataset(directory, train=640, test=100):
+    """A small data set that can be learnt: class c is bright in rows 2c and 2c + 1."""
+    numbers = random.Random(1)
+    for prefix, count in (("train", train), ("t10k", test)):
+        labels = [numbers.randrange(10) for _ in range(count)]
+        images = bytearray()
+        for label in labels:
+            for row in range(28):
+                bright = 180 if row // 2 == label else 20
+                images += bytes(bright + numbers.randrange(60) for _ in range(28))
+        write_idx(directory / (prefix + "-images-idx3-ubyte"), (count, 28, 28), images)
+        write_idx(directory / (prefix + "-labels-idx1-ubyte"), (count,), labels)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.path = pathlib.Path(self.directory.name)
+
+    @classmethod
+    def setUpClass(cls):
+        made = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(made.cleanup)
+        cls.made = pathlib.Path(made.name)
+        write_dataset(cls.made)
+
+    def small(self):
+        """A copy of the small data set."""
+        return pathlib.Path(shutil.copytree(self.made, self.path / "small"))
+
+    def succeed(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        return done
+
+    def results(self, *arguments, **options):
+        """The JSON of a run, which stands alone on standard output."""
+        done = self.succeed(*arguments, "--json", **options)
+        self.assertNotIn("\r", done.stderr)  # no progress line in a pipe
+        return json.loads(done.stdout)
+
+    def refuse(self, code, words, *arguments, **options):
+        """It ends with this code, and says why: once, in a line that holds these words, and nothing on standard output.
+        (On a busy machine the notice about compiling may come before.)"""
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.stdout, "")
+        said = [line for line in done.stderr.splitlines() if line.startswith("psgd-train: ")
+                and not line.startswith("psgd-train: compiling kernels")]
+        self.assertEqual(len(said), 1, done.stderr)
+        self.assertIn(words, said[0])
+
+    def check_run(self, result, model, rank, steps):
+        """What every run must hold."""
+        self.assertEqual(result["rank"], rank)
+        self.assertRegex(result["params_hash"], "^[0-9a-f]{16}$")
+        self.assertEqual(result["bytes_total"], result["bytes_per_step"] * steps)
+        self.assertGreater(result["exchange_ms"], 0)
+        self.assertGreater(result["ms_per_step"], result["exchange_ms"] * 0.5)
+        self.assertAlmostEqual(result["seconds"], result["ms_per_step"] * steps / 1e3, delta=1e-3 * result["seconds"])
+        # The gradients or factors, and a vote of a few hundred bytes in each message.
+        votes = result["bytes_per_step"] - 4 * sent_elems(model, rank)
+        self.assertEqual(votes % (4 * result["messages_per_step"]), 0)
+        self.assertIn(votes // result["messages_per_step"], range(4, 1024))
+        return votes // result["messages_per_step"]
+
+
+class Training(Case):
+    def test_two_workers_learn_alike_with_and_without_compression(self):
+        file = self.path / "result.json"
+        done = self.succeed("--model", "mlp", "--compare", "--steps", 300, "--json", file, workers=2)
+        result = json.loads(file.read_text())
+        plain, powersgd = result["plain"], result["powersgd"]
+        self.assertEqual((result["schema"], result["model"], result["workers"], result["steps"], result["rank"],
+                          result["batch"], result["seed"], result["parameters"]),
+                         (1, "mlp", 2, 300, 4, 32, 1, 235146))
+        self.assertEqual((result["train_images"], result["test_images"], result["steps_per_epoch"]), (60000, 10000, 937))
+        self.assertTrue(result["device"])
+        self.assertGreater(plain["accuracy"], 0.80)
+        self.assertGreater(powersgd["accuracy"], 0.80)
+        self.assertLess(abs(plain["accuracy"] - powersgd["accuracy"]), 0.04)
+        self.assertEqual(self.check_run(plain, "mlp", 0, 300), self.check_run(powersgd, "mlp", 4, 300))
+        self.assertGreaterEqual(plain["bytes_per_step"], 20 * powersgd["bytes_per_step"])
+        self.assertAlmostEqual(result["bytes_ratio"], plain["bytes_per_step"] / powersgd["bytes_per_step"], places=3)
+        self.assertNotEqual(plain["params_hash"], powersgd["params_hash"])
+        # The table says the same.
+        for words in ("%.2f %%" % (100 * plain["accuracy"]), "%.2f %%" % (100 * powersgd["accuracy"]),
+                      "%.4f MB" % (plain["bytes_per_step"] / 1e6), "%.4f MB" % (powersgd["bytes_per_step"] / 1e6),
+                      plain["params_hash"], powersgd["params_hash"], "PowerSGD, rank 4"):
+            self.assertIn(words, done.stdout)
+        self.assertNotIn("\r", done.stderr)
+
+    def test_the_convolutional_network_learns(self):
+        result = self.results("--model", "cnn", "--compare", "--steps", 60, "--rank", 2, "--lr", 0.01,
+                              "--data", self.small(), workers=2)
+        self.assertEqual(result["parameters"], 54314)
+        for key, rank in (("plain", 0), ("powersgd", 2)):
+            self.check_run(result[key], "cnn", rank, 60)
+            self.assertGreater(result[key]["accuracy"], 0.95)
+
+    def test_the_same_seed_gives_the_same_bits_alone_and_in_a_comparison(self):
+        data = self.small()
+        both = self.results("--compare", "--steps", 12, "--data", data)
+        plain = self.results("--rank", 0, "--steps", 12, "--data", data)
+        powersgd = self.results("--rank", 4, "--steps", 12, "--data", data)
+        other = self.results("--rank", 4, "--steps", 12, "--data", data, "--seed", 2)
+        self.assertEqual(both["plain"]["params_hash"], plain["plain"]["params_hash"])
+        self.assertEqual(both["powersgd"]["params_hash"], powersgd["powersgd"]["params_hash"])
+        self.assertNotEqual(powersgd["powersgd"]["params_hash"], other["powersgd"]["params_hash"])
+        self.assertIsNone(plain["powersgd"])
+        self.assertIsNone(powersgd["plain"])
+        self.assertNotIn("bytes_ratio", plain)
+
+    def test_options_reach_the_library(self):
+        data = self.small()
+        late = self.results("--compare", "--steps", 10, "--start-step", 10, "--data", data)
+        self.assertEqual(late["plain"]["params_hash"], late["powersgd"]["params_hash"])  # all steps were plain
+        every = self.results("--rank", 8, "--min-compression-rate", 0, "--steps", 2, "--data", data)
+        votes = every["powersgd"]["bytes_per_step"] - 4 * sent_elems("mlp", 8, 0.0)
+        self.assertIn(votes, range(4, 4096))
+        still = [self.results("--rank", 0, "--steps", steps, "--lr", 0, "--data", data) for steps in (1, 9)]
+        self.assertEqual(still[0]["plain"]["params_hash"], still[1]["plain"]["params_hash"])  # nothing moves
+
+    def test_gzip_and_raw_files_are_the_same_data(self):
+        raw = self.small()
+        packed = self.path / "packed"
+        packed.mkdir()
+        for file in raw.iterdir():
+            (packed / (file.name + ".gz")).write_bytes(gzip.compress(file.read_bytes()))
+        hashes = {self.results("--rank", 0, "--steps", 5, "--data", data)["plain"]["params_hash"] for data in (raw, packed)}
+        self.assertEqual(len(hashes), 1)
+
+
+class Refusals(Case):
+    def test_help_and_version_are_printed_once(self):
+        done = self.succeed("--help", workers=2)
+        self.assertEqual(done.stdout.count("--min-compression-rate"), 1)
+        self.assertRegex(self.succeed("--version").stdout, r"^psgd-train \d+\.\d+\.\d+\n$")
+
+    def test_wrong_usage_exits_with_2(self):
+        self.refuse(2, "unknown option '--frobnicate'", "--frobnicate")
+        self.refuse(2, "unknown option '--frobnicate'", "--frobnicate", workers=2)
+        self.refuse(2, "--rank takes a whole number from 0 to 1024, not 1025", "--rank", 1025)
+        self.refuse(2, "--lr takes a number, not 'fast'", "--lr", "fast")
+        self.refuse(2, "--compare needs a --rank", "--compare", "--rank", 0)
+
+    def test_missing_data_names_the_package(self):
+        self.refuse(1, "dataset-fashion-mnist", "--data", self.path / "nowhere")
+        self.refuse(1, "dataset-fashion-mnist", "--data", self.path, workers=2)
+
+    def test_truncated_gzip_and_raw_files_are_told(self):
+        data = self.small()
+        images = data / "train-images-idx3-ubyte"
+        whole = images.read_bytes()
+        images.write_bytes(whole[:-1])
+        self.refuse(1, "train-images-idx3-ubyte is truncated", "--data", data)
+        images.unlink()
+        packed = data / "train-images-idx3-ubyte.gz"
+        for cut in (-1, -9, -5000):
+            packed.write_bytes(gzip.compress(whole)[:cut])
+            self.refuse(1, "train-images-idx3-ubyte.gz is truncated", "--data", data, workers=2 if cut == -9 else 0)
+
+    def test_damaged_data_is_told(self):
+        data = self.small()
+        labels = data / "t10k-labels-idx1-ubyte"
+        whole = labels.read_bytes()
+        labels.write_bytes(whole[:-1] + b"\x0a")
+        self.refuse(1, "label 99 is 10", "--data", data)
+        labels.write_bytes(b"\x00\x00\x0d" + whole[3:])
+        self.refuse(1, "magic number is 0x00000d01", "--data", data)
+        write_idx(labels, (99,), whole[8:-1])
+        self.refuse(1, "holds 100 images and t10k-labels-idx1-ubyte 99 labels", "--data", data)
+
+    def test_no_device_names_what_to_install(self):
+        data = self.small()
+        self.refuse(1, "no OpenCL device", "--data", data, environment={"OCL_ICD_VENDORS": str(self.path)})
+        self.refuse(1, "no such thing", "--data", data, "--device", "no such thing", workers=2)
+
+    def test_too_few_images_for_the_workers_are_told(self):
+        self.refuse(1, "640 training images are too few for 2 workers", "--data", self.small(), "--batch", 400, workers=2)
+
+    def test_divergence_is_told_once(self):
+        self.refuse(1, "diverged", "--data", self.small(), "--lr", 1000, "--steps", 200, workers=2)
+
+    def test_workers_with_different_options_or_data_do_not_start(self):
+        data = self.small()
+        command = [MPIEXEC, "-n", "1", TRAIN, "--data", data, ":", "-n", "1", TRAIN, "--data", data, "--seed", "2"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("the options differ between workers", done.stderr)
+        other = self.path / "other"
+        other.mkdir()
+        write_dataset(other, test=101)
+        command[-3:] = [other]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("the data differ between workers", done.stderr)
+
+    def test_a_file_that_cannot_be_written_is_told_before_training(self):
+        self.refuse(1, "cannot write", "--json", self.path / "no" / "such" / "file", "--data", self.small())
+
+
+if not (FASHION_MNIST / "train-images-idx3-ubyte.gz").exists():
+    print("skipped: no Fashion-MNIST in %s (Debian: dataset-fashion-mnist)" % FASHION_MNIST)
+    sys.exit(77)
+unittest.main(verbosity=2)
