@@ -81,6 +81,21 @@ typedef int   ints_t;
 #define STORE(x_, to_)   (*(to_) = (x_))
 #endif
 
+/* Before a loop over the vectors of a block. On CPUs the block lies in the cache, and unrolling so much code only takes
+ * compilers seconds; on GPUs it lies in registers, which have no numbers to loop over. */
+#if PSGD_VECTOR > 1
+#define KEEP_LOOP _Pragma("unroll 1")
+#else
+#define KEEP_LOOP
+#endif
+
+/* The work-items of a group wait for each other; one alone has nobody to wait for, and compilers much less to do. */
+#if PSGD_GROUP > 1
+#define MEET() barrier(CLK_LOCAL_MEM_FENCE)
+#else
+#define MEET()
+#endif
+
 /* One matrix; the same in ops/orthogonalize.c. */
 typedef struct matrix {
     ulong offset;     /* of its first element, from the offset of the buffer on */
@@ -143,7 +158,7 @@ static uint row_of(const tile_t *tile, int v)
 
 static vector_t load_vector(global const float *column, uint row, uint rows)
 {
-    if (row + PSGD_VECTOR <= rows) {
+    if ((rows == BLOCK_ROWS) || (row + PSGD_VECTOR <= rows)) { /* a constant `rows` leaves nothing to ask */
         return LOAD(column + row);
     }
 #if PSGD_VECTOR > 1
@@ -179,6 +194,7 @@ static void store_vector(vector_t x, global float *column, uint row, uint rows)
 
 static void load_block(const tile_t *tile, global const float *column, uint rows, vector_t *x)
 {
+    KEEP_LOOP
     for (int v = 0; v < SHARE; ++v) {
         x[v] = load_vector(column, row_of(tile, v), rows);
     }
@@ -186,6 +202,7 @@ static void load_block(const tile_t *tile, global const float *column, uint rows
 
 static void store_block(const tile_t *tile, const vector_t *x, global float *column, uint rows)
 {
+    KEEP_LOOP
     for (int v = 0; v < SHARE; ++v) {
         store_vector(x[v], column, row_of(tile, v), rows);
     }
@@ -194,6 +211,7 @@ static void store_block(const tile_t *tile, const vector_t *x, global float *col
 /* A candidate for column j, from element `first` on. Never 0, so that a column of one element has a direction. */
 static void random_block(const tile_t *tile, ulong step, uint column, uint candidate, uint first, uint rows, vector_t *x)
 {
+    KEEP_LOOP
     for (int v = 0; v < SHARE; ++v) {
         const words_t  row   = row_of(tile, v) + FIRST_ELEMENTS;
         const vector_t value = RANDOM_VALUES(tile->matrix.key, step, column + candidate * CANDIDATE_DISTANCE, first + row);
@@ -207,6 +225,7 @@ static void random_block(const tile_t *tile, ulong step, uint column, uint candi
 static void subtract_from_rows(const tile_t *tile, local const float *coefficients, uint count,
                                global const float *columns, uint rows, vector_t *x)
 {
+    KEEP_LOOP
     for (int first = 0; first < SHARE; first += STRIP) { /* as many vectors as fit into registers */
         global const float *column = columns;
         vector_t            strip[STRIP];
@@ -284,8 +303,11 @@ static float dot_rows(const tile_t *tile, const vector_t *x, global const float 
     for (int q = 0; q < VECTORS; ++q) {
         sum[q] = (vector_t)(0.0f);
     }
-    for (int v = 0; v < SHARE; ++v) {
-        sum[v % VECTORS] = fma(x[v], load_vector(column, row_of(tile, v), rows), sum[v % VECTORS]);
+    KEEP_LOOP
+    for (int first = 0; first < SHARE; first += VECTORS) {
+        for (int q = 0; q < VECTORS; ++q) {
+            sum[q] = fma(x[first + q], load_vector(column, row_of(tile, first + q), rows), sum[q]);
+        }
     }
     return add_lanes(sum);
 }
@@ -304,8 +326,11 @@ static float dot_self(const vector_t *x)
     for (int q = 0; q < VECTORS; ++q) {
         sum[q] = (vector_t)(0.0f);
     }
-    for (int v = 0; v < SHARE; ++v) {
-        sum[v % VECTORS] = fma(x[v], x[v], sum[v % VECTORS]);
+    KEEP_LOOP
+    for (int first = 0; first < SHARE; first += VECTORS) {
+        for (int q = 0; q < VECTORS; ++q) {
+            sum[q] = fma(x[first + q], x[first + q], sum[q]);
+        }
     }
     return add_lanes(sum);
 }
@@ -313,25 +338,25 @@ static float dot_self(const vector_t *x)
 /* The upper levels of the tree, for `count` sums at once: scratch[i * PSGD_GROUP] = the sum over the group. */
 static void add_items(const tile_t *tile, local float *scratch, uint count)
 {
-    barrier(CLK_LOCAL_MEM_FENCE);
+    MEET();
     for (uint reach = PSGD_GROUP / 2; reach >= 1; reach /= 2) {
         for (uint i = tile->item; i < count * reach; i += PSGD_GROUP) {
             const uint at = i / reach * PSGD_GROUP + i % reach;
 
             scratch[at] += scratch[at + reach];
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        MEET();
     }
 }
 
 static void clear_sums(const tile_t *tile, sums_t sums, uint count)
 {
-    barrier(CLK_LOCAL_MEM_FENCE);
+    MEET();
     for (uint k = tile->item; k < count; k += PSGD_GROUP) {
         sums.high[k] = 0.0f;
         sums.low[k]  = 0.0f;
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
+    MEET();
 }
 
 /* sums[k] += x . column k for k < count, sums[count] += x . x, over the rows of one block. */
@@ -354,7 +379,7 @@ static void add_dots(const tile_t *tile, const vector_t *x, global const float *
             sums.high[first + i] = high;
             sums.low[first + i]  = low;
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        MEET();
     }
 }
 
@@ -374,7 +399,7 @@ static void add_records(const tile_t *tile, global const float *records, uint re
 {
     global const float *from = records + tile->matrix.records + (ulong)region * tile->matrix.columns;
 
-    barrier(CLK_LOCAL_MEM_FENCE);
+    MEET();
     for (uint k = tile->item * PSGD_VECTOR; k < count; k += PSGD_GROUP * PSGD_VECTOR) {
         global const float *next = from + k; /* a vector may reach into the next region; what it finds there is not used */
         vector_t            high = (vector_t)(0.0f);
@@ -388,7 +413,7 @@ static void add_records(const tile_t *tile, global const float *records, uint re
         STORE(sum, sums.high + k);
         STORE((high - sum) + low, sums.low + k);
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
+    MEET();
 }
 
 /* sum_{k < count} x_k^2 */
@@ -418,6 +443,7 @@ kernel void orthogonalize_maxima(global const matrix_t *matrices, global const u
             global const float *column = in + in_offset + block_offset(&tile, row) + (ulong)k * tile.matrix.length;
             const uint          rows   = min((uint)BLOCK_ROWS, tile.rows - row);
 
+            KEEP_LOOP
             for (int v = 0; v < SHARE; ++v) {
                 largest = max(largest, AS_WORDS(load_vector(column, row_of(&tile, v), rows)) & 0x7FFFFFFFu);
             }
@@ -431,17 +457,17 @@ kernel void orthogonalize_maxima(global const matrix_t *matrices, global const u
 #else
         scratch[tile.item] = largest;
 #endif
-        barrier(CLK_LOCAL_MEM_FENCE);
+        MEET();
         for (uint reach = PSGD_GROUP / 2; reach >= 1; reach /= 2) {
             if (tile.item < reach) {
                 scratch[tile.item] = max(scratch[tile.item], scratch[tile.item + reach]);
             }
-            barrier(CLK_LOCAL_MEM_FENCE);
+            MEET();
         }
         if (tile.item == 0) {
             to[k] = scratch[0];
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        MEET();
     }
 }
 
@@ -508,6 +534,7 @@ kernel void orthogonalize_scale(global const matrix_t *matrices, global const ui
                 const int shift = shift_of(largest[k]);
 
                 load_block(&tile, in + in_offset + at, rows, x);
+                KEEP_LOOP
                 for (int v = 0; v < SHARE; ++v) {
                     x[v] = largest[k] < 0x7F800000u ? scale(x[v], shift) : (vector_t)(NAN);
                 }
@@ -664,6 +691,7 @@ kernel void orthogonalize_finish(global const matrix_t *matrices, global const u
 
         load_block(&tile, column, rows, x);
         subtract_columns(&tile, coefficients, j, columns, rows, x);
+        KEEP_LOOP
         for (int v = 0; v < SHARE; ++v) {
             x[v] = fma(x[v], (vector_t)(root), x[v] * root_rest);
         }

@@ -32,7 +32,7 @@ quietly cmake --build --preset release -j "$(getconf _NPROCESSORS_ONLN)" --targe
 mpiexec=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' build/CMakeCache.txt)
 if [ -e /.dockerenv ] || [ -e /run/.containerenv ]; then
     # Containers often forbid process_vm_readv, which UCX would choose for messages between processes.
-    : "${UCX_TLS=sysv,self,tcp}"
+    : "${UCX_TLS=sysv,self}"
     export UCX_TLS
 fi
 

@@ -182,7 +182,8 @@ PSGD_API psgd_status_t psgd_device_list(psgd_device_info_t *infos, size_t capaci
  *   which    "3"          the device with this index
  *            "1:0"        device 0 of platform 1
  *            "gpu" "cpu" "accelerator"   the first usable one of this kind
- *            other text   the first usable one whose name, vendor or platform contains it, in any case ("radeon", "pocl")
+ *            other text   the first usable one whose name, vendor, platform or version contains it, in any case
+ *                         ("radeon", "pocl")
  *            NULL or ""   PSGD_DEVICE from the environment, else the first usable GPU, else the first usable device
  *
  * Errors: PSGD_ERR_NO_DEVICE (the sentence names what there is, and the package to install where there is nothing),
@@ -303,7 +304,8 @@ typedef struct psgd_request psgd_request_t;
  * Contract. No function blocks. `begin_*` starts a collective that every worker starts in the same order with matching
  * arguments; it returns at once with a request. `test` says whether the request is complete; it is called again and again
  * until *done_p is 1, then never again for that request, which is free for reuse by then. Several requests may be under way
- * (at least 16). Host memory passed to begin_* stays valid and untouched until the request is complete. Data are in place.
+ * (at least 16). Host memory passed to begin_*, arrays of counts included, stays valid and untouched until the request is
+ * complete. Data are in place.
  * Sums are over all workers, element by element, fp32; every worker must receive the same bits. Counts of 0 never occur.
  * Failures are told by a negative status; set a sentence with psgd_comm_fail(). A communicator is used by one thread at a
  * time.
@@ -393,7 +395,8 @@ typedef struct psgd_buffer {
  *   comm              must outlive the reducer; psgd_comm_self_create() for one worker alone
  *
  * Compiles kernels: with a cold driver cache this can take from seconds to a minute, and is said in the log (info).
- * Device memory: N (error memory) + 5 (rows + cols) r summed + what is uncompressed, floats.
+ * Device memory, in floats: N (error memory, with error feedback) + (2 rows + 3 cols) r summed over the compressed matrices +
+ * the small uncompressed tensors + what CLBlast needs for a temporary copy of the largest matrix, where it makes one.
  *
  * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_MISMATCH, PSGD_ERR_HOST_MEMORY, PSGD_ERR_DEVICE_MEMORY,
  * PSGD_ERR_NO_DEVICE, PSGD_ERR_DEVICE_UNSUITABLE, PSGD_ERR_OPENCL, PSGD_ERR_BUILD, PSGD_ERR_CLBLAST, PSGD_ERR_COMM,

@@ -21,6 +21,9 @@ extern "C" {
  *   comm_p             freed by psgd_comm_destroy(), before MPI_Finalize
  *
  * Calls MPI only from the thread that uses the communicator: MPI_THREAD_FUNNELED is enough where that is the main thread.
+ * After a deadline has passed or the communicator has failed, messages may stay under way for ever, and MPI_Finalize may wait
+ * for them: end the job by MPI_Abort.
+ *
  * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_COMM (the MPI error in words), PSGD_ERR_TIMEOUT, PSGD_ERR_HOST_MEMORY. */
 PSGD_API psgd_status_t psgd_comm_mpi_create(MPI_Comm comm, double deadline_seconds, psgd_comm_t **comm_p);
 

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/status.h"
 
-/* Polls until the request is complete. `what` says what is waited for, for the warning and the error: "reduce_p of step 12
- * (2324 bytes)". Errors: PSGD_ERR_TIMEOUT, and what test() returned. */
+/* Polls until the request is complete. `what` says what is waited for, in the warning and the error:
+ * "reduce_p of step 12 (2324 bytes)". Errors: PSGD_ERR_TIMEOUT, and what test() returned. */
 psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, psgd_patience_t patience,
                              const psgd_log_t *log, const char *what);
 

@@ -144,14 +144,14 @@ typedef struct tiling {
 } tiling_t;
 
 enum {
-    TILE_ROWS          = 4,
-    CPU_TILE_COLS      = 16,
-    CPU_ITEMS_PER_UNIT = 8,     /* work-items for each compute unit, so that a slow one does not hold up the rest */
-    CPU_MIN_ELEMS      = 4096,  /* of one work-item: less is not worth starting one */
-    CPU_Q_ELEMS        = 32768, /* of Q that a work-item goes over again and again: they stay in its cache */
-    CPU_MIN_COLS       = 64,
-    CPU_MAX_COLS       = 1024,
-    CPU_MAX_LOOPS = 40000, /* of a work-item: Mesa's llvmpipe breaks off its loops, silently, after 65535 rounds in all */
+    TILE_ROWS           = 4,
+    CPU_TILE_COLS       = 16,
+    CPU_ITEMS_PER_UNIT  = 8,     /* work-items for each compute unit, so that a slow one does not hold up the rest */
+    CPU_MIN_ELEMS       = 4096,  /* of one work-item: less is not worth starting one */
+    CPU_Q_ELEMS         = 32768, /* of Q that a work-item goes over again and again: they stay in its cache */
+    CPU_MIN_COLS        = 64,
+    CPU_MAX_COLS        = 1024,
+    CPU_MAX_LOOPS       = 40000, /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535 */
     GPU_WORK_GROUP_SIZE = 256,
     GPU_GROUP_COLS      = 64,   /* columns of a work-group where there are that many */
     GPU_MAX_GROUP_ROWS  = 32768 /* work-groups in the second dimension, which some devices limit to 65535 */

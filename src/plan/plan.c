@@ -171,8 +171,8 @@ static psgd_status_t check_names_are_unique(const psgd_plan_t *plan)
     for (size_t i = 0; i < plan->num_tensors; ++i) {
         for (size_t k = i + 1; k < plan->num_tensors; ++k) {
             if (plan->tensors[i].name_hash == plan->tensors[k].name_hash) {
-                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensors %zu '%s' and %zu '%s' have the same name, or names with the same hash; names must be unique",
-                                 i, plan->tensors[i].name, k, plan->tensors[k].name);
+                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensors %zu '%s' and %zu '%s' have the same name, or names with the "
+                                 "same hash; names must be unique", i, plan->tensors[i].name, k, plan->tensors[k].name);
             }
         }
     }

@@ -15,8 +15,8 @@ static void linear(const double *w, const double *b, const double *x, size_t in,
 }
 
 /* From dy: adds to dw and db; dx = w^T dy, where it is not NULL. */
-static void linear_back(const double *w, const double *x, const double *dy, size_t in, size_t out, double *dw, double *db,
-                        double *dx)
+static void linear_back(const double *w, const double *x, const double *dy, size_t in, size_t out, double *dw,
+                        double *db, double *dx)
 {
     for (size_t i = 0; dx != NULL && i < in; ++i) {
         dx[i] = 0.0;
@@ -60,8 +60,8 @@ static double cross_entropy(const double *z, uint32_t label, double *dz)
     return log(sum) - z[label];
 }
 
-/* What filter tap k = (channel, ky, kx) of a 5x5 convolution with two zeros on each side sees at position i of a side x side
- * image: its index in the image, or -1 for a zero. */
+/* What filter tap k = (channel, ky, kx) of a 5x5 convolution with two zeros on each side sees at position i of a
+ * side x side image: its index in the image, or -1 for a zero. */
 static long seen(size_t i, size_t k, size_t side)
 {
     long row    = (long)(i / side) + (long)(k % 25 / 5) - 2;
@@ -92,8 +92,8 @@ static void convolve(const double *w, const double *b, const double *x, size_t c
 }
 
 /* From dy: adds to dw and db; dx where it is not NULL. */
-static void convolve_back(const double *w, const double *x, const double *dy, size_t channels, size_t side, size_t filters,
-                          double *dw, double *db, double *dx)
+static void convolve_back(const double *w, const double *x, const double *dy, size_t channels, size_t side,
+                          size_t filters, double *dw, double *db, double *dx)
 {
     size_t taps = channels * 25;
 
@@ -231,8 +231,8 @@ static double cnn_example(const reference_params_t *params, const float *image, 
 
 typedef double (*example_fn)(const reference_params_t *, const float *, uint32_t, double, const reference_params_t *);
 
-static double mean_loss(example_fn example, const reference_params_t *params, const float *images, const uint32_t *labels,
-                        size_t batch, const reference_params_t *grads)
+static double mean_loss(example_fn example, const reference_params_t *params, const float *images,
+                        const uint32_t *labels, size_t batch, const reference_params_t *grads)
 {
     double sum = 0.0;
 

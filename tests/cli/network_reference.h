@@ -7,8 +7,8 @@
 
 enum { REFERENCE_MAX_TENSORS = 8 };
 
-/* Parameters or gradients: tensor i, row-major. mlp: weight and bias of three linear layers. cnn: weight and bias of two
- * convolutions and two linear layers. */
+/* Parameters or gradients: tensor i, row-major. mlp: weight and bias of three linear layers. cnn: weight and bias of
+ * two convolutions and two linear layers. */
 typedef struct reference_params {
     double *tensors[REFERENCE_MAX_TENSORS];
 } reference_params_t;

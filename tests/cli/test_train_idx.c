@@ -209,7 +209,8 @@ END_TEST
 
 START_TEST(idx__dimensions_that_no_file_can_hold_are_refused)
 {
-    static const uint32_t dims[][3] = {{0, 5, 6}, {4, 5, 0}, {0xFFFFFFFF, 28, 28}, {65536, 65536, 1}, {2, 0x80000000, 1}};
+    static const uint32_t dims[][3] = {
+        {0, 5, 6}, {4, 5, 0}, {0xFFFFFFFF, 28, 28}, {65536, 65536, 1}, {2, 0x80000000, 1}};
 
     for (size_t i = 0; i < sizeof(dims) / sizeof(dims[0]); ++i) {
         content_t content = {.count = 0};
@@ -252,7 +253,8 @@ START_TEST(dataset__is_read_and_measured)
     ck_assert_uint_eq(dataset.test.count, 3);
     ck_assert_uint_eq(dataset.train.labels.values[11], 1);
 
-    dataset_moments(&dataset.train, &mean, &deviation); /* 9408 values that count up: 36 times 0 to 255, then 0 to 191 */
+    dataset_moments(&dataset.train, &mean,
+                    &deviation); /* 9408 values that count up: 36 times 0 to 255, then 0 to 191 */
     ck_assert_double_eq_tol(mean, (36.0 * 32640.0 + 18336.0) / 9408.0, 1e-9);
     ck_assert_double_eq_tol(deviation, 73.9, 0.3);
 
@@ -267,10 +269,10 @@ END_TEST
 
 START_TEST(dataset__counts_labels_and_sizes_that_do_not_fit_are_refused)
 {
-    static const uint32_t fewer[1]   = {11};
-    static const uint32_t flat[3]    = {12, IMAGE_SIDE, 27};
-    static const uint32_t labels[1]  = {12};
-    content_t             content    = make_idx(1, fewer, NUM_CLASSES);
+    static const uint32_t fewer[1]  = {11};
+    static const uint32_t flat[3]   = {12, IMAGE_SIDE, 27};
+    static const uint32_t labels[1] = {12};
+    content_t             content   = make_idx(1, fewer, NUM_CLASSES);
     dataset_t             dataset;
 
     write_dataset();

@@ -1,4 +1,5 @@
-/* The models against a float64 reference, that against finite differences; the optimizer bit by bit; the order of images. */
+/* The models against a float64 reference, that against finite differences; the optimizer bit by bit; the order of
+ * images. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -120,7 +121,8 @@ START_TEST(reference__gradients_equal_finite_differences)
             below  = reference_loss(fixture, model, NULL);
             *value = kept;
             ck_assert_double_eq_tol((above - below) / (2.0 * h),
-                                    fixture->grads.tensors[i][value - fixture->params.tensors[i]], 1e-7 + 1e-5 * greatest);
+                                    fixture->grads.tensors[i][value - fixture->params.tensors[i]],
+                                    1e-7 + 1e-5 * greatest);
         }
     }
     fixture_destroy(fixture);
@@ -149,9 +151,11 @@ START_TEST(network__loss_and_gradients_equal_the_float64_reference)
             greatest        = fmax(greatest, fabs(expected));
             worst           = fmax(worst, fabs(grads[param->offset + k] - expected));
         }
-        ck_assert_msg(worst <= 5e-6 * greatest, "%s: wrong by %g where the greatest is %g", param->name, worst, greatest);
+        ck_assert_msg(worst <= 5e-6 * greatest, "%s: wrong by %g where the greatest is %g", param->name, worst,
+                      greatest);
         for (size_t k = param->offset + param->elems;
-             k < (i + 1 < network->params.count ? network->params.tensors[i + 1].offset : network->params.extent); ++k) {
+             k < (i + 1 < network->params.count ? network->params.tensors[i + 1].offset : network->params.extent);
+             ++k) {
             ck_assert_float_eq(grads[k], 0.0f); /* what lies between tensors */
         }
     }
@@ -167,7 +171,8 @@ START_TEST(network__scores_only_what_it_is_told_and_adds_up_until_read)
 
     assert_train_ok(network_enqueue_forward(&fixture->network, 2));
     assert_train_ok(network_take_score(&fixture->network, &one_loss, &one_hits));
-    ck_assert_double_eq_tol(one_loss, 2.0 * reference_mlp(&fixture->params, fixture->images, fixture->labels, 2, NULL), 1e-5);
+    ck_assert_double_eq_tol(one_loss, 2.0 * reference_mlp(&fixture->params, fixture->images, fixture->labels, 2, NULL),
+                            1e-5);
     assert_train_ok(network_enqueue_forward(&fixture->network, 2));
     assert_train_ok(network_enqueue_forward(&fixture->network, 2));
     assert_train_ok(network_take_score(&fixture->network, &loss, &hits));
@@ -252,7 +257,7 @@ START_TEST(momentum__equals_the_fma_chain_bit_by_bit)
     assert_train_ok(gpu_read(&gpu, params.values, values, params.extent * sizeof(float)));
     for (int step = 0; step < 5; ++step) {
         for (size_t i = 0; i < dims[0]; ++i) { /* from far below the smallest normal number up to 1 */
-            updates[i] = (float)ldexp(2.0 * random_unit(&stream) - 1.0, -(int)random_below(&stream, 150));
+            updates[i]  = (float)ldexp(2.0 * random_unit(&stream) - 1.0, -(int)random_below(&stream, 150));
             velocity[i] = flushed(fmaf(momentum, velocity[i], flushed(updates[i])));
             values[i]   = flushed(fmaf(-rate, velocity[i], values[i]));
         }
@@ -275,9 +280,9 @@ enum { FEED_IMAGES = 50 };
 
 static void make_part(dataset_part_t *part)
 {
-    part->count        = FEED_IMAGES;
-    part->images.bytes = FEED_IMAGES * IMAGE_PIXELS;
-    part->labels.bytes = FEED_IMAGES;
+    part->count         = FEED_IMAGES;
+    part->images.bytes  = FEED_IMAGES * IMAGE_PIXELS;
+    part->labels.bytes  = FEED_IMAGES;
     part->images.values = allocate(part->images.bytes, 1);
     part->labels.values = allocate(part->labels.bytes, 1);
     for (unsigned i = 0; i < FEED_IMAGES; ++i) {

@@ -52,7 +52,8 @@ START_TEST(options__each_takes_its_value_behind_a_blank_or_an_equals_sign)
     ck_assert_int_eq(options.decay, DECAY_COSINE);
     ck_assert_double_eq(options.momentum, 0.0);
     ck_assert_uint_eq(options.seed, UINT64_MAX);
-    assert_train_ok(PARSE(&options, "--start-step=5", "--min-compression-rate=0", "--device=cpu", "--data=x", "--compare"));
+    assert_train_ok(
+        PARSE(&options, "--start-step=5", "--min-compression-rate=0", "--device=cpu", "--data=x", "--compare"));
     ck_assert_uint_eq(options.start_step, 5);
     ck_assert_double_eq(options.min_compression_rate, 0.0);
     ck_assert_str_eq(options.device, "cpu");

@@ -46,7 +46,7 @@ static void leaks_are_meant(int are_meant)
     }
 }
 
-/* --- between us and MPI -------------------------------------------------------------------------------------------- */
+/* --- between us and MPI ------------------------------------------------------------------------------------------- */
 
 /* Calls to let through before one fails; below 0: none fails. */
 static int all_reduces_until_failure = -1;
@@ -87,7 +87,7 @@ int MPI_Comm_free(MPI_Comm *comm)
     return PMPI_Comm_free(comm);
 }
 
-/* --- collectives --------------------------------------------------------------------------------------------------- */
+/* --- collectives -------------------------------------------------------------------------------------------------- */
 
 /* In bytes: one element a call, several, no multiple of a float, all in one. */
 static const size_t LIMITS[] = {4, 64, 1022, DEFAULT_LIMIT};
@@ -201,7 +201,7 @@ START_TEST(mpi__thousands_of_collectives_in_a_row)
 }
 END_TEST
 
-/* --- creation ------------------------------------------------------------------------------------------------------ */
+/* --- creation ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(mpi__creation_describes_this_worker)
 {
@@ -294,7 +294,7 @@ START_TEST(mpi__creating_and_destroying_many_times_loses_no_communicator)
 }
 END_TEST
 
-/* --- bad arguments ------------------------------------------------------------------------------------------------- */
+/* --- bad arguments ------------------------------------------------------------------------------------------------ */
 
 static void *create_on_this_thread(void *argument)
 {
@@ -370,7 +370,7 @@ START_TEST(mpi__an_all_to_all_that_does_not_match_itself_is_refused)
 }
 END_TEST
 
-/* --- MPI fails ----------------------------------------------------------------------------------------------------- */
+/* --- MPI fails ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(mpi__an_error_of_begin_is_told_in_mpis_words_and_leaves_nothing_under_way)
 {
@@ -447,7 +447,7 @@ START_TEST(mpi__an_error_of_creation_is_told_in_mpis_words)
 }
 END_TEST
 
-/* --- workers gone -------------------------------------------------------------------------------------------------- */
+/* --- workers gone ------------------------------------------------------------------------------------------------- */
 
 START_TEST(mpi__nothing_collective_after_abort)
 {
@@ -611,7 +611,7 @@ START_TEST(mpi__creation_that_not_all_join_is_a_timeout)
 }
 END_TEST
 
-/* --- before and after MPI ------------------------------------------------------------------------------------------ */
+/* --- before and after MPI ----------------------------------------------------------------------------------------- */
 
 static psgd_comm_t *outlives_mpi;
 

@@ -769,7 +769,7 @@ END_TEST
 
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group)
 {
-    static const psgd_orthogonalize_shape_t WAYS[]  = {{1, 16}, {64, 1}, {8, 1}};
+    static const psgd_orthogonalize_shape_t WAYS[]  = {{1, 16}, {64, 1}, {32, 1}};
     static const fill_fn                    FILLS[] = {fill_random, fill_condition_1e8, fill_duplicates, fill_zero_columns,
                                                        fill_denormal, fill_one_hot, fill_square_waves};
     enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]), NUM_FILLS = sizeof(FILLS) / sizeof(FILLS[0]) };
@@ -808,7 +808,7 @@ END_TEST
 /* Blocks beyond the first of a tile, and the same matrix beside others. */
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns)
 {
-    static const psgd_orthogonalize_shape_t WIDE = {1, 16}, SMALL = {8, 1}, GROUP = {64, 1};
+    static const psgd_orthogonalize_shape_t WIDE = {1, 16}, SMALL = {32, 1}, GROUP = {64, 1};
     input_t                                 alone   = {.num_matrices = 0};
     input_t                                 company = {.num_matrices = 0};
     size_t                                  elems;

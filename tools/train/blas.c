@@ -33,7 +33,8 @@ static size_t row_b(blas_form_t form, size_t n, size_t k)
     return form == BLAS_NT ? k : n;
 }
 
-train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b, span_t c)
+train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                            span_t c)
 {
     cl_command_queue queue = gpu->queue;
 
@@ -44,16 +45,16 @@ train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t
                          "CLBlastSgemm");
 }
 
-train_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, size_t a_stride,
-                             span_t b, size_t b_stride, span_t c, size_t c_stride, size_t batch)
+train_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a,
+                             size_t a_stride, span_t b, size_t b_stride, span_t c, size_t c_stride, size_t batch)
 {
     cl_command_queue queue = gpu->queue;
 
     return check_clblast(gpu,
-                         CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, transpose_a(form), transpose_b(form), m, n, k,
-                                                    1.0f, a.mem, a.offset, row_a(form, m, k), a_stride, b.mem, b.offset,
-                                                    row_b(form, n, k), b_stride, 0.0f, c.mem, c.offset, n, c_stride,
-                                                    batch, &queue, NULL),
+                         CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, transpose_a(form), transpose_b(form), m, n,
+                                                    k, 1.0f, a.mem, a.offset, row_a(form, m, k), a_stride, b.mem,
+                                                    b.offset, row_b(form, n, k), b_stride, 0.0f, c.mem, c.offset, n,
+                                                    c_stride, batch, &queue, NULL),
                          "CLBlastSgemmStridedBatched");
 }
 
@@ -62,9 +63,9 @@ train_status_t blas_im2col(const gpu_t *gpu, const blas_window_t *window, span_t
     cl_command_queue queue = gpu->queue;
 
     return check_clblast(gpu,
-                         CLBlastSim2col(CLBlastKernelModeCrossCorrelation, window->channels, window->height, window->width,
-                                        window->kernel, window->kernel, window->padding, window->padding, 1, 1, 1, 1,
-                                        image.mem, image.offset, columns.mem, columns.offset, &queue, NULL),
+                         CLBlastSim2col(CLBlastKernelModeCrossCorrelation, window->channels, window->height,
+                                        window->width, window->kernel, window->kernel, window->padding, window->padding,
+                                        1, 1, 1, 1, image.mem, image.offset, columns.mem, columns.offset, &queue, NULL),
                          "CLBlastSim2col");
 }
 
@@ -77,8 +78,8 @@ train_status_t blas_col2im(const gpu_t *gpu, const blas_window_t *window, span_t
         return status;
     }
     return check_clblast(gpu,
-                         CLBlastScol2im(CLBlastKernelModeCrossCorrelation, window->channels, window->height, window->width,
-                                        window->kernel, window->kernel, window->padding, window->padding, 1, 1, 1, 1,
-                                        columns.mem, columns.offset, image.mem, image.offset, &queue, NULL),
+                         CLBlastScol2im(CLBlastKernelModeCrossCorrelation, window->channels, window->height,
+                                        window->width, window->kernel, window->kernel, window->padding, window->padding,
+                                        1, 1, 1, 1, columns.mem, columns.offset, image.mem, image.offset, &queue, NULL),
                          "CLBlastScol2im");
 }

@@ -11,19 +11,20 @@ typedef enum blas_form {
 } blas_form_t;
 
 /* C (m x n) = the product of this form. */
-train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b, span_t c);
+train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                            span_t c);
 
-/* `batch` products: those of example i are at a + i * a_stride, b + i * b_stride, c + i * c_stride (elements); a stride of 0 takes the
- * same matrix for all. */
-train_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, size_t a_stride,
-                             span_t b, size_t b_stride, span_t c, size_t c_stride, size_t batch);
+/* `batch` products: those of example i are at a + i * a_stride, b + i * b_stride, c + i * c_stride (elements); a
+ * stride of 0 takes the same matrix for all. */
+train_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a,
+                             size_t a_stride, span_t b, size_t b_stride, span_t c, size_t c_stride, size_t batch);
 
 /* A convolution over images of one size, with stride 1. */
 typedef struct blas_window {
     size_t channels; /* of all images together: batch * channels of one */
     size_t height, width;
-    size_t kernel;   /* kernel x kernel */
-    size_t padding;  /* zeros on each side */
+    size_t kernel;  /* kernel x kernel */
+    size_t padding; /* zeros on each side */
 } blas_window_t;
 
 /* columns[channel][ky][kx][y][x] = image[channel][y + ky - padding][x + kx - padding] */

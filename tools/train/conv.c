@@ -1,7 +1,8 @@
 /* Convolution, bias, ReLU and 2x2 max pooling as one layer.
  *
- * The images of a batch are unfolded by one im2col, in which every channel of every image counts as a channel: its rows are
- * (image, channel, ky, kx), so that image n has a matrix of taps x positions, and the convolution is a product for each image.
+ * The images of a batch are unfolded by one im2col, in which every channel of every image counts as a channel: its rows
+ * are (image, channel, ky, kx), so that image n has a matrix of taps x positions, and the convolution is a product for
+ * each image.
  *
  *   taps = channels * kernel * kernel;  positions = height * width of the convolution (before pooling) */
 #include "layer.h"
@@ -63,8 +64,8 @@ static train_status_t backward_to_z(const conv_t *conv)
                             GPU_ARG(length), GPU_ARG(conv->bias_parts));
     }
     if (status == TRAIN_OK) {
-        status = GPU_LAUNCH(layer->gpu, GPU_KERNEL_SUM_EXAMPLES, conv->filters, GPU_ARG(conv->bias_parts), GPU_ARG(batch),
-                            GPU_ARG(layer->params->grads), GPU_ARG(bias_offset));
+        status = GPU_LAUNCH(layer->gpu, GPU_KERNEL_SUM_EXAMPLES, conv->filters, GPU_ARG(conv->bias_parts),
+                            GPU_ARG(batch), GPU_ARG(layer->params->grads), GPU_ARG(bias_offset));
     }
     return status;
 }
@@ -148,7 +149,8 @@ static train_status_t conv_allocate(conv_t *conv)
         status = gpu_alloc(gpu, batch * conv->base.out_elems, sizeof(cl_uchar), "what pooling chose", &conv->choice);
     }
     if (status == TRAIN_OK) {
-        status = gpu_alloc(gpu, batch * conv->filters * conv->taps, sizeof(float), "a filter's gradients", &conv->weight_parts);
+        status = gpu_alloc(gpu, batch * conv->filters * conv->taps, sizeof(float), "a filter's gradients",
+                           &conv->weight_parts);
     }
     if (status == TRAIN_OK) {
         status = gpu_alloc(gpu, batch * conv->filters, sizeof(float), "a bias's gradients", &conv->bias_parts);
@@ -166,14 +168,21 @@ train_status_t layer_create_conv(params_t *params, size_t batch, const conv_shap
     train_status_t status;
 
     if (height % 2 != 0 || width % 2 != 0) {
-        return train_fail(TRAIN_FAILED, "%s gives %zu x %zu, which 2x2 pooling does not divide", weight_name, height, width);
+        return train_fail(TRAIN_FAILED, "%s gives %zu x %zu, which 2x2 pooling does not divide", weight_name, height,
+                          width);
     }
     status = train_alloc(1, sizeof(*conv), "a layer", &conv);
     if (status != TRAIN_OK) {
         return status;
     }
-    conv->base = (layer_t){&conv_ops, params->gpu, params, batch, shape->channels * shape->height * shape->width,
-                           shape->filters * (height / 2) * (width / 2), NULL, NULL};
+    conv->base   = (layer_t){&conv_ops,
+                             params->gpu,
+                             params,
+                             batch,
+                             shape->channels * shape->height * shape->width,
+                             shape->filters * (height / 2) * (width / 2),
+                             NULL,
+                             NULL};
     conv->window = (blas_window_t){batch * shape->channels, shape->height, shape->width, shape->kernel, shape->padding};
     conv->filters       = shape->filters;
     conv->taps          = shape->channels * shape->kernel * shape->kernel;

@@ -12,17 +12,19 @@ static train_status_t check_part(const char *directory, const char *prefix, cons
     const idx_t *labels = &part->labels;
 
     if (images->dims[1] != IMAGE_SIDE || images->dims[2] != IMAGE_SIDE) {
-        return train_fail(TRAIN_FAILED, "the images of %s/%s-images-idx3-ubyte are %u x %u; the models take %d x %d", directory,
-                          prefix, (unsigned)images->dims[1], (unsigned)images->dims[2], IMAGE_SIDE, IMAGE_SIDE);
+        return train_fail(TRAIN_FAILED, "the images of %s/%s-images-idx3-ubyte are %u x %u; the models take %d x %d",
+                          directory, prefix, (unsigned)images->dims[1], (unsigned)images->dims[2], IMAGE_SIDE,
+                          IMAGE_SIDE);
     }
     if (images->dims[0] != labels->dims[0]) {
-        return train_fail(TRAIN_FAILED, "in %s, %s-images-idx3-ubyte holds %u images and %s-labels-idx1-ubyte %u labels",
-                          directory, prefix, (unsigned)images->dims[0], prefix, (unsigned)labels->dims[0]);
+        return train_fail(TRAIN_FAILED,
+                          "in %s, %s-images-idx3-ubyte holds %u images and %s-labels-idx1-ubyte %u labels", directory,
+                          prefix, (unsigned)images->dims[0], prefix, (unsigned)labels->dims[0]);
     }
     for (uint32_t i = 0; i < labels->dims[0]; ++i) {
         if (labels->values[i] >= NUM_CLASSES) {
-            return train_fail(TRAIN_FAILED, "in %s/%s-labels-idx1-ubyte, label %u is %u; labels are 0 to %d", directory, prefix,
-                              (unsigned)i, (unsigned)labels->values[i], NUM_CLASSES - 1);
+            return train_fail(TRAIN_FAILED, "in %s/%s-labels-idx1-ubyte, label %u is %u; labels are 0 to %d", directory,
+                              prefix, (unsigned)i, (unsigned)labels->values[i], NUM_CLASSES - 1);
         }
     }
     return TRAIN_OK;

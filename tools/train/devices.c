@@ -49,10 +49,10 @@ static bool is_alike(const psgd_device_info_t *info, const psgd_device_info_t *c
 static train_status_t take_turn(const psgd_device_info_t *chosen, uint32_t turn, psgd_device_info_t *info_p,
                                 uint32_t *alike_p)
 {
-    psgd_device_info_t *infos = NULL;
-    size_t              count = 0;
-    uint32_t            alike = 0; /* how many are alike ... */
-    uint32_t            first = 0; /* ... and which of them is the chosen one */
+    psgd_device_info_t *infos  = NULL;
+    size_t              count  = 0;
+    uint32_t            alike  = 0; /* how many are alike ... */
+    uint32_t            first  = 0; /* ... and which of them is the chosen one */
     train_status_t      status = list_devices(&infos, &count);
 
     if (status != TRAIN_OK) {

@@ -112,11 +112,11 @@ train_status_t feed_enqueue(const feed_t *feed, uint64_t step, network_t *networ
     train_status_t status;
 
     status = GPU_LAUNCH(feed->gpu, GPU_KERNEL_GATHER_IMAGES, (size_t)feed->batch * IMAGE_PIXELS, GPU_ARG(feed->images),
-                        GPU_ARG(feed->order), GPU_ARG(start), GPU_ARG(pixels), GPU_ARG(feed->scale), GPU_ARG(feed->shift),
-                        GPU_ARG(network->input));
+                        GPU_ARG(feed->order), GPU_ARG(start), GPU_ARG(pixels), GPU_ARG(feed->scale),
+                        GPU_ARG(feed->shift), GPU_ARG(network->input));
     if (status == TRAIN_OK) {
-        status = GPU_LAUNCH(feed->gpu, GPU_KERNEL_GATHER_LABELS, feed->batch, GPU_ARG(feed->labels), GPU_ARG(feed->order),
-                            GPU_ARG(start), GPU_ARG(network->targets));
+        status = GPU_LAUNCH(feed->gpu, GPU_KERNEL_GATHER_LABELS, feed->batch, GPU_ARG(feed->labels),
+                            GPU_ARG(feed->order), GPU_ARG(start), GPU_ARG(network->targets));
     }
     if (status == TRAIN_OK) {
         *scored_p = left < feed->batch ? (size_t)left : feed->batch;

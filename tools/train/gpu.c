@@ -71,8 +71,8 @@ train_status_t gpu_alloc(const gpu_t *gpu, size_t count, size_t elem_bytes, cons
     }
     if (result != CL_SUCCESS) {
         gpu_free(mem);
-        return train_fail(TRAIN_FAILED, "cannot allocate %zu bytes for %s on %s: error %d (%s)", bytes, what, gpu->info.name,
-                          (int)result, error_words(result));
+        return train_fail(TRAIN_FAILED, "cannot allocate %zu bytes for %s on %s: error %d (%s)", bytes, what,
+                          gpu->info.name, (int)result, error_words(result));
     }
     *mem_p = mem;
     return TRAIN_OK;
@@ -172,8 +172,8 @@ static train_status_t take_kernel(gpu_t *gpu, size_t index, cl_program program)
     gpu->kernels[index] = clCreateKernel(program, name, &result);
     status              = gpu_check(gpu, result, name);
     if (status == TRAIN_OK) {
-        result = clGetKernelWorkGroupInfo(gpu->kernels[index], gpu->info.device, CL_KERNEL_WORK_GROUP_SIZE, sizeof(most), &most,
-                                          NULL);
+        result = clGetKernelWorkGroupInfo(gpu->kernels[index], gpu->info.device, CL_KERNEL_WORK_GROUP_SIZE,
+                                          sizeof(most), &most, NULL);
         status = gpu_check(gpu, result, "clGetKernelWorkGroupInfo");
     }
     gpu->group_items[index] = most < WORK_GROUP_ITEMS ? most : WORK_GROUP_ITEMS;

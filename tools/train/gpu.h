@@ -1,5 +1,5 @@
-/* The device that a worker trains on: context, one in-order queue, kernels. All work is enqueued there, and only what says so
- * waits for it. */
+/* The device that a worker trains on: context, one in-order queue, kernels. All work is enqueued there, and only
+ * what says so waits for it. */
 #ifndef PSGD_TRAIN_GPU_H
 #define PSGD_TRAIN_GPU_H
 
@@ -24,7 +24,7 @@ typedef enum gpu_kernel {
 #define GPU_KERNEL_ROW(id_, file_, name_) GPU_KERNEL_##id_,
     GPU_KERNEL_TABLE(GPU_KERNEL_ROW)
 #undef GPU_KERNEL_ROW
-    GPU_NUM_KERNELS
+        GPU_NUM_KERNELS
 } gpu_kernel_t;
 
 typedef struct gpu {
@@ -69,8 +69,8 @@ typedef struct gpu_arg {
 
 #define GPU_ARG(x_) ((gpu_arg_t){sizeof(x_), &(x_)})
 
-/* Enqueues a kernel for work-items 0 .. count - 1, rounded up to whole work-groups: the kernel leaves out those from `count`
- * on, which it gets as its first argument (uint). Behind it come args[0 .. num_args). */
+/* Enqueues a kernel for work-items 0 .. count - 1, rounded up to whole work-groups: the kernel leaves out those from
+ * `count` on, which it gets as its first argument (uint). Behind it come args[0 .. num_args). */
 train_status_t gpu_launch(const gpu_t *gpu, gpu_kernel_t kernel, size_t count, const gpu_arg_t *args, size_t num_args);
 
 /* gpu_launch() with the arguments listed. */

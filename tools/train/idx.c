@@ -28,7 +28,8 @@ static train_status_t open_path(idx_file_t *file, const char *directory, const c
     errno      = 0;
     file->file = gzopen(file->path, "rb");
     if (file->file == NULL && errno != ENOENT && errno != ENOTDIR) {
-        return train_fail(TRAIN_FAILED, "cannot open %s: %s", file->path, errno != 0 ? strerror(errno) : "out of memory");
+        return train_fail(TRAIN_FAILED, "cannot open %s: %s", file->path,
+                          errno != 0 ? strerror(errno) : "out of memory");
     }
     return TRAIN_OK;
 }
@@ -41,15 +42,17 @@ static train_status_t open_file(idx_file_t *file, const char *directory, const c
         status = open_path(file, directory, name, ".gz");
     }
     if (status == TRAIN_OK && file->file == NULL) {
-        return train_fail(TRAIN_FAILED,
-                          "there is no %s or %s.gz in %s: install the Debian package dataset-fashion-mnist (apt-get install "
-                          "dataset-fashion-mnist), or name the directory of the data by --data",
-                          name, name, directory);
+        return train_fail(
+            TRAIN_FAILED,
+            "there is no %s or %s.gz in %s: install the Debian package dataset-fashion-mnist (apt-get install "
+            "dataset-fashion-mnist), or name the directory of the data by --data",
+            name, name, directory);
     }
     return status;
 }
 
-/* Reads exactly `bytes` bytes. What a truncated gzip file lacks is told by zlib, what a truncated raw file lacks by the count. */
+/* Reads exactly `bytes` bytes. What a truncated gzip file lacks is told by zlib, what a truncated raw file lacks by
+ * the count. */
 static train_status_t read_exactly(idx_file_t *file, unsigned char *to, size_t bytes, const char *what)
 {
     const size_t chunk = (size_t)1 << 20; /* gzread() counts in int */
@@ -71,8 +74,8 @@ static train_status_t read_exactly(idx_file_t *file, unsigned char *to, size_t b
             return train_fail(TRAIN_FAILED, "%s is damaged: %s", file->path, words);
         }
         if (done < bytes && (got <= 0 || (size_t)got < wanted)) {
-            return train_fail(TRAIN_FAILED, "%s is truncated: %s takes %zu bytes, and only %zu are there", file->path, what,
-                              bytes, done);
+            return train_fail(TRAIN_FAILED, "%s is truncated: %s takes %zu bytes, and only %zu are there", file->path,
+                              what, bytes, done);
         }
     }
     return TRAIN_OK;

@@ -8,8 +8,8 @@ train_status_t layer_allocate(layer_t *layer)
 
     status = gpu_alloc(layer->gpu, layer->batch * layer->out_elems, sizeof(float), "a layer's output", &layer->output);
     if (status == TRAIN_OK) {
-        status = gpu_alloc(layer->gpu, layer->batch * layer->out_elems, sizeof(float), "the gradient of a layer's output",
-                           &layer->output_grad);
+        status = gpu_alloc(layer->gpu, layer->batch * layer->out_elems, sizeof(float),
+                           "the gradient of a layer's output", &layer->output_grad);
     }
     return status;
 }

@@ -1,7 +1,8 @@
-/* A layer: from one batch of activations to the next, and back. A new kind of layer is a file of its own with a create function
- * here.
+/* A layer: from one batch of activations to the next, and back. A new kind of layer is a file of its own with a create
+ * function here.
  *
- * All activations are batch x elems, row-major. A layer owns its output and its output's gradient. All work is enqueued. */
+ * All activations are batch x elems, row-major. A layer owns its output and its output's gradient. All work is
+ * enqueued. */
 #ifndef PSGD_TRAIN_LAYER_H
 #define PSGD_TRAIN_LAYER_H
 
@@ -17,8 +18,8 @@ typedef struct layer_ops {
     /* output = f(input); input: batch x in_elems */
     train_status_t (*forward)(layer_t *layer, cl_mem input);
 
-    /* From output_grad (which it may overwrite) the gradients of the parameters, of the loss as it is, nothing added to what
-     * was there; and input_grad: batch x in_elems, where that is not NULL. `input` is as in forward. */
+    /* From output_grad (which it may overwrite) the gradients of the parameters, of the loss as it is, nothing added
+     * to what was there; and input_grad: batch x in_elems, where that is not NULL. `input` is as in forward. */
     train_status_t (*backward)(layer_t *layer, cl_mem input, cl_mem input_grad);
 
     void (*destroy)(layer_t *layer);
@@ -46,8 +47,8 @@ typedef struct conv_shape {
     size_t padding;                 /* zeros on each side */
 } conv_shape_t;
 
-/* Convolution, bias, ReLU, 2x2 max pooling: output is batch x filters x half the convolution's height x half its width, which
- * must both be even. Parameters: weight_name filters x channels x kernel x kernel, bias_name filters. */
+/* Convolution, bias, ReLU, 2x2 max pooling: output is batch x filters x half the convolution's height x half its
+ * width, which must both be even. Parameters: weight_name filters x channels x kernel x kernel, bias_name filters. */
 train_status_t layer_create_conv(params_t *params, size_t batch, const conv_shape_t *shape, const char *weight_name,
                                  const char *bias_name, layer_t **layer_p);
 

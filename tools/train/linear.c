@@ -30,7 +30,8 @@ static train_status_t linear_forward(layer_t *layer, cl_mem input)
                       GPU_ARG(bias_offset), GPU_ARG(width), GPU_ARG(lowest));
 }
 
-/* With d = output_grad (batch x out) behind the ReLU: b' = its column sums, W' (out x in) = d^T input, input_grad = d W */
+/* With d = output_grad (batch x out) behind the ReLU: b' = its column sums, W' (out x in) = d^T input, input_grad =
+ * d W */
 static train_status_t linear_backward(layer_t *layer, cl_mem input, cl_mem input_grad)
 {
     const linear_t *linear      = (const linear_t *)layer;
@@ -41,15 +42,16 @@ static train_status_t linear_backward(layer_t *layer, cl_mem input, cl_mem input
     train_status_t  status      = TRAIN_OK;
 
     if (linear->relu) {
-        status = GPU_LAUNCH(layer->gpu, GPU_KERNEL_MASK_BY_RELU, count, GPU_ARG(layer->output), GPU_ARG(layer->output_grad));
+        status =
+            GPU_LAUNCH(layer->gpu, GPU_KERNEL_MASK_BY_RELU, count, GPU_ARG(layer->output), GPU_ARG(layer->output_grad));
     }
     if (status == TRAIN_OK) {
         status = GPU_LAUNCH(layer->gpu, GPU_KERNEL_SUM_EXAMPLES, layer->out_elems, GPU_ARG(layer->output_grad),
                             GPU_ARG(batch), GPU_ARG(layer->params->grads), GPU_ARG(bias_offset));
     }
     if (status == TRAIN_OK) {
-        status = blas_product(layer->gpu, BLAS_TN, layer->out_elems, layer->in_elems, layer->batch, d, (span_t){input, 0},
-                              params_grad(layer->params, linear->weight));
+        status = blas_product(layer->gpu, BLAS_TN, layer->out_elems, layer->in_elems, layer->batch, d,
+                              (span_t){input, 0}, params_grad(layer->params, linear->weight));
     }
     if (status == TRAIN_OK && input_grad != NULL) {
         status = blas_product(layer->gpu, BLAS_NN, layer->batch, layer->in_elems, layer->out_elems, d,

@@ -1,7 +1,7 @@
 /* psgd-train: data-parallel training on Fashion-MNIST, once with plain all-reduce and once with PowerSGD.
  *
- * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: trainer.c is where. Run alone it is one worker; under
- * mpiexec each process is one. */
+ * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: trainer.c is where. Run alone
+ * it is one worker; under mpiexec each process is one. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,43 +14,54 @@
 #include "trainer.h"
 #include "workers.h"
 
-/* Where the JSON goes; NULL where none is wanted. Opened before the training, so that a wrong path costs no hour. */
-static train_status_t open_json(const options_t *options, const workers_t *workers, FILE **file_p)
+/* Sees to it that --json's FILE can be written before the training, so that a wrong path costs no hour. What it holds
+ * stays until there is something new. */
+static train_status_t check_json(const options_t *options, const workers_t *workers)
 {
-    FILE *file = NULL;
+    FILE *file;
 
-    if (options->json && workers_is_speaker(workers)) {
-        file = options->json_file != NULL ? fopen(options->json_file, "w") : stdout;
-        if (file == NULL) {
-            return train_fail(TRAIN_FAILED, "cannot write %s: %s", options->json_file, strerror(errno));
-        }
+    if (options->json_file == NULL || !workers_is_speaker(workers)) {
+        return TRAIN_OK;
     }
-    *file_p = file;
+    file = fopen(options->json_file, "a");
+    if (file == NULL || fclose(file) != 0) {
+        return train_fail(TRAIN_FAILED, "cannot write %s: %s", options->json_file, strerror(errno));
+    }
     return TRAIN_OK;
 }
 
-/* Closes what open_json() has opened; a full disk shows here. */
-static train_status_t close_json(const options_t *options, FILE *file)
+/* The table and the JSON, each where the options want it. A full disk shows at the end. */
+static train_status_t write_report(const options_t *options, const report_t *report)
 {
-    int result;
+    FILE *file;
 
-    if (file == NULL) {
+    if (!options->json || options->json_file != NULL) {
+        report_write_table(report, stdout);
+    } else {
+        report_write_json(report, stdout);
+    }
+    if (fflush(stdout) != 0) {
+        return train_fail(TRAIN_FAILED, "cannot write the results: %s", strerror(errno));
+    }
+    if (options->json_file == NULL) {
         return TRAIN_OK;
     }
-    result = file == stdout ? fflush(file) : fclose(file);
-    if (result != 0) {
-        return train_fail(TRAIN_FAILED, "cannot write %s: %s", options->json_file != NULL ? options->json_file : "the JSON",
-                          strerror(errno));
+    file = fopen(options->json_file, "w");
+    if (file != NULL) {
+        report_write_json(report, file);
+    }
+    if (file == NULL || fclose(file) != 0) {
+        return train_fail(TRAIN_FAILED, "cannot write %s: %s", options->json_file, strerror(errno));
     }
     return TRAIN_OK;
 }
 
 /* The runs that the options ask for, and what came out. */
-static train_status_t run_and_report(trainer_t *trainer, FILE *json)
+static train_status_t run_and_report(trainer_t *trainer)
 {
-    const options_t *options      = trainer->options;
-    bool             wants_plain  = options->compare || options->rank == 0;
-    bool             wants_psgd   = options->rank > 0;
+    const options_t *options     = trainer->options;
+    bool             wants_plain = options->compare || options->rank == 0;
+    bool             wants_psgd  = options->rank > 0;
     run_t            plain, powersgd;
     report_t         report = {trainer, wants_plain ? &plain : NULL, wants_psgd ? &powersgd : NULL};
     train_status_t   status = TRAIN_OK;
@@ -65,17 +76,14 @@ static train_status_t run_and_report(trainer_t *trainer, FILE *json)
         workers_give_up(trainer->workers, status);
         return TRAIN_FAILED;
     }
-    if (workers_is_speaker(trainer->workers) && json != stdout) {
-        report_write_table(&report, stdout);
+    if (workers_is_speaker(trainer->workers)) {
+        status = write_report(options, &report);
     }
-    if (json != NULL) {
-        report_write_json(&report, json);
-    }
-    return TRAIN_OK;
+    return workers_agree(trainer->workers, status);
 }
 
 /* With the data read: the device, the trainer, the runs. */
-static train_status_t train(const options_t *options, const workers_t *workers, const dataset_t *dataset, FILE *json)
+static train_status_t train(const options_t *options, const workers_t *workers, const dataset_t *dataset)
 {
     static trainer_t   trainer; /* its parts point to each other */
     psgd_device_info_t info   = PSGD_DEVICE_INFO_INIT;
@@ -90,7 +98,7 @@ static train_status_t train(const options_t *options, const workers_t *workers, 
     }
     status = trainer_create(&trainer, options, workers, &info, dataset);
     if (status == TRAIN_OK) {
-        status = run_and_report(&trainer, json);
+        status = run_and_report(&trainer);
     }
     trainer_destroy(&trainer);
     return status;
@@ -115,8 +123,7 @@ static train_status_t run(int argc, char **argv, const workers_t *workers)
 {
     options_t      options;
     dataset_t      dataset;
-    FILE          *json = NULL;
-    train_status_t status, closed;
+    train_status_t status;
 
     memset(&dataset, 0, sizeof(dataset));
     status = workers_agree(workers, options_parse(argc, argv, &options));
@@ -131,16 +138,12 @@ static train_status_t run(int argc, char **argv, const workers_t *workers)
         }
         return TRAIN_OK;
     }
-    status = workers_agree(workers, open_json(&options, workers, &json));
+    status = workers_agree(workers, check_json(&options, workers));
     if (status == TRAIN_OK) {
         status = load(&options, workers, &dataset);
     }
     if (status == TRAIN_OK) {
-        status = train(&options, workers, &dataset, json);
-    }
-    closed = close_json(&options, json);
-    if (status == TRAIN_OK) {
-        status = workers_agree(workers, closed);
+        status = train(&options, workers, &dataset);
     }
     dataset_free(&dataset);
     return status;

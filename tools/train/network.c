@@ -14,8 +14,8 @@ static train_status_t add_linear(network_t *network, size_t out_elems, bool relu
 {
     const layer_t *below  = last_layer(network);
     size_t         in     = below != NULL ? below->out_elems : IMAGE_PIXELS;
-    train_status_t status = layer_create_linear(&network->params, network->batch, in, out_elems, relu, weight_name, bias_name,
-                                                &network->layers[network->num_layers]);
+    train_status_t status = layer_create_linear(&network->params, network->batch, in, out_elems, relu, weight_name,
+                                                bias_name, &network->layers[network->num_layers]);
 
     network->num_layers += status == TRAIN_OK;
     return status;
@@ -68,7 +68,8 @@ static train_status_t allocate_ends(network_t *network)
 {
     train_status_t status;
 
-    status = gpu_alloc(network->gpu, network->batch * IMAGE_PIXELS, sizeof(cl_float), "a batch of images", &network->input);
+    status =
+        gpu_alloc(network->gpu, network->batch * IMAGE_PIXELS, sizeof(cl_float), "a batch of images", &network->input);
     if (status == TRAIN_OK) {
         status = gpu_alloc(network->gpu, network->batch, sizeof(cl_uint), "a batch of labels", &network->targets);
     }
@@ -135,9 +136,9 @@ train_status_t network_enqueue_forward(network_t *network, size_t scored)
         status = network->layers[i]->ops->forward(network->layers[i], input_of(network, i));
     }
     if (status == TRAIN_OK) {
-        status = GPU_LAUNCH(network->gpu, GPU_KERNEL_SOFTMAX, network->batch, GPU_ARG(top->output), GPU_ARG(network->targets),
-                            GPU_ARG(classes), GPU_ARG(scored_count), GPU_ARG(top->output_grad), GPU_ARG(network->losses),
-                            GPU_ARG(network->hits));
+        status = GPU_LAUNCH(network->gpu, GPU_KERNEL_SOFTMAX, network->batch, GPU_ARG(top->output),
+                            GPU_ARG(network->targets), GPU_ARG(classes), GPU_ARG(scored_count),
+                            GPU_ARG(top->output_grad), GPU_ARG(network->losses), GPU_ARG(network->hits));
     }
     return status;
 }

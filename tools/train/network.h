@@ -18,12 +18,12 @@ typedef struct network {
     size_t       num_layers;
     cl_mem       input;   /* batch x IMAGE_PIXELS floats */
     cl_mem       targets; /* batch classes (uint) */
-    cl_mem       losses;  /* batch floats: summed over the batches scored since the last reading, by place in the batch */
-    cl_mem       hits;    /* batch uint: how many of them were classified rightly */
+    cl_mem losses; /* batch floats: summed over the batches scored since the last reading, by place in the batch */
+    cl_mem hits;   /* batch uint: how many of them were classified rightly */
 } network_t;
 
-/* The buffers, the layers and their parameters (all zero: see params_init()). The network must not move: its layers point to its parameters.
- * Freed by network_destroy(), also after an error. */
+/* The buffers, the layers and their parameters (all zero: see params_init()). The network must not move: its layers
+ * point to its parameters. Freed by network_destroy(), also after an error. */
 train_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch);
 void           network_destroy(network_t *network);
 

@@ -14,22 +14,22 @@ typedef enum decay { DECAY_LINEAR, DECAY_COSINE, DECAY_NONE, NUM_DECAYS } decay_
 typedef struct options {
     bool        help;
     bool        version;
-    int         model;                /* model_t */
-    const char *data;                 /* a directory of IDX files */
-    uint32_t    rank;                 /* 0: plain all-reduce */
-    bool        compare;              /* plain all-reduce, then PowerSGD */
-    uint32_t    epochs;               /* passes over the training data */
-    uint64_t    steps;                /* where not 0: so many steps, in place of whole epochs */
-    uint32_t    batch;                /* images of one worker in one step */
-    double      lr;                   /* learning rate of the first step */
-    int         decay;                /* decay_t */
+    int         model;   /* model_t */
+    const char *data;    /* a directory of IDX files */
+    uint32_t    rank;    /* 0: plain all-reduce */
+    bool        compare; /* plain all-reduce, then PowerSGD */
+    uint32_t    epochs;  /* passes over the training data */
+    uint64_t    steps;   /* where not 0: so many steps, in place of whole epochs */
+    uint32_t    batch;   /* images of one worker in one step */
+    double      lr;      /* learning rate of the first step */
+    int         decay;   /* decay_t */
     double      momentum;
     uint64_t    seed;
     uint64_t    start_step;           /* psgd_config_t */
     double      min_compression_rate; /* psgd_config_t */
     const char *device;               /* psgd_device_find(); NULL: its default */
     bool        json;
-    const char *json_file;            /* NULL: standard output, in place of the table */
+    const char *json_file; /* NULL: standard output, in place of the table */
 } options_t;
 
 /* Reads argv into *options_p, with the defaults for what is not given. Nothing is printed. Errors: TRAIN_USAGE, with a

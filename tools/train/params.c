@@ -14,7 +14,8 @@ train_status_t params_add(params_t *params, const char *name, uint32_t num_dims,
     param_t *param = &params->tensors[params->count];
 
     if (params->count == PARAMS_MAX_TENSORS || num_dims > PARAMS_MAX_DIMS) {
-        return train_fail(TRAIN_FAILED, "the model has too many tensors (%s is number %d)", name, PARAMS_MAX_TENSORS + 1);
+        return train_fail(TRAIN_FAILED, "the model has too many tensors (%s is number %d)", name,
+                          PARAMS_MAX_TENSORS + 1);
     }
     param->name     = name;
     param->num_dims = num_dims;
@@ -114,8 +115,8 @@ psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_com
 
 train_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate)
 {
-    return GPU_LAUNCH(params->gpu, GPU_KERNEL_MOMENTUM, params->extent, GPU_ARG(params->grads), GPU_ARG(momentum), GPU_ARG(rate),
-                      GPU_ARG(params->velocities), GPU_ARG(params->values));
+    return GPU_LAUNCH(params->gpu, GPU_KERNEL_MOMENTUM, params->extent, GPU_ARG(params->grads), GPU_ARG(momentum),
+                      GPU_ARG(rate), GPU_ARG(params->velocities), GPU_ARG(params->values));
 }
 
 train_status_t params_hash(const params_t *params, uint64_t *hash_p)

@@ -1,5 +1,5 @@
-/* The parameters of a model: tensors in one buffer, their gradients in a second and their velocities in a third, so that the optimizer
- * is one launch, and each tensor's gradient is a place (buffer, offset) that a reducer takes. */
+/* The parameters of a model: tensors in one buffer, their gradients in a second and their velocities in a third, so
+ * that the optimizer is one launch, and each tensor's gradient is a place (buffer, offset) that a reducer takes. */
 #ifndef PSGD_TRAIN_PARAMS_H
 #define PSGD_TRAIN_PARAMS_H
 
@@ -36,8 +36,8 @@ train_status_t params_add(params_t *params, const char *name, uint32_t num_dims,
 train_status_t params_allocate(params_t *params);
 void           params_free(params_t *params);
 
-/* Initial parameters: weights even in +-sqrt(6 / fan_in) (He et al. 2015), a function of the seed and the tensor's place alone; biases and
- * velocities 0. Waits. */
+/* Initial parameters: weights even in +-sqrt(6 / fan_in) (He et al. 2015), a function of the seed and the tensor's
+ * place alone; biases and velocities 0. Waits. */
 train_status_t params_init(params_t *params, uint64_t seed);
 
 span_t        params_value(const params_t *params, size_t index);

@@ -36,7 +36,8 @@ void progress_write(progress_t *progress, uint64_t done, uint64_t total, double 
     unsigned left    = (unsigned)(seconds / (double)done * (double)(total - done) + 0.5);
 
     fprintf(stderr, "\r%-20s step %llu of %llu, loss %.3f, %.1f ms a step, %u:%02u left \033[K", progress->label,
-            (unsigned long long)done, (unsigned long long)total, loss, 1e3 * seconds / (double)done, left / 60, left % 60);
+            (unsigned long long)done, (unsigned long long)total, loss, 1e3 * seconds / (double)done, left / 60,
+            left % 60);
     fflush(stderr);
     progress->last = now;
 }

@@ -9,8 +9,8 @@
 double progress_now(void);
 
 typedef struct progress {
-    bool        visible; /* false: all calls do nothing */
-    const char *label;   /* what is running: "plain" */
+    bool        visible;     /* false: all calls do nothing */
+    const char *label;       /* what is running: "plain" */
     double      start, last; /* seconds */
 } progress_t;
 

@@ -57,10 +57,11 @@ static void write_heading(const report_t *report, FILE *file)
     const trainer_t *trainer = report->trainer;
     const options_t *options = trainer->options;
 
-    fprintf(file, "%s, %zu parameters; %u worker%s on %s%s\n", model_name(options->model), trainer->network.params.elems,
-            (unsigned)trainer->workers->count, trainer->workers->count > 1 ? "s" : "", trainer->gpu.info.name,
-            trainer->same_devices ? "" : " (worker 0) and other devices");
-    fprintf(file, "%llu steps of %u images per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n\n",
+    fprintf(file, "%s, %zu parameters; %u worker%s on %s%s\n", model_name(options->model),
+            trainer->network.params.elems, (unsigned)trainer->workers->count, trainer->workers->count > 1 ? "s" : "",
+            trainer->gpu.info.name, trainer->same_devices ? "" : " (worker 0) and other devices");
+    fprintf(file,
+            "%llu steps of %u images per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n\n",
             (unsigned long long)trainer->steps, (unsigned)options->batch,
             (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
             options->momentum, (unsigned long long)options->seed);
@@ -168,7 +169,8 @@ void report_write_json(const report_t *report, FILE *file)
     const options_t *options = trainer->options;
 
     fprintf(file, "{\n  \"schema\": 1,\n  \"version\": \"%s\",\n", psgd_version_string());
-    fprintf(file, "  \"model\": \"%s\",\n  \"parameters\": %zu,\n", model_name(options->model), trainer->network.params.elems);
+    fprintf(file, "  \"model\": \"%s\",\n  \"parameters\": %zu,\n", model_name(options->model),
+            trainer->network.params.elems);
     fprintf(file, "  \"workers\": %u,\n  \"device\": ", (unsigned)trainer->workers->count);
     write_string(trainer->gpu.info.name, file);
     fprintf(file, ",\n  \"driver\": ");
@@ -181,8 +183,8 @@ void report_write_json(const report_t *report, FILE *file)
     fprintf(file, "  \"rank\": %u,\n  \"epochs\": %.6g,\n  \"steps\": %llu,\n  \"steps_per_epoch\": %llu,\n",
             (unsigned)options->rank, (double)trainer->steps / (double)trainer->steps_per_epoch,
             (unsigned long long)trainer->steps, (unsigned long long)trainer->steps_per_epoch);
-    fprintf(file, "  \"batch\": %u,\n  \"lr\": %.17g,\n  \"decay\": \"%s\",\n  \"momentum\": %.17g,\n", (unsigned)options->batch,
-            options->lr, decay_name(options->decay), options->momentum);
+    fprintf(file, "  \"batch\": %u,\n  \"lr\": %.17g,\n  \"decay\": \"%s\",\n  \"momentum\": %.17g,\n",
+            (unsigned)options->batch, options->lr, decay_name(options->decay), options->momentum);
     fprintf(file, "  \"seed\": %llu,\n  \"start_step\": %llu,\n  \"min_compression_rate\": %.17g,\n",
             (unsigned long long)options->seed, (unsigned long long)options->start_step, options->min_compression_rate);
     write_run("plain", report->plain, file);

@@ -1,5 +1,5 @@
-/* How psgd-train reports failure: the function that first decides "this is an error" stores a sentence, those above forward the
- * status, and main prints the sentence once. A status is also the exit code, but for the last. */
+/* How psgd-train reports failure: the function that first decides "this is an error" stores a sentence, those above
+ * forward the status, and main prints the sentence once. A status is also the exit code, but for the last. */
 #ifndef PSGD_TRAIN_STATUS_H
 #define PSGD_TRAIN_STATUS_H
 
@@ -22,7 +22,8 @@ const char *train_last_error(void);
 /* TRAIN_OK where `result` is PSGD_OK; else TRAIN_FAILED with "<doing>: <the library's sentence>". */
 train_status_t train_check(psgd_status_t result, const char *doing);
 
-/* *memory_p = count zeroed elements of elem_bytes each (at least one byte); freed by free(). `what` names it in the sentence. */
+/* *memory_p = count zeroed elements of elem_bytes each (at least one byte); freed by free(). `what` names it in the
+ * sentence. */
 train_status_t train_alloc(size_t count, size_t elem_bytes, const char *what, void *memory_pp);
 
 #endif

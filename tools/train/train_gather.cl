@@ -3,8 +3,8 @@
  *   order   the examples in the order in which they are to be seen; the batch is order[first .. first + batch) */
 
 /* input[n][i] = images[order[first + n]][i] * scale + shift, for n < batch, i < pixels; count = batch * pixels */
-__kernel void gather_images(uint count, __global const uchar *images, __global const uint *order, uint first, uint pixels,
-                            float scale, float shift, __global float *input)
+__kernel void gather_images(uint count, __global const uchar *images, __global const uint *order, uint first,
+                            uint pixels, float scale, float shift, __global float *input)
 {
     uint id = (uint)get_global_id(0);
 

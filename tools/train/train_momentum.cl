@@ -3,8 +3,8 @@
  *   velocity  = momentum * velocity + update
  *   parameter = parameter - rate * velocity
  *
- * Explicit fma() is rounded alike everywhere, and what is below FLT_MIN counts as 0, as some devices treat it anyway: from
- * equal parameters and updates come equal bits, whatever the devices of the workers. */
+ * Explicit fma() is rounded alike everywhere, and what is below FLT_MIN counts as 0, as some devices treat it
+ * anyway: from equal parameters and updates come equal bits, whatever the devices of the workers. */
 
 #define ZERO_IF_TINY(x) (fabs(x) < FLT_MIN ? 0.0f : (x))
 

@@ -1,10 +1,11 @@
-/* Bias, ReLU and 2x2 max pooling of a convolution, in one pass: the greatest of four is the same before and behind both.
+/* Bias, ReLU and 2x2 max pooling of a convolution, in one pass: the greatest of four is the same before and behind
+ * both.
  *
  *   z   batch x channels x 2 height x 2 width   of the convolution
  *   y   batch x channels x height x width */
 
-/* y[n][c][i][j] = max(0, bias[c] + the greatest of the four z); choice = which of them, 0 to 3, the first where several are
- * equal; a NaN stays one. count = batch * channels * height * width */
+/* y[n][c][i][j] = max(0, bias[c] + the greatest of the four z); choice = which of them, 0 to 3, the first where
+ * several are equal; a NaN stays one. count = batch * channels * height * width */
 __kernel void bias_relu_pool(uint count, __global const float *z, __global const float *parameters, uint bias_offset,
                              uint channels, uint height, uint width, __global float *y, __global uchar *choice)
 {
@@ -31,8 +32,8 @@ __kernel void bias_relu_pool(uint count, __global const float *z, __global const
     }
 }
 
-/* z_grad = y_grad where the ReLU let it pass, at the chosen one of the four; 0 at the others. y_grad keeps what passed, for the
- * bias. count = batch * channels * height * width */
+/* z_grad = y_grad where the ReLU let it pass, at the chosen one of the four; 0 at the others. y_grad keeps what
+ * passed, for the bias. count = batch * channels * height * width */
 __kernel void bias_relu_pool_backward(uint count, __global const float *y, __global const uchar *choice, uint width,
                                       __global float *y_grad, __global float *z_grad)
 {

@@ -10,7 +10,8 @@
 #include "devices.h"
 #include "progress.h"
 
-/* So many steps apart, a step is drained before its exchange, so that the exchange can be timed by itself; the others run on. */
+/* So many steps apart, a step is drained before its exchange, so that the exchange can be timed by itself; the
+ * others run on. */
 enum { STEPS_BETWEEN_SAMPLES = 8 };
 
 static train_status_t check_data(const trainer_t *trainer)
@@ -43,8 +44,8 @@ static train_status_t build(trainer_t *trainer, const psgd_device_info_t *info, 
     }
     if (status == TRAIN_OK) {
         trainer->steps_per_epoch = feed_steps(&trainer->train, trainer->workers);
-        trainer->steps = options->steps > 0 ? options->steps : options->epochs * trainer->steps_per_epoch;
-        status         = check_data(trainer);
+        trainer->steps           = options->steps > 0 ? options->steps : options->epochs * trainer->steps_per_epoch;
+        status                   = check_data(trainer);
     }
     if (status == TRAIN_OK) {
         status = train_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
@@ -64,8 +65,8 @@ void trainer_destroy(trainer_t *trainer)
 }
 
 /* The reducer of a run: at rank 0, one that never compresses. */
-static train_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step, const psgd_comm_t *comm,
-                                     psgd_reducer_t **reducer_p)
+static train_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step,
+                                     const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
 {
     const params_t *params = &trainer->network.params;
     psgd_tensor_t   tensors[PARAMS_MAX_TENSORS];
@@ -95,7 +96,8 @@ static train_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer
     }
     result = psgd_reducer_step(reducer, grads, params->count);
     if (result == PSGD_ERR_NONFINITE) {
-        return train_fail(TRAIN_ALL_FAILED, "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
+        return train_fail(TRAIN_ALL_FAILED,
+                          "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
                           (unsigned long long)step);
     }
     return train_check(result, "the exchange of gradients");
@@ -107,7 +109,8 @@ typedef struct clock_sums {
     uint64_t samples;
 } clock_sums_t;
 
-/* One training step. Nothing blocks but the exchange, and, where it is to be timed, waiting for what comes before it. */
+/* One training step. Nothing blocks but the exchange, and, where it is to be timed, waiting for what comes before
+ * it. */
 static train_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, uint64_t step_in_epoch,
                                  float rate, clock_sums_t *sums)
 {
@@ -147,27 +150,29 @@ static float rate_at(const options_t *options, uint64_t step, uint64_t steps)
     double done = (double)step / (double)steps;
 
     switch ((decay_t)options->decay) {
-    case DECAY_LINEAR:
-        return (float)(options->lr * (1.0 - done));
-    case DECAY_COSINE:
-        return (float)(options->lr * 0.5 * (1.0 + cos(3.14159265358979323846 * done)));
+    case DECAY_LINEAR: return (float)(options->lr * (1.0 - done));
+    case DECAY_COSINE: return (float)(options->lr * 0.5 * (1.0 + cos(3.14159265358979323846 * done)));
     case DECAY_NONE:
-    case NUM_DECAYS:
-        break;
+    case NUM_DECAYS: break;
     }
     return (float)options->lr;
 }
 
-/* The order of images and the learning rates of an epoch. The rates are worker 0's: another C library may round a cosine
- * otherwise, and then the workers would part. */
+/* The learning rates and the order of images of an epoch. The rates are worker 0's: another C library may round a
+ * cosine otherwise, and then the workers would part. */
 static train_status_t begin_epoch(trainer_t *trainer, uint64_t epoch)
 {
-    uint64_t first = epoch * trainer->steps_per_epoch;
+    uint64_t       first = epoch * trainer->steps_per_epoch;
+    train_status_t status;
 
     for (uint64_t i = 0; i < trainer->steps_per_epoch; ++i) {
         trainer->rates[i] = rate_at(trainer->options, first + i, trainer->steps);
     }
-    return workers_share(trainer->workers, trainer->rates, trainer->steps_per_epoch);
+    status = workers_share(trainer->workers, trainer->rates, trainer->steps_per_epoch);
+    if (status == TRAIN_OK) {
+        status = feed_shuffle(&trainer->train, trainer->workers, trainer->options->seed, epoch);
+    }
+    return status;
 }
 
 /* Writes the progress line where it is due. */
@@ -181,7 +186,8 @@ static train_status_t report_progress(trainer_t *trainer, progress_t *progress, 
     }
     status = network_take_score(&trainer->network, &loss, &hits);
     if (status == TRAIN_OK) {
-        progress_write(progress, done, trainer->steps, loss / (double)((done - *scored_from) * trainer->options->batch));
+        progress_write(progress, done, trainer->steps,
+                       loss / (double)((done - *scored_from) * trainer->options->batch));
         *scored_from = done;
     }
     return status;
@@ -198,9 +204,6 @@ static train_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, pro
 
         if (step_in_epoch == 0) {
             status = begin_epoch(trainer, step / trainer->steps_per_epoch);
-        }
-        if (status == TRAIN_OK && step_in_epoch == 0) {
-            status = feed_shuffle(&trainer->train, trainer->workers, trainer->options->seed, step / trainer->steps_per_epoch);
         }
         if (status == TRAIN_OK) {
             status = train_step(trainer, reducer, step, step_in_epoch, trainer->rates[step_in_epoch], sums);
@@ -236,7 +239,8 @@ static train_status_t test(trainer_t *trainer, run_t *run)
     train_status_t status  = feed_deal(&trainer->test, trainer->workers);
 
     if (status == TRAIN_OK) {
-        status = score_batches(trainer, (trainer->test.share_count + trainer->test.batch - 1) / trainer->test.batch, sums);
+        status =
+            score_batches(trainer, (trainer->test.share_count + trainer->test.batch - 1) / trainer->test.batch, sums);
     }
     if (status == TRAIN_OK) {
         status = workers_sum(trainer->workers, sums, 2);
@@ -397,7 +401,8 @@ train_status_t trainer_create(trainer_t *trainer, const options_t *options, cons
     trainer->options = options;
     trainer->workers = workers;
     if (workers_is_speaker(workers)) {
-        notice = notice_begin(4.0, "psgd-train: compiling kernels; the driver keeps them, so this takes long in the first run only");
+        notice = notice_begin(
+            4.0, "psgd-train: compiling kernels; the driver keeps them, so this takes long in the first run only");
     }
     status = prepare_in_turns(trainer, info, dataset);
     notice_end(notice);

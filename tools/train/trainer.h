@@ -11,41 +11,43 @@
 
 /* What one run came to. Times are means over steps and workers; bytes are the same on every worker. */
 typedef struct run {
-    uint32_t rank;             /* 0: plain all-reduce */
-    double   accuracy;         /* of the test images, which part was classified rightly: 0 to 1 */
-    double   test_loss;        /* mean cross-entropy over the test images, nats */
-    uint64_t bytes_total;      /* handed to the communicator by each worker, in all steps */
-    double   bytes_per_step;   /* bytes_total over steps */
+    uint32_t rank;              /* 0: plain all-reduce */
+    double   accuracy;          /* of the test images, which part was classified rightly: 0 to 1 */
+    double   test_loss;         /* mean cross-entropy over the test images, nats */
+    uint64_t bytes_total;       /* handed to the communicator by each worker, in all steps */
+    double   bytes_per_step;    /* bytes_total over steps */
     uint64_t messages_per_step; /* collectives of the last step */
-    double   compression_rate; /* gradient elements over sent elements of a compressed step */
-    double   ms_per_step;      /* wall-clock */
-    double   exchange_ms;      /* of these, from the gradients on the device to the update on the device */
-    double   seconds;          /* of all steps */
-    uint64_t params_hash;      /* of the parameters in the end; the same on every worker */
+    double   compression_rate;  /* gradient elements over sent elements of a compressed step */
+    double   ms_per_step;       /* wall-clock */
+    double   exchange_ms;       /* of these, from the gradients on the device to the update on the device */
+    double   seconds;           /* of all steps */
+    uint64_t params_hash;       /* of the parameters in the end; the same on every worker */
 } run_t;
 
 typedef struct trainer {
     const options_t *options;
     const workers_t *workers;
     gpu_t            gpu;
-    bool             same_devices;    /* of all workers */
+    bool             same_devices; /* of all workers */
     network_t        network;
     feed_t           train, test;
-    psgd_comm_t     *comm;            /* of all workers */
+    psgd_comm_t     *comm; /* of all workers */
     uint64_t         steps_per_epoch;
-    uint64_t         steps;           /* of a run */
-    float           *rates;           /* steps_per_epoch: the learning rates of the epoch */
+    uint64_t         steps; /* of a run */
+    float           *rates; /* steps_per_epoch: the learning rates of the epoch */
 } trainer_t;
 
-/* A collective: opens the device, copies the data there, builds the model, and makes a few steps alone, so that every kernel is
- * compiled and loaded before anything is timed; then connects the workers. One worker for each kind of device on a machine goes first, and
- * the others find what it left in the driver's cache: drivers may fail where several processes fill that at once.
- * Where it fails it has said why. The trainer must not move. Freed by trainer_destroy(), also after an error. */
+/* A collective: opens the device, copies the data there, builds the model, and makes a few steps alone, so that
+ * every kernel is compiled and loaded before anything is timed; then connects the workers. One worker for each kind
+ * of device on a machine goes first, and the others find what it left in the driver's cache: drivers may fail where
+ * several processes fill that at once. Where it fails it has said why. The trainer must not move. Freed by
+ * trainer_destroy(), also after an error. */
 train_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
                               const psgd_device_info_t *info, const dataset_t *dataset);
 void           trainer_destroy(trainer_t *trainer);
 
-/* Trains from the initial parameters of the seed, with gradients averaged at low rank `rank` (0: as they are), and tests. Parameters that differ between workers in the end are an error. A collective. */
+/* Trains from the initial parameters of the seed, with gradients averaged at low rank `rank` (0: as they are), and
+ * tests. Parameters that differ between workers in the end are an error. A collective. */
 train_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p);
 
 #endif

@@ -89,7 +89,8 @@ train_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p)
 
     status = check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     if (status == TRAIN_OK && provided < MPI_THREAD_FUNNELED) {
-        status = train_fail(TRAIN_FAILED, "this MPI library does not support programs with threads (MPI_THREAD_FUNNELED)");
+        status =
+            train_fail(TRAIN_FAILED, "this MPI library does not support programs with threads (MPI_THREAD_FUNNELED)");
     }
     if (status == TRAIN_OK) {
         status = check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &workers.all), "MPI_Comm_dup");
@@ -232,8 +233,9 @@ static train_status_t count_sharers(const workers_t *workers, const cpu_set_t *m
     if (status != TRAIN_OK) {
         return status;
     }
-    status = check_mpi(MPI_Allgather(mine, (int)sizeof(*mine), MPI_BYTE, sets, (int)sizeof(*mine), MPI_BYTE, workers->node),
-                       "MPI_Allgather");
+    status =
+        check_mpi(MPI_Allgather(mine, (int)sizeof(*mine), MPI_BYTE, sets, (int)sizeof(*mine), MPI_BYTE, workers->node),
+                  "MPI_Allgather");
     for (uint32_t i = 0; status == TRAIN_OK && i < workers->local_count; ++i) {
         cpu_set_t both;
         CPU_AND(&both, mine, &sets[i]);

@@ -18,8 +18,8 @@ typedef struct workers {
     uint32_t local_index;
 } workers_t;
 
-/* Initializes MPI. The workers of one machine are those that share memory and a processor name: where containers mislead
- * about either, the other corrects it. Errors: TRAIN_FAILED. */
+/* Initializes MPI. The workers of one machine are those that share memory and a processor name: where containers
+ * mislead about either, the other corrects it. Errors: TRAIN_FAILED. */
 train_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p);
 
 /* Finalizes MPI. */
@@ -35,7 +35,8 @@ train_status_t workers_agree(const workers_t *workers, train_status_t mine);
 /* A collective: *equal_p is whether the number is the same on all. */
 train_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool *equal_p);
 
-/* A collective that compares a number: TRAIN_ALL_FAILED with "<what> differ between workers" where it is not the same on all. */
+/* A collective that compares a number: TRAIN_ALL_FAILED with "<what> differ between workers" where it is not the
+ * same on all. */
 train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what);
 
 /* sums[i] = the sum over all workers. */
@@ -47,12 +48,12 @@ train_status_t workers_share(const workers_t *workers, float *numbers, uint64_t 
 /* Waits for all. */
 train_status_t workers_wait(const workers_t *workers);
 
-/* For a failure in the middle of things. TRAIN_ALL_FAILED: worker 0 prints the sentence. Else others may be waiting for this one: it
- * prints its sentence and ends the whole job; returns only where there are no others. */
+/* For a failure in the middle of things. TRAIN_ALL_FAILED: worker 0 prints the sentence. Else others may be waiting
+ * for this one: it prints its sentence and ends the whole job; returns only where there are no others. */
 void workers_give_up(const workers_t *workers, train_status_t status);
 
-/* Sets POCL_MAX_PTHREAD_COUNT and LP_NUM_THREADS, where they are not set, so that the workers that run on the same cores of a
- * CPU device share them evenly. Before the first OpenCL call. */
+/* Sets POCL_MAX_PTHREAD_COUNT and LP_NUM_THREADS, where they are not set, so that the workers that run on the same
+ * cores of a CPU device share them evenly. Before the first OpenCL call. */
 train_status_t workers_share_cores(const workers_t *workers);
 
 /* A collective: *leads_p is whether this worker is the first on its machine of those that pass the same key. */
