@@ -2,7 +2,8 @@
  *
  * For every finite input: max |I - P^T P| <= 9.5e-7, and per column |p_j - P^ P^T p_j| <= 2e-6 |p_j|. A column that vanishes
  * (relative to its own size) is replaced by a random one, orthogonalized against those before it, so that P^ always has
- * orthonormal columns. The bits depend on the input alone, not on the work-group size. */
+ * orthonormal columns. A column with NaN or Inf, and those after it, become NaN. The bits depend on the input, random_key
+ * and step alone, not on the work-group size. */
 #ifndef PSGD_OPS_ORTHOGONALIZE_H
 #define PSGD_OPS_ORTHOGONALIZE_H
 
