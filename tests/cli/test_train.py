@@ -174,6 +174,14 @@ class Training(Case):
         still = [self.results("--rank", 0, "--steps", steps, "--lr", 0, "--data", data) for steps in (1, 9)]
         self.assertEqual(still[0]["plain"]["params_hash"], still[1]["plain"]["params_hash"])  # nothing moves
 
+    def test_workers_go_around_the_devices_where_there_is_a_choice(self):
+        two = {"OCL_ICD_VENDORS": "pocl.icd", "POCL_DEVICES": "pthread pthread"}  # PoCL then shows its CPU twice
+        arguments = ("--rank", 0, "--steps", 2, "--data", self.small())
+        for device, expected in ((("--device", "cpu"), [0, 1, 0]), (("--device", "0:1"), [1, 1, 1])):
+            result = self.results(*arguments, *device, workers=3, environment=two)
+            self.assertEqual(result["device_indices"], expected)
+            self.assertTrue(result["same_devices"])
+
     def test_gzip_and_raw_files_are_the_same_data(self):
         raw = self.small()
         packed = self.path / "packed"

@@ -10,6 +10,14 @@
 
 enum { ROWS = 24, COLS = 40, ELEMS = ROWS * COLS };
 
+/* What a reducer that gave up had handed to an unfinished collective stays allocated, as psgd.h says: for the leak
+ * sanitizer, which calls this. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:fall_silent\nleak:never_create\n";
+}
+
 /* For reducers whose failures are expected. */
 static void ignore_line(psgd_log_level_t level, const char *line, void *user)
 {
@@ -47,21 +55,33 @@ static psgd_status_t create(const creation_t *creation, const psgd_comm_t *comm,
                                creation->num_tensors, &creation->config, comm, reducer_p);
 }
 
-/* Creation fails with this status and these words, writes nothing, and the same communicator serves a good one then. */
+/* Creation fails with this status and these words, and writes nothing. */
 static void assert_refuses(const creation_t *creation, psgd_status_t status, const char *words)
 {
     char            untouched;
     psgd_reducer_t *reducer = (psgd_reducer_t *)(void *)&untouched;
-    creation_t      good    = good_creation();
     psgd_comm_t    *comm    = NULL;
 
     assert_ok(psgd_comm_self_create(&comm));
     assert_fails(create(creation, comm, &reducer), status, words);
     ck_assert_ptr_eq(reducer, (psgd_reducer_t *)(void *)&untouched);
+    psgd_comm_destroy(comm);
+}
+
+START_TEST(create__a_refusal_leaves_the_communicator_usable)
+{
+    creation_t      good = good_creation(), bad = good;
+    psgd_reducer_t *reducer = NULL;
+    psgd_comm_t    *comm    = NULL;
+
+    bad.config.rank = 0;
+    assert_ok(psgd_comm_self_create(&comm));
+    assert_fails(create(&bad, comm, &reducer), PSGD_ERR_INVALID_ARGUMENT, "config.rank is 0");
     assert_ok(create(&good, comm, &reducer));
     psgd_reducer_destroy(reducer);
     psgd_comm_destroy(comm);
 }
+END_TEST
 
 START_TEST(create__missing_arguments)
 {
@@ -765,58 +785,55 @@ static psgd_status_t spoil_before_step_2(const job_t *job, uint32_t worker, uint
     return PSGD_OK;
 }
 
-/* The step of a spoilt gradient fails alike on all workers and has not happened: later ones are as in a clean run. */
-static void assert_step_has_not_happened(const psgd_tensor_t *tensors, size_t num_tensors, spoilt_step_t spoilt,
-                                         uint64_t start_step)
+/* The steps of spoilt gradients fail alike on all workers and have not happened: later ones are as in a clean run. */
+static void assert_steps_have_not_happened(const spoilt_step_t *spoilt, size_t num_spoilt, uint64_t start_step)
 {
-    job_t        clean = job_describe(tensors, num_tensors);
-    job_t        disturbed;
-    job_record_t clean_records[WORKERS_MAX], disturbed_records[WORKERS_MAX];
+    psgd_tensor_t tensors[3] = {job_tensor("weight", 40, 56), job_tensor("bias", 11, 0), job_tensor("large", 70000, 0)};
+    job_t         job        = job_describe(tensors, 3);
+    job_record_t  clean[WORKERS_MAX], disturbed[WORKERS_MAX];
 
-    clean.num_workers       = 2;
-    clean.config.start_step = start_step;
-    disturbed               = clean;
-    disturbed.before_step   = spoil_before_step_2;
-    disturbed.user          = &spoilt;
-    job_run(&clean, clean_records);
-    job_run(&disturbed, disturbed_records);
-    for (uint32_t w = 0; w < clean.num_workers; ++w) {
-        job_assert_same_bits(&clean_records[w], &disturbed_records[w]);
+    job.num_workers       = 2;
+    job.num_steps         = 3;
+    job.config.start_step = start_step;
+    job_run(&job, clean);
+    job.before_step = spoil_before_step_2;
+    for (size_t i = 0; i < num_spoilt; ++i) {
+        spoilt_step_t step = spoilt[i];
+
+        job.user = &step;
+        job_run(&job, disturbed);
+        for (uint32_t w = 0; w < job.num_workers; ++w) {
+            job_assert_same_bits(&clean[w], &disturbed[w]);
+        }
+        job_records_free(&job, disturbed);
     }
-    job_records_free(&clean, clean_records);
-    job_records_free(&disturbed, disturbed_records);
+    job_records_free(&job, clean);
 }
 
 START_TEST(nonfinite__a_step_with_nan_or_inf_on_one_worker_has_not_happened)
 {
-    psgd_tensor_t tensors[3] = {job_tensor("weight", 40, 56), job_tensor("bias", 11, 0), job_tensor("large", 70000, 0)};
     const spoilt_step_t spoilt[] = {
         {"weight", (float)NAN, false, 1, PSGD_ERR_NONFINITE, "worker 1"},
-        {"weight", -(float)INFINITY, false, 1, PSGD_ERR_NONFINITE, "worker 1"},
-        {"bias", (float)NAN, false, 1, PSGD_ERR_NONFINITE, "worker 1"},
         {"large", (float)INFINITY, false, MANY_TIMES, PSGD_ERR_NONFINITE, "worker 1"},
+        {"bias", (float)NAN, false, 1, PSGD_ERR_NONFINITE, "worker 1"},
+        {"weight", -(float)INFINITY, false, 1, PSGD_ERR_NONFINITE, "worker 1"},
         {"weight", (float)NAN, true, 1, PSGD_ERR_NONFINITE, "worker 0"},
     };
 
-    for (size_t i = 0; i < sizeof(spoilt) / sizeof(spoilt[0]); ++i) {
-        assert_step_has_not_happened(tensors, 3, spoilt[i], 0);
-    }
-    assert_step_has_not_happened(tensors, 3, spoilt[0], 100); /* a plain step */
+    assert_steps_have_not_happened(spoilt, psgd_test_shapes_are_reduced() ? 2 : 5, 0);
+    assert_steps_have_not_happened(spoilt, 1, 100); /* a plain step */
 }
 END_TEST
 
 START_TEST(nonfinite__a_step_that_overflows_has_not_happened)
 {
-    psgd_tensor_t tensors[3] = {job_tensor("weight", 40, 56), job_tensor("bias", 11, 0), job_tensor("large", 70000, 0)};
     const spoilt_step_t spoilt[] = {
         {"bias", FLT_MAX, true, 1, PSGD_ERR_NONFINITE, "overflow"}, /* each is finite, their sum is not */
         {"large", FLT_MAX, true, 1, PSGD_ERR_NONFINITE, "overflow"},
     };
 
-    for (size_t i = 0; i < sizeof(spoilt) / sizeof(spoilt[0]); ++i) {
-        assert_step_has_not_happened(tensors, 3, spoilt[i], 0);
-    }
-    assert_step_has_not_happened(tensors, 3, spoilt[0], 100);
+    assert_steps_have_not_happened(spoilt, 2, 0);
+    assert_steps_have_not_happened(spoilt, 1, 100);
 }
 END_TEST
 
@@ -1084,6 +1101,7 @@ int main(void)
     int    result;
 
     tcase_add_test(tcase, create__missing_arguments);
+    tcase_add_test(tcase, create__a_refusal_leaves_the_communicator_usable);
     tcase_add_test(tcase, create__names);
     tcase_add_test(tcase, create__dimensions);
     tcase_add_test(tcase, create__rank);

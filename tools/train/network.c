@@ -127,7 +127,7 @@ static cl_mem input_grad_of(const network_t *network, size_t index)
 
 train_status_t network_enqueue_forward(network_t *network, size_t scored)
 {
-    const layer_t *top          = last_layer(network);
+    const layer_t *top          = network->layers[network->num_layers - 1];
     cl_uint        classes      = (cl_uint)top->out_elems;
     cl_uint        scored_count = (cl_uint)scored;
     train_status_t status       = TRAIN_OK;

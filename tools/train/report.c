@@ -175,7 +175,11 @@ void report_write_json(const report_t *report, FILE *file)
     write_string(trainer->gpu.info.name, file);
     fprintf(file, ",\n  \"driver\": ");
     write_string(trainer->gpu.info.driver_version, file);
-    fprintf(file, ",\n  \"same_devices\": %s", trainer->same_devices ? "true" : "false");
+    fprintf(file, ",\n  \"same_devices\": %s,\n  \"device_indices\": [", trainer->same_devices ? "true" : "false");
+    for (uint32_t w = 0; w < trainer->workers->count; ++w) {
+        fprintf(file, "%s%u", w > 0 ? ", " : "", (unsigned)trainer->device_indices[w]);
+    }
+    fprintf(file, "]");
     fprintf(file, ",\n  \"data\": ");
     write_string(options->data, file);
     fprintf(file, ",\n  \"train_images\": %u,\n  \"test_images\": %u,\n", (unsigned)trainer->train.count,

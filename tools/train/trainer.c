@@ -56,6 +56,7 @@ static train_status_t build(trainer_t *trainer, const psgd_device_info_t *info, 
 void trainer_destroy(trainer_t *trainer)
 {
     free(trainer->rates);
+    free(trainer->device_indices);
     psgd_comm_destroy(trainer->comm);
     feed_free(&trainer->test);
     feed_free(&trainer->train);
@@ -391,6 +392,23 @@ static train_status_t prepare_in_turns(trainer_t *trainer, const psgd_device_inf
     return status;
 }
 
+/* Which devices the workers took, and whether they are alike. */
+static train_status_t compare_devices(trainer_t *trainer, const psgd_device_info_t *info)
+{
+    const workers_t *workers = trainer->workers;
+    train_status_t   status;
+
+    status =
+        train_alloc(workers->count, sizeof(*trainer->device_indices), "the workers' devices", &trainer->device_indices);
+    if (status == TRAIN_OK) {
+        status = workers_gather(workers, info->index, trainer->device_indices);
+    }
+    if (status == TRAIN_OK) {
+        status = workers_are_equal(workers, devices_hash(info), &trainer->same_devices);
+    }
+    return status;
+}
+
 train_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
                               const psgd_device_info_t *info, const dataset_t *dataset)
 {
@@ -407,7 +425,7 @@ train_status_t trainer_create(trainer_t *trainer, const options_t *options, cons
     status = prepare_in_turns(trainer, info, dataset);
     notice_end(notice);
     if (status == TRAIN_OK) {
-        status = workers_agree(workers, workers_are_equal(workers, devices_hash(info), &trainer->same_devices));
+        status = workers_agree(workers, compare_devices(trainer, info));
     }
     if (status == TRAIN_OK) {
         status = train_check(psgd_comm_mpi_create(workers->all, 0.0, &trainer->comm), "connecting the workers");

@@ -28,7 +28,8 @@ typedef struct trainer {
     const options_t *options;
     const workers_t *workers;
     gpu_t            gpu;
-    bool             same_devices; /* of all workers */
+    bool             same_devices;   /* of all workers */
+    uint32_t        *device_indices; /* by worker: psgd_device_info_t.index on its machine */
     network_t        network;
     feed_t           train, test;
     psgd_comm_t     *comm; /* of all workers */

@@ -187,6 +187,11 @@ train_status_t workers_compare(const workers_t *workers, uint64_t number, const 
     return status;
 }
 
+train_status_t workers_gather(const workers_t *workers, uint32_t number, uint32_t *numbers)
+{
+    return check_mpi(MPI_Allgather(&number, 1, MPI_UINT32_T, numbers, 1, MPI_UINT32_T, workers->all), "MPI_Allgather");
+}
+
 train_status_t workers_sum(const workers_t *workers, double *sums, int count)
 {
     return check_mpi(MPI_Allreduce(MPI_IN_PLACE, sums, count, MPI_DOUBLE, MPI_SUM, workers->all), "MPI_Allreduce");

@@ -39,6 +39,9 @@ train_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool
  * same on all. */
 train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what);
 
+/* A collective: numbers[w] = what worker w passes. */
+train_status_t workers_gather(const workers_t *workers, uint32_t number, uint32_t *numbers);
+
 /* sums[i] = the sum over all workers. */
 train_status_t workers_sum(const workers_t *workers, double *sums, int count);
 
