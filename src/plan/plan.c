@@ -9,7 +9,7 @@
 #include "base/status.h"
 
 /* Offsets in bytes of anything in the plan stay below 2^63. */
-static const uint64_t MAX_TENSOR_ELEMS = UINT64_C(1) << 40;
+static const uint64_t MAX_TENSOR_ELEMS = (UINT64_C(1) << 40) - 1;
 static const uint64_t MAX_TOTAL_ELEMS  = UINT64_C(1) << 48;
 
 /* Rows and columns of a compressed matrix are numbered by 32 bits in the random counters and the kernels' tables. */
@@ -47,7 +47,7 @@ static psgd_status_t matricize(const psgd_tensor_t *tensor, size_t index, psgd_p
             return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor %zu '%s': dims[%u] is 0; leave empty tensors out", index,
                              tensor->name, d);
         }
-        if (tensor->dims[d] >= MAX_TENSOR_ELEMS / elems) {
+        if (tensor->dims[d] > MAX_TENSOR_ELEMS / elems) {
             return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor %zu '%s': the product of its dims reaches 2^40 elements",
                              index, tensor->name);
         }

@@ -178,6 +178,21 @@ START_TEST(plan__regions_follow_each_other_without_gap_or_overlap)
 }
 END_TEST
 
+START_TEST(plan__tensors_may_have_up_to_2_to_the_40_elements_less_one)
+{
+    psgd_tensor_t tensors[] = {TENSOR("largest", 3, UINT64_C(366503875925))}; /* 3 x it = 2^40 - 1 */
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan      = NULL;
+
+    tensors[0].rank = PSGD_NEVER_COMPRESS;
+    assert_ok(psgd_plan_create(tensors, 1, &config, &plan));
+    ck_assert_uint_eq(plan->total_elems, (UINT64_C(1) << 40) - 1);
+    psgd_plan_destroy(plan);
+    tensors[0].dims[1] += 1;
+    assert_fails(psgd_plan_create(tensors, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "2^40");
+}
+END_TEST
+
 START_TEST(plan__refuses_what_cannot_be_planned_and_names_the_tensor)
 {
     psgd_config_t config = PSGD_CONFIG_INIT;
@@ -231,6 +246,7 @@ int main(void)
     tcase_add_test(tcase, plan__never_compress_is_obeyed);
     tcase_add_test(tcase, plan__small_and_large_tensors_part_at_256_KiB);
     tcase_add_test(tcase, plan__regions_follow_each_other_without_gap_or_overlap);
+    tcase_add_test(tcase, plan__tensors_may_have_up_to_2_to_the_40_elements_less_one);
     tcase_add_test(tcase, plan__refuses_what_cannot_be_planned_and_names_the_tensor);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
