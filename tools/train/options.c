@@ -20,7 +20,7 @@ typedef struct model_defaults {
 
 static const model_defaults_t model_defaults[NUM_MODELS] = {
     [MODEL_MLP] = {3, 0.05},
-    [MODEL_CNN] = {4, 0.02},
+    [MODEL_CNN] = {4, 0.01},
 };
 
 typedef enum option_kind { KIND_FLAG, KIND_U32, KIND_U64, KIND_REAL, KIND_TEXT, KIND_CHOICE, KIND_JSON } option_kind_t;
@@ -53,7 +53,7 @@ static const option_row_t rows[] = {
      "stop after N steps, however many epochs that is; 0 (default): whole epochs"},
     {"--batch", "N", KIND_U32, FIELD(batch), 1, 8192, NULL, "images per worker and step; default 32"},
     {"--lr", "X", KIND_REAL, FIELD(lr), 0, 1000, NULL,
-     "learning rate of the first step; default 0.05 (mlp), 0.02 (cnn)"},
+     "learning rate of the first step; default 0.05 (mlp), 0.01 (cnn)"},
     {"--decay", "linear|cosine|none", KIND_CHOICE, FIELD(decay), 0, 0, decay_names,
      "how the learning rate falls to 0 at the last step; default linear"},
     {"--momentum", "X", KIND_REAL, FIELD(momentum), 0, 0.9999, NULL, "of SGD; default 0.9"},
