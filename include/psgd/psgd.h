@@ -233,13 +233,27 @@ typedef struct psgd_tensor {
 
 #define PSGD_TENSOR_INIT { sizeof(psgd_tensor_t), NULL, { 0, 0, 0, 0, 0, 0, 0, 0 }, 0, PSGD_F32, 0 }
 
+/* Who does the matrix products of a step. The update has the same bits by either. */
 typedef enum psgd_engine {
-    PSGD_ENGINE_AUTO    = 0, /* the library chooses; at present: clblast */
-    PSGD_ENGINE_CLBLAST = 1  /* matrix products by CLBlast's GEMM */
+    PSGD_ENGINE_AUTO    = 0, /* whichever was faster, for each shape of matrix: measured at creation on the workers' devices */
+    PSGD_ENGINE_CLBLAST = 1, /* CLBlast's GEMM, a call a matrix */
+    PSGD_ENGINE_FUSED   = 2  /* this library's kernels: each pass over the gradients does all that it can, for all matrices in
+                              * one launch. No CLBlast program is compiled */
 } psgd_engine_t;
 
-/* How a reducer compresses. Everything but the log, the deadlines and exact_phase_times must be the same on all workers;
- * creation compares it and names what differs. */
+/* The word of an engine: "auto", "clblast", "fused"; "unknown" for other values. Static storage. */
+PSGD_API const char *psgd_engine_name(psgd_engine_t engine);
+
+/* How the factors get from device memory to where the communicator reads them, and back. */
+typedef enum psgd_staging {
+    PSGD_STAGING_AUTO   = 0, /* map where host and device share one memory, else whichever copy was faster at creation */
+    PSGD_STAGING_COPY   = 1, /* copy to and from ordinary host memory */
+    PSGD_STAGING_PINNED = 2, /* copy to and from host memory that the driver has allocated (CL_MEM_ALLOC_HOST_PTR) */
+    PSGD_STAGING_MAP    = 3  /* map the device's buffer */
+} psgd_staging_t;
+
+/* How a reducer compresses. Everything but staging, the log, the deadlines and exact_phase_times must be the same on all
+ * workers; creation compares it and names what differs. */
 typedef struct psgd_config {
     size_t        struct_size;          /* set by PSGD_CONFIG_INIT */
 
@@ -270,6 +284,19 @@ typedef struct psgd_config {
     /* PSGD_ENGINE_AUTO by default. */
     psgd_engine_t engine;
 
+    /* What PSGD_ENGINE_AUTO chose on an earlier occasion, as text of psgd_reducer_get_profile(): shapes that it names are not
+     * measured again. NULL (default): all are measured. Read during creation only. */
+    const char   *engine_profile;
+
+    /* 0 (default): a step happens on all workers or on none, whatever the gradients hold.
+     * 1: the caller promises that no gradient holds NaN or Inf, as loops that check for overflow know anyway. The step then
+     * writes the error memory once less (5 passes over the gradients in place of 7), but cannot be undone: whatever fails
+     * in it poisons the reducer. The updates have the same bits. */
+    int           gradients_are_finite;
+
+    /* PSGD_STAGING_AUTO by default. */
+    psgd_staging_t staging;
+
     /* How long to wait for the other workers, or for the device, before giving up: seconds, finite, default 600;
      * 0: the default. After this the call returns PSGD_ERR_TIMEOUT and the reducer is poisoned. */
     double        deadline_seconds;
@@ -289,7 +316,8 @@ typedef struct psgd_config {
 } psgd_config_t;
 
 #define PSGD_CONFIG_INIT \
-    { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, 0.0, 0.0, 0, NULL, NULL, PSGD_LOG_WARN }
+    { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
+      PSGD_LOG_WARN }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -461,6 +489,7 @@ typedef struct psgd_stats {
     uint64_t bytes_last_step;              /* handed to the communicator by this worker in the last committed step */
     uint64_t bytes_total;                  /* and in all steps */
     uint64_t messages_last_step;           /* collectives of the last committed step */
+    uint64_t launches_last_step;           /* kernels enqueued in it; a call of CLBlast counts as one */
     uint64_t num_compressed_tensors;
     uint64_t num_plain_tensors;            /* that are never compressed */
     uint64_t uncompressed_elems;           /* N: elements of all tensors */
@@ -473,7 +502,7 @@ typedef struct psgd_stats {
     uint64_t phase_ns_total[PSGD_NUM_PHASES];
 } psgd_stats_t;
 
-#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 } }
+#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 } }
 
 /* Copies the statistics. Local; works on a poisoned reducer too. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t *stats_p);
@@ -486,13 +515,24 @@ typedef struct psgd_tensor_plan {
     uint32_t rank;          /* r_eff; 0: not compressed */
     uint64_t elems;         /* elements before */
     uint64_t sent_elems;    /* elements that a compressed step sends in their place */
+    psgd_engine_t engine;   /* that compresses it: clblast or fused; auto where it is not compressed */
 } psgd_tensor_plan_t;
 
-#define PSGD_TENSOR_PLAN_INIT { sizeof(psgd_tensor_plan_t), 0, 0, 0, 0, 0 }
+#define PSGD_TENSOR_PLAN_INIT { sizeof(psgd_tensor_plan_t), 0, 0, 0, 0, 0, PSGD_ENGINE_AUTO }
 
 /* How tensor `tensor_index` is sent. Local. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t tensor_index,
                                                     psgd_tensor_plan_t *plan_p);
+
+/* Which engine each shape of matrix has got, as text to keep and to hand to psgd_config_t.engine_profile another time: one line
+ * a shape, "rows cols rank engine", after a line with the format's version. Ends in a 0.
+ *
+ *   text       room for `capacity` bytes; NULL with capacity 0 only asks for the size
+ *   bytes_p    how many bytes the text has, the 0 included
+ *
+ * Local. Errors: PSGD_ERR_INVALID_ARGUMENT, also where capacity is too small; *bytes_p is written all the same. */
+PSGD_API psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, char *text, size_t capacity,
+                                                size_t *bytes_p);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 8. State: what a reducer remembers between steps

@@ -104,9 +104,17 @@ static psgd_status_t check_config(const psgd_config_t *config)
     if (status != PSGD_OK) {
         return status;
     }
-    if ((config->engine != PSGD_ENGINE_AUTO) && (config->engine != PSGD_ENGINE_CLBLAST)) {
-        return psgd_fail(PSGD_ERR_UNSUPPORTED, "config.engine is %d; it must be PSGD_ENGINE_AUTO or PSGD_ENGINE_CLBLAST",
-                         (int)config->engine);
+    status = check_flag(config->gradients_are_finite, "gradients_are_finite");
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if ((config->engine < PSGD_ENGINE_AUTO) || (config->engine > PSGD_ENGINE_FUSED)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED, "config.engine is %d; it must be PSGD_ENGINE_AUTO, PSGD_ENGINE_CLBLAST or "
+                         "PSGD_ENGINE_FUSED", (int)config->engine);
+    }
+    if ((config->staging < PSGD_STAGING_AUTO) || (config->staging > PSGD_STAGING_MAP)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.staging is %d; it must be PSGD_STAGING_AUTO to PSGD_STAGING_MAP",
+                         (int)config->staging);
     }
     if ((config->log_level < PSGD_LOG_OFF) || (config->log_level > PSGD_LOG_DEBUG)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.log_level is %d; it must be PSGD_LOG_OFF to PSGD_LOG_DEBUG",

@@ -352,8 +352,28 @@ psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t
     plan.rank        = tensor->route == PSGD_ROUTE_COMPRESSED ? reducer->plan->matrices[tensor->matrix_index].r : 0;
     plan.elems       = tensor->elems;
     plan.sent_elems  = plan.rank > 0 ? (plan.rows + plan.cols) * plan.rank : plan.elems;
+    plan.engine      = plan.rank > 0 ? PSGD_ENGINE_CLBLAST : PSGD_ENGINE_AUTO;
     memcpy(plan_p, &plan, bytes);
     return PSGD_OK;
+}
+
+const char *psgd_engine_name(psgd_engine_t engine)
+{
+    switch (engine) {
+    case PSGD_ENGINE_AUTO: return "auto";
+    case PSGD_ENGINE_CLBLAST: return "clblast";
+    case PSGD_ENGINE_FUSED: return "fused";
+    }
+    return "unknown";
+}
+
+psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, char *text, size_t capacity, size_t *bytes_p)
+{
+    (void)reducer;
+    (void)text;
+    (void)capacity;
+    (void)bytes_p;
+    return psgd_fail(PSGD_ERR_UNSUPPORTED, "psgd_reducer_get_profile: not yet");
 }
 
 /* ---- state ----------------------------------------------------------------------------------------------------- */

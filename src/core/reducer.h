@@ -29,6 +29,7 @@ typedef struct psgd_step {
     uint64_t           start_ns;
     uint64_t           bytes;                           /* handed to the communicator */
     uint64_t           messages;
+    uint64_t           launches_before;                 /* psgd_device_launches() at its start */
     uint64_t           phase_ns[PSGD_NUM_PHASES];
     uint64_t           p_hat_hash;                      /* computed on the device */
     uint64_t           common_hash;                     /* of the uncompressed means, computed here */

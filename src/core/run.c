@@ -12,6 +12,7 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_
     memset(&r->step, 0, sizeof(r->step));
     r->step.grads    = grads;
     r->step.start_ns = psgd_now_ns();
+    r->step.launches_before = psgd_device_launches(r->device);
     psgd_step_note(r, local);
     if (r->poison.status != PSGD_OK) { /* it failed after the last vote of an earlier step: now the others hear of it */
         psgd_step_note(r, psgd_reducer_check_poison(r));
@@ -39,6 +40,7 @@ static void count_step(psgd_reducer_t *r, bool is_plain)
     stats->plain_steps += is_plain ? 1 : 0;
     stats->bytes_last_step    = r->step.bytes;
     stats->messages_last_step = r->step.messages;
+    stats->launches_last_step = psgd_device_launches(r->device) - r->step.launches_before;
     stats->ns_last_step       = psgd_now_ns() - r->step.start_ns;
     stats->ns_total += stats->ns_last_step;
     for (int phase = 0; phase < PSGD_NUM_PHASES; ++phase) {

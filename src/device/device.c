@@ -262,6 +262,16 @@ uint64_t psgd_device_bytes(const psgd_device_t *device)
     return device->buffer_bytes;
 }
 
+uint64_t psgd_device_launches(const psgd_device_t *device)
+{
+    return device->launches;
+}
+
+void psgd_device_count_launch(psgd_device_t *device)
+{
+    device->launches += 1;
+}
+
 void psgd_device_set_patience(psgd_device_t *device, psgd_patience_t patience)
 {
     device->patience = patience;

@@ -34,6 +34,10 @@ const psgd_log_t           *psgd_device_log(const psgd_device_t *device);
 /* Bytes of device memory that buffers of psgd_buffer_create() hold now. */
 uint64_t psgd_device_bytes(const psgd_device_t *device);
 
+/* Kernels that have been enqueued; those of other libraries on its queue are counted by whoever calls them. */
+uint64_t psgd_device_launches(const psgd_device_t *device);
+void     psgd_device_count_launch(psgd_device_t *device);
+
 /* How long psgd_device_wait() waits; set once, before the first wait. */
 void psgd_device_set_patience(psgd_device_t *device, psgd_patience_t patience);
 

@@ -15,6 +15,7 @@ struct psgd_device {
     psgd_log_t           log;
     psgd_device_limits_t limits;
     uint64_t             buffer_bytes; /* held by buffers of psgd_buffer_create() */
+    uint64_t             launches;     /* kernels enqueued so far */
 };
 
 #endif

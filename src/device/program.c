@@ -199,5 +199,6 @@ psgd_status_t psgd_kernel_enqueue(psgd_device_t *device, psgd_kernel_t *kernel, 
     if (status != PSGD_OK) {
         return psgd_fail_in(status, "kernel %s", kernel->name);
     }
+    psgd_device_count_launch(device);
     return PSGD_OK;
 }

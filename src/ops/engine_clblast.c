@@ -220,6 +220,7 @@ static psgd_status_t enqueue_locked(const psgd_engine_state_t *engine, const pro
                                       product->matrix->r, product->width, product->depth, 1.0f, in.mem, in_offset,
                                       product->depth, m.mem, m_offset, (size_t)product->matrix->cols, 0.0f, out.mem,
                                       out_offset, product->width, &queue, NULL, engine->temp.mem);
+    psgd_device_count_launch(engine->device);
     return check_clblast(engine, code, "CLBlastSgemmWithTempBuffer", product);
 }
 
