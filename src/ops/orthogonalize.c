@@ -9,16 +9,22 @@
 #include "device/cl_device.h"
 #include "device/program.h"
 
-/* As in cl/orthogonalize.cl. */
+/* As in cl/orthogonalize.cl and what it includes. */
 enum {
-    LANES      = 64,
-    BLOCK_ROWS = 512,
-    BATCH      = 16,
-    CANDIDATES = 2
+    LANES       = 64,
+    BLOCK_ROWS  = 512,
+    BATCH       = 16,
+    CANDIDATES  = 2,
+    PANEL       = 16,
+    SLAB        = 64,
+    PANEL_LANES = 16,
+    CHUNK_ROWS  = 1024,
+    STATE_BYTES = (4 + 2 * PANEL) * 4
 };
 
 enum {
     MAX_TILES        = 256, /* of one matrix: what each work-group adds up in every launch */
+    MAX_PANEL_TILES  = 64,  /* the same where there are panels, whose records are 16 times as long */
     MAX_VECTOR_LANES = 16,  /* a vector may reach this far beyond the last record */
     MIN_VECTOR_WIDTH = 4    /* a CPU whose compiler asks for vectors shorter than this makes its own of the work-items */
 };
@@ -41,14 +47,18 @@ _Static_assert(sizeof(matrix_t) == 48, "the same layout as in cl/orthogonalize.c
 typedef enum stage {
     STAGE_MAXIMA,
     STAGE_SCALE,
+    STAGE_PANEL_FIRST,
+    STAGE_PANEL_AGAIN,
     STAGE_FIRST,
     STAGE_AGAIN,
     STAGE_FINISH,
+    STAGE_FINISH_PANEL,
     NUM_STAGES
 } stage_t;
 
-static const char *const KERNEL_NAMES[NUM_STAGES] = {"orthogonalize_maxima", "orthogonalize_scale", "orthogonalize_first",
-                                                     "orthogonalize_again", "orthogonalize_finish"};
+static const char *const KERNEL_NAMES[NUM_STAGES] = {
+    "orthogonalize_maxima", "orthogonalize_scale", "orthogonalize_panel_first", "orthogonalize_panel_again",
+    "orthogonalize_first",  "orthogonalize_again", "orthogonalize_finish",      "orthogonalize_finish_panel"};
 
 struct psgd_orthogonalizer {
     psgd_device_t             *device;
@@ -65,7 +75,7 @@ struct psgd_orthogonalizer {
     psgd_view_t                matrix_table;
     psgd_view_t                tile_table;
     psgd_view_t                records[2]; /* each launch reads what the one before it has written, and writes the other */
-    psgd_view_t                vanishing;  /* a float a matrix */
+    psgd_view_t                states;     /* STATE_BYTES a matrix: what launches tell later ones */
 };
 
 /* ------------------------------------------------------------------------------------------------------------------
@@ -85,6 +95,21 @@ static int compare_by_columns(const void *a, const void *b)
     return (left->columns < right->columns) - (left->columns > right->columns);
 }
 
+/* Rows are cut into tiles by the shape alone, never by the device: the bits depend on where the cuts are. */
+static uint32_t choose_tile_rows(const psgd_columns_t *matrix)
+{
+    uint64_t max_tiles = matrix->columns > PANEL ? MAX_PANEL_TILES : MAX_TILES;
+    uint64_t unit      = matrix->columns > PANEL ? CHUNK_ROWS : BLOCK_ROWS;
+
+    return (uint32_t)(divide_up(divide_up(matrix->length, max_tiles), unit) * unit);
+}
+
+/* Floats of the record of one tile: sums of one column, or of a panel; and of the candidates for a column. */
+static uint64_t record_elems(const matrix_t *matrix)
+{
+    return (uint64_t)((matrix->columns > PANEL ? PANEL : 1) + CANDIDATES) * matrix->columns;
+}
+
 /* Checks one matrix, and fills in its row of the table but for what depends on the rows before it. */
 static psgd_status_t describe_matrix(const psgd_columns_t *from, size_t index, matrix_t *matrix)
 {
@@ -97,7 +122,7 @@ static psgd_status_t describe_matrix(const psgd_columns_t *from, size_t index, m
     matrix->key       = from->random_key;
     matrix->length    = (uint32_t)from->length;
     matrix->columns   = from->columns;
-    matrix->tile_rows = (uint32_t)(divide_up(divide_up(from->length, MAX_TILES), BLOCK_ROWS) * BLOCK_ROWS);
+    matrix->tile_rows = choose_tile_rows(from);
     matrix->num_tiles = (uint32_t)divide_up(from->length, matrix->tile_rows);
     return PSGD_OK;
 }
@@ -125,7 +150,7 @@ static psgd_status_t make_matrix_table(psgd_orthogonalizer_t *ortho, const psgd_
         matrix->first_tile = (uint32_t)ortho->num_tiles;
         matrix->records    = ortho->record_elems;
         ortho->num_tiles += matrix->num_tiles;
-        ortho->record_elems += (uint64_t)(1 + CANDIDATES) * matrix->columns * matrix->num_tiles;
+        ortho->record_elems += record_elems(matrix) * matrix->num_tiles;
     }
     return PSGD_OK;
 }
@@ -188,8 +213,8 @@ static psgd_status_t make_buffers(psgd_orthogonalizer_t *ortho)
             return status;
         }
     }
-    status = psgd_buffer_create(ortho->device, ortho->num_matrices * sizeof(float), "the table of vanishing columns",
-                                &ortho->vanishing);
+    status = psgd_buffer_create(ortho->device, ortho->num_matrices * STATE_BYTES, "the states of orthogonalization",
+                                &ortho->states);
     if (status != PSGD_OK) {
         return status;
     }
@@ -340,15 +365,19 @@ static psgd_status_t launch(psgd_orthogonalizer_t *ortho, stage_t stage, size_t 
 #define LAUNCH(ortho_, stage_, num_tiles_, args_) \
     launch((ortho_), (stage_), (num_tiles_), (args_), sizeof(args_) / sizeof((args_)[0]))
 
-/* Bytes of local memory: a sum for each column, and the tree. */
+/* Bytes of local memory: a sum for each column, or for each of a panel with a slab of others; and the tree. */
 static size_t sums_bytes(const psgd_orthogonalizer_t *ortho)
 {
-    return ((size_t)ortho->max_columns + BATCH) * sizeof(float);
+    size_t sums = (size_t)ortho->max_columns + BATCH;
+
+    return ((ortho->max_columns > PANEL) && (sums < PANEL * SLAB) ? PANEL * SLAB : sums) * sizeof(float);
 }
 
 static size_t scratch_bytes(const psgd_orthogonalizer_t *ortho)
 {
-    return (size_t)BATCH * ortho->shape.group_size * sizeof(float);
+    size_t lanes = ortho->shape.group_size > PANEL_LANES ? ortho->shape.group_size : PANEL_LANES;
+
+    return BATCH * lanes * sizeof(float);
 }
 
 /* out = every column of `in`, scaled by a power of two to a maximum in [1, 2); the maxima go by records[0], and
@@ -385,9 +414,9 @@ static psgd_status_t enqueue_scale(psgd_orthogonalizer_t *ortho, psgd_view_t in,
     return LAUNCH(ortho, STAGE_SCALE, ortho->num_tiles, args);
 }
 
-/* The first or second projection of column j; its sums are in records[*newest_p], before and after. */
-static psgd_status_t enqueue_projection(psgd_orthogonalizer_t *ortho, stage_t stage, psgd_view_t out, uint32_t j,
-                                        uint64_t step, unsigned *newest_p)
+/* The first or second projection of the panel that begins at column j; its sums are in records[*newest_p], before and after. */
+static psgd_status_t enqueue_panel(psgd_orthogonalizer_t *ortho, stage_t stage, psgd_view_t out, uint32_t j, uint64_t step,
+                                   unsigned *newest_p)
 {
     uint64_t         out_offset = out.offset_bytes / sizeof(float);
     unsigned         newest     = *newest_p;
@@ -397,7 +426,7 @@ static psgd_status_t enqueue_projection(psgd_orthogonalizer_t *ortho, stage_t st
                                    PSGD_ARG(out_offset),
                                    PSGD_ARG_MEM(ortho->records[newest]),
                                    PSGD_ARG_MEM(ortho->records[1 - newest]),
-                                   PSGD_ARG_MEM(ortho->vanishing),
+                                   PSGD_ARG_MEM(ortho->states),
                                    PSGD_ARG(j),
                                    PSGD_ARG(step),
                                    PSGD_ARG_LOCAL(sums_bytes(ortho)),
@@ -409,8 +438,9 @@ static psgd_status_t enqueue_projection(psgd_orthogonalizer_t *ortho, stage_t st
     return LAUNCH(ortho, stage, ortho->tiles_at[j], args);
 }
 
-/* The last projection of column j, its norm, and the sums of column j + 1. */
-static psgd_status_t enqueue_finish(psgd_orthogonalizer_t *ortho, psgd_view_t out, uint32_t j, unsigned *newest_p)
+/* The first or second projection of column j within the panel that begins at column `panel`. */
+static psgd_status_t enqueue_projection(psgd_orthogonalizer_t *ortho, stage_t stage, psgd_view_t out, uint32_t panel,
+                                        uint32_t j, uint64_t step, unsigned *newest_p)
 {
     uint64_t         out_offset = out.offset_bytes / sizeof(float);
     unsigned         newest     = *newest_p;
@@ -420,6 +450,34 @@ static psgd_status_t enqueue_finish(psgd_orthogonalizer_t *ortho, psgd_view_t ou
                                    PSGD_ARG(out_offset),
                                    PSGD_ARG_MEM(ortho->records[newest]),
                                    PSGD_ARG_MEM(ortho->records[1 - newest]),
+                                   PSGD_ARG_MEM(ortho->states),
+                                   PSGD_ARG(panel),
+                                   PSGD_ARG(j),
+                                   PSGD_ARG(step),
+                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
+                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
+                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
+                                   PSGD_ARG_LOCAL(scratch_bytes(ortho))};
+
+    *newest_p = 1 - newest;
+    return LAUNCH(ortho, stage, ortho->tiles_at[j], args);
+}
+
+/* The last projection of column j, its norm, and the sums of column j + 1, or of the panel that begins there. */
+static psgd_status_t enqueue_finish(psgd_orthogonalizer_t *ortho, psgd_view_t out, uint32_t panel, uint32_t j,
+                                    unsigned *newest_p)
+{
+    uint64_t         out_offset = out.offset_bytes / sizeof(float);
+    unsigned         newest     = *newest_p;
+    bool             ends_panel = (j + 1 == panel + PANEL) && (j + 1 < ortho->max_columns);
+    const psgd_arg_t args[]     = {PSGD_ARG_MEM(ortho->matrix_table),
+                                   PSGD_ARG_MEM(ortho->tile_table),
+                                   PSGD_ARG_MEM(out),
+                                   PSGD_ARG(out_offset),
+                                   PSGD_ARG_MEM(ortho->records[newest]),
+                                   PSGD_ARG_MEM(ortho->records[1 - newest]),
+                                   PSGD_ARG_MEM(ortho->states),
+                                   PSGD_ARG(panel),
                                    PSGD_ARG(j),
                                    PSGD_ARG_LOCAL(sums_bytes(ortho)),
                                    PSGD_ARG_LOCAL(sums_bytes(ortho)),
@@ -427,7 +485,31 @@ static psgd_status_t enqueue_finish(psgd_orthogonalizer_t *ortho, psgd_view_t ou
                                    PSGD_ARG_LOCAL(scratch_bytes(ortho))};
 
     *newest_p = 1 - newest;
-    return LAUNCH(ortho, STAGE_FINISH, ortho->tiles_at[j], args);
+    return LAUNCH(ortho, ends_panel ? STAGE_FINISH_PANEL : STAGE_FINISH, ortho->tiles_at[j], args);
+}
+
+/* Column j, and before the first of a later panel the projection of the panel. */
+static psgd_status_t enqueue_column(psgd_orthogonalizer_t *ortho, psgd_view_t out, uint32_t j, uint64_t step,
+                                    unsigned *newest_p)
+{
+    uint32_t      panel  = j - j % PANEL;
+    psgd_status_t status = PSGD_OK;
+
+    if (j == 0) {
+        return enqueue_finish(ortho, out, panel, j, newest_p);
+    }
+    if (j == panel) {
+        status = enqueue_panel(ortho, STAGE_PANEL_FIRST, out, j, step, newest_p);
+        if (status == PSGD_OK) {
+            status = enqueue_panel(ortho, STAGE_PANEL_AGAIN, out, j, step, newest_p);
+        }
+    } else {
+        status = enqueue_projection(ortho, STAGE_FIRST, out, panel, j, step, newest_p);
+        if (status == PSGD_OK) {
+            status = enqueue_projection(ortho, STAGE_AGAIN, out, panel, j, step, newest_p);
+        }
+    }
+    return status == PSGD_OK ? enqueue_finish(ortho, out, panel, j, newest_p) : status;
 }
 
 psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer, psgd_view_t in, psgd_view_t out,
@@ -438,15 +520,7 @@ psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer,
 
     status = enqueue_scale(orthogonalizer, in, out, step);
     for (uint32_t j = 0; (status == PSGD_OK) && (j < orthogonalizer->max_columns); ++j) {
-        if (j > 0) {
-            status = enqueue_projection(orthogonalizer, STAGE_FIRST, out, j, step, &newest);
-            if (status == PSGD_OK) {
-                status = enqueue_projection(orthogonalizer, STAGE_AGAIN, out, j, step, &newest);
-            }
-        }
-        if (status == PSGD_OK) {
-            status = enqueue_finish(orthogonalizer, out, j, &newest);
-        }
+        status = enqueue_column(orthogonalizer, out, j, step, &newest);
     }
     return status;
 }
@@ -456,7 +530,7 @@ void psgd_orthogonalizer_destroy(psgd_orthogonalizer_t *orthogonalizer)
     if (orthogonalizer == NULL) {
         return;
     }
-    psgd_buffer_destroy(orthogonalizer->device, &orthogonalizer->vanishing);
+    psgd_buffer_destroy(orthogonalizer->device, &orthogonalizer->states);
     psgd_buffer_destroy(orthogonalizer->device, &orthogonalizer->records[1]);
     psgd_buffer_destroy(orthogonalizer->device, &orthogonalizer->records[0]);
     psgd_buffer_destroy(orthogonalizer->device, &orthogonalizer->tile_table);
