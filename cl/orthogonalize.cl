@@ -185,7 +185,7 @@ kernel void orthogonalize_scale(global const matrix_t *matrices, global const ui
 
 /* ---- a panel against the columns before it ---- */
 
-/* Writes the squared norms of the panel's columns but the first, whose records the launch before has left. */
+/* norms[c] = |x_c|^2 of the panel's columns but the first, whose records the launch before has left; written by one tile. */
 static void keep_norms(const tile_t *tile, global const float *records, uint before, uint width, sums_t found,
                        global float *norms)
 {
@@ -194,18 +194,19 @@ static void keep_norms(const tile_t *tile, global const float *records, uint bef
         add_region(tile, records, c, before, 1, found.high + c * PSGD_VECTOR, found.low + c * PSGD_VECTOR);
     }
     MEET();
-    for (uint c = 1 + tile->item; c < width; c += PSGD_GROUP) {
+    for (uint c = 1 + tile->item; (tile->in_matrix == 0) && (c < width); c += PSGD_GROUP) {
         norms[c] = found.high[c * PSGD_VECTOR];
     }
 }
 
-/* The sums of both candidates for column j with the columns before it. */
-static void add_candidates(const tile_t *tile, ulong step, uint j, global const float *columns, sums_t sums,
+/* Where column j is `suspicious`, the sums of both candidates for it with the columns before it. Here and below a condition
+ * around barriers is that of a loop: some compilers double whatever follows an `if` with a barrier inside. */
+static void add_candidates(const tile_t *tile, bool suspicious, ulong step, uint j, global const float *columns, sums_t sums,
                            global float *records)
 {
     vector_t x[SHARE];
 
-    for (uint candidate = 0; candidate < CANDIDATES; ++candidate) {
+    for (uint candidate = 0; suspicious && (candidate < CANDIDATES); ++candidate) {
         clear_sums(tile, sums, 0, j + 1);
         for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {
             const uint rows = min((uint)BLOCK_ROWS, tile->rows - row);
@@ -217,13 +218,13 @@ static void add_candidates(const tile_t *tile, ulong step, uint j, global const 
     }
 }
 
-/* The candidate of which most is left beside the columns before it. */
-static uint choose_candidate(const tile_t *tile, global const float *records, uint j, sums_t found)
+/* Where column j has `vanished`, the candidate of which most is left beside the columns before it. */
+static uint choose_candidate(const tile_t *tile, bool vanished, global const float *records, uint j, sums_t found)
 {
     float most   = -1.0f;
     uint  chosen = 0;
 
-    for (uint candidate = 0; candidate < CANDIDATES; ++candidate) {
+    for (uint candidate = 0; vanished && (candidate < CANDIDATES); ++candidate) {
         float norm_squared, left;
 
         add_records(tile, records, tile->regions + candidate, 0, j + 1, found);
@@ -255,18 +256,14 @@ kernel void orthogonalize_panel_first(global const matrix_t *matrices, global co
     add_records(&tile, records_in, 0, 0, j + 1, found);
     norm_squared = coefficients[j];
     suspicious   = norm_squared - sum_of_squares(coefficients, 0, j) <= SUSPICIOUS * norm_squared;
-    if (tile.in_matrix == 0) {
-        if (tile.item == 0) {
-            state->vanishing = suspicious ? norm_squared : -1.0f;
-        }
-        keep_norms(&tile, records_in, j, width, found, state->original);
+    if ((tile.in_matrix == 0) && (tile.item == 0)) {
+        state->vanishing = suspicious ? norm_squared : -1.0f;
     }
+    keep_norms(&tile, records_in, j, width, found, state->original);
     subtract_panel(&tile, records_in, 0, columns, j, width, found);
     MEET_GLOBAL();
     dot_panel(&tile, columns, j, width, sums, records_out);
-    if (suspicious) {
-        add_candidates(&tile, step, j, columns, sums, records_out);
-    }
+    add_candidates(&tile, suspicious, step, j, columns, sums, records_out);
 }
 
 /* The same again; and the first column's sums, with itself, or, where it leaks, with all columns before it. */
@@ -284,32 +281,28 @@ kernel void orthogonalize_panel_again(global const matrix_t *matrices, global co
     global state_t *state   = states + tile.index;
     const float     before  = state->vanishing;
     vector_t        x[SHARE];
-    uint            region = 0;
     uint            from   = j;
+    uint            candidate;
+    bool            vanished;
 
     add_records(&tile, records_in, 0, 0, j + 1, found);
     if ((before >= 0.0f) || (coefficients[j] - sum_of_squares(coefficients, 0, j) <= LEAKY * coefficients[j])) {
         from = 0;
     }
-    if ((before >= 0.0f) && (coefficients[j] <= TAU_SQUARED * before)) {
-        const uint candidate = choose_candidate(&tile, records_in, j, found);
+    vanished  = (before >= 0.0f) && (coefficients[j] <= TAU_SQUARED * before);
+    candidate = choose_candidate(&tile, vanished, records_in, j, found);
+    for (uint row = 0; vanished && (row < tile.rows); row += BLOCK_ROWS) {
+        const uint rows = min((uint)BLOCK_ROWS, tile.rows - row);
 
-        region = tile.regions + candidate;
-        for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
-            const uint rows = min((uint)BLOCK_ROWS, tile.rows - row);
-
-            random_block(&tile, step, j, candidate, tile.first_row + row, rows, x);
-            store_block(&tile, x, column + row, rows);
-        }
+        random_block(&tile, step, j, candidate, tile.first_row + row, rows, x);
+        store_block(&tile, x, column + row, rows);
     }
-    if (tile.in_matrix == 0) {
-        if (tile.item == 0) {
-            state->from_finish = from;
-        }
-        keep_norms(&tile, records_in, j, width, found, state->projected);
+    if ((tile.in_matrix == 0) && (tile.item == 0)) {
+        state->from_finish = from;
     }
+    keep_norms(&tile, records_in, j, width, found, state->projected);
     MEET_GLOBAL();
-    subtract_panel(&tile, records_in, region, columns, j, width, found);
+    subtract_panel(&tile, records_in, vanished ? tile.regions + candidate : 0, columns, j, width, found);
     MEET_GLOBAL();
     clear_sums(&tile, sums, from, j + 1);
     for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
@@ -358,9 +351,7 @@ kernel void orthogonalize_first(global const matrix_t *matrices, global const ui
         add_dots(&tile, x, columns, from, j, rows, sums);
     }
     store_sums(&tile, sums, from, j + 1, records_out, 0);
-    if (suspicious) {
-        add_candidates(&tile, step, j, out + out_offset + block_offset(&tile, 0), sums, records_out);
-    }
+    add_candidates(&tile, suspicious, step, j, out + out_offset + block_offset(&tile, 0), sums, records_out);
 }
 
 kernel void orthogonalize_again(global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out,
@@ -383,7 +374,7 @@ kernel void orthogonalize_again(global const matrix_t *matrices, global const ui
     vanished = (before >= 0.0f) && (coefficients[j] <= TAU_SQUARED * before);
     if (vanished) {
         from      = 0;
-        candidate = choose_candidate(&tile, records_in, j, found);
+        candidate = choose_candidate(&tile, vanished, records_in, j, found);
         add_records(&tile, records_in, tile.regions + candidate, 0, j + 1, found);
     }
     if ((tile.in_matrix == 0) && (tile.item == 0)) {
@@ -483,11 +474,10 @@ kernel void orthogonalize_finish_panel(global const matrix_t *matrices, global c
     const sums_t  found   = {coefficients, low, scratch};
     const sums_t  sums    = {high, low, scratch};
     const uint    from    = panel > 0 ? states[tile.index].from_finish : 0;
+    const uint    next    = j + 1 < tile.matrix.columns ? j + 1 : 0; /* 0: no columns are left, and nothing is to be done */
     global float *columns = out + out_offset + block_offset(&tile, 0);
 
     finish_column(&tile, columns, records_in, records_out, panel, from, j, false, found, sums);
-    if (j + 1 < tile.matrix.columns) {
-        MEET_GLOBAL();
-        dot_panel(&tile, columns, j + 1, min((uint)PANEL, tile.matrix.columns - (j + 1)), sums, records_out);
-    }
+    MEET_GLOBAL();
+    dot_panel(&tile, columns, next, next > 0 ? min((uint)PANEL, tile.matrix.columns - next) : 0, sums, records_out);
 }
