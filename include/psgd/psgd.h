@@ -423,8 +423,9 @@ typedef struct psgd_buffer {
  *   comm              must outlive the reducer; psgd_comm_self_create() for one worker alone
  *
  * Compiles kernels: with a cold driver cache this can take from seconds to a minute, and is said in the log (info).
- * Device memory, in floats: N (error memory, with error feedback) + (2 rows + 3 cols) r summed over the compressed matrices +
- * the small uncompressed tensors + what CLBlast needs for a temporary copy of the largest matrix, where it makes one.
+ * Device memory, in floats: N (error memory, with error feedback) + at most 6 (rows + cols) r summed over the compressed
+ * matrices + the small uncompressed tensors + 2 % of N or 2 MiB for tables and partial sums; with the clblast engine, what
+ * CLBlast needs for a temporary copy of the largest matrix too, where it makes one.
  *
  * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_MISMATCH, PSGD_ERR_HOST_MEMORY, PSGD_ERR_DEVICE_MEMORY,
  * PSGD_ERR_NO_DEVICE, PSGD_ERR_DEVICE_UNSUITABLE, PSGD_ERR_OPENCL, PSGD_ERR_BUILD, PSGD_ERR_CLBLAST, PSGD_ERR_COMM,
