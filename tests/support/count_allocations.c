@@ -1,5 +1,5 @@
-/* The linker (--wrap) turns the calls of malloc() in the objects that it links into calls of __wrap_malloc(), and __real_malloc()
- * into malloc(). Shared libraries are linked already, and keep theirs. */
+/* The linker (--wrap) turns calls of malloc() in the objects that it links into calls of __wrap_malloc(), and those of
+ * __real_malloc() into calls of malloc(). Shared libraries are linked already, and keep theirs. */
 #include "support/count_allocations.h"
 
 #include <stdatomic.h>
