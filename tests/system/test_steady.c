@@ -210,28 +210,33 @@ START_TEST(steady__what_is_counted_is_seen)
 }
 END_TEST
 
+/* Whether a step may call it. */
+static int may_call(const form_t *form, int call)
+{
+    /* CLBlast creates a kernel object in each of its calls. */
+    return (call < CALL_clCreateContext) || ((call == CALL_clCreateKernel) && (form->engine != PSGD_ENGINE_FUSED));
+}
+
 START_TEST(steady__step_creates_and_allocates_nothing)
 {
     const form_t *form = &FORMS[_i];
     alone_t       alone;
+    counts_t      steps[COUNTED_STEPS];
 
     create_alone(&alone, form, FEW_TENSORS, 4);
     warm_up(&alone);
     for (int i = 0; i < COUNTED_STEPS; ++i) {
-        counts_t step = count_step(&alone);
-
-        for (int call = CALL_clCreateContext; call < NUM_COUNTED_CALLS; ++call) {
-            /* CLBlast creates a kernel object in each of its calls. */
-            if ((call == CALL_clCreateKernel) && (form->engine != PSGD_ENGINE_FUSED)) {
-                continue;
-            }
-            ck_assert_msg(step.calls[call] == 0, "%s, finite %d: %s was called %llu times in a step",
-                          psgd_engine_name(form->engine), form->gradients_are_finite, CALL_NAMES[call],
-                          (unsigned long long)step.calls[call]);
-        }
-        ck_assert_uint_eq(step.allocations, 0);
+        steps[i] = count_step(&alone);
     }
     destroy_alone(&alone);
+    for (int i = 0; i < COUNTED_STEPS; ++i) {
+        for (int call = 0; call < NUM_COUNTED_CALLS; ++call) {
+            ck_assert_msg((steps[i].calls[call] == 0) || may_call(form, call), "%s, finite %d: %s: %llu times in a step",
+                          psgd_engine_name(form->engine), form->gradients_are_finite, CALL_NAMES[call],
+                          (unsigned long long)steps[i].calls[call]);
+        }
+        ck_assert_uint_eq(steps[i].allocations, 0);
+    }
 }
 END_TEST
 
@@ -332,16 +337,17 @@ static const counted_calls_t *find_layer(void)
 
 static Suite *steady_suite(void)
 {
-    Suite *suite = suite_create("steady");
-    TCase *every = tcase_create("every engine");
-    TCase *fused = tcase_create("fused");
+    Suite *suite   = suite_create("steady");
+    TCase *clblast = tcase_create("clblast");
+    TCase *fused   = tcase_create("fused");
 
-    tcase_set_timeout(every, 0);
-    tcase_add_test(every, steady__what_is_counted_is_seen);
-    tcase_add_loop_test(every, steady__step_creates_and_allocates_nothing, 0, NUM_FORMS);
-    suite_add_tcase(suite, every);
+    tcase_set_timeout(clblast, 0);
+    tcase_add_test(clblast, steady__what_is_counted_is_seen);
+    tcase_add_loop_test(clblast, steady__step_creates_and_allocates_nothing, 0, FIRST_FUSED);
+    suite_add_tcase(suite, clblast);
 
     tcase_set_timeout(fused, 0);
+    tcase_add_loop_test(fused, steady__step_creates_and_allocates_nothing, FIRST_FUSED, NUM_FORMS);
     tcase_add_loop_test(fused, steady__fused_launches_do_not_depend_on_the_number_of_tensors, 0, NUM_FUSED);
     tcase_add_loop_test(fused, steady__fused_launches_are_few, 0, NUM_FUSED);
     tcase_add_loop_test(fused, steady__fused_launches_are_what_the_statistics_say, 0, NUM_FUSED);
