@@ -113,7 +113,7 @@ class Psgd:
 class Torch:
     """PyTorch over gloo: its hook, the package of the paper's authors, or nothing but the all-reduce."""
 
-    LABELS = {"hook": "PyTorch powerSGD_hook", "hook-batched": "PyTorch powerSGD_hook, equal shapes batched",
+    LABELS = {"hook": "PyTorch powerSGD_hook", "hook-batched": "PyTorch powerSGD_hook, batched",
               "epfml": "epfml powersgd, 2 half-iterations", "gloo": "gloo all-reduce, uncompressed"}
 
     def __init__(self, args, name):
