@@ -81,9 +81,10 @@ def check_plot_of_comparison(directory):
 
 
 def check_plot_of_sweep(directory):
-    sweep = [dict(result("", rank, 2.0 * rank), engine="fused", plain_allreduce_ms={"median": 40.0}) for rank in (1, 4)]
-    root, done = plot(directory, {"sweep": sweep})
+    sweep = [dict(result("", rank, 2.0 * rank), plain_allreduce_ms={"median": 40.0}) for rank in (1, 4)]
+    root, done = plot(directory, {"sweep": sweep, "engine_asked": "fused", "finite": True})
     check("a sweep of psgd-bench is plotted beside the plain all-reduce", count(root, "polyline") == 2, done)
+    check("by the name of its engine and form", "libpsgd, fused, finite" in words(root), done)
     root, done = plot(directory, {"sweep": sweep[:1]})
     check("a single rank is plotted too", count(root, "circle") == 2, done)
 

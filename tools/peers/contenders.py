@@ -31,6 +31,12 @@ def last_line(text):
     return lines[-1] if lines else "no output"
 
 
+def reason(text):
+    """What a failed run says of itself on stderr: psgd-bench's own line, where mpiexec has added its own below it."""
+    own = [line for line in text.splitlines() if line.startswith("psgd-bench: ")]
+    return own[-1] if own else last_line(text)
+
+
 def worker_environment():
     """One thread a worker, whoever it is."""
     environment = dict(os.environ)
@@ -43,10 +49,16 @@ def worker_environment():
 
 
 def end(processes):
+    """Asks first: mpiexec then ends the workers that it has started."""
     for process in processes:
         if process.poll() is None:
+            process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.wait()
+            process.wait()
 
 
 def run_together(commands, timeout):
@@ -71,7 +83,7 @@ def run_together(commands, timeout):
             end(processes)
         if any(process.returncode for process in processes):
             err.seek(0)
-            raise Failed(last_line(err.read()))
+            raise Failed(reason(err.read()))
         out.seek(0)
         return out.read()
 
@@ -85,9 +97,10 @@ class Psgd:
         self.label = "libpsgd, %s%s" % (engine, ", finite" if finite else "")
         self.is_ours = True
 
-    def command(self, job, steps, result):
-        return [str(self.args.bench), "--model", str(job.shapes), "--rank", str(job.rank), "--steps", str(steps),
-                "--engine", self.engine] + (["--finite"] if self.finite else []) + ["--json", str(result)]
+    def command(self, job, result):
+        return [self.args.mpiexec, "-n", str(job.workers), str(self.args.bench), "--model", str(job.shapes), "--rank",
+                str(job.rank), "--steps", str(job.steps), "--engine", self.engine] + (
+                    ["--finite"] if self.finite else []) + ["--json", str(result)]
 
     def check(self):
         if not os.access(self.args.bench, os.X_OK):
@@ -97,17 +110,12 @@ class Psgd:
     def run(self, job):
         result = job.directory / "bench.json"
         result.unlink(missing_ok=True)
-        launch = [self.args.mpiexec, "-n", str(job.workers)]
-        run_together([launch + self.command(job, job.steps, result)], self.args.timeout)
+        run_together([self.command(job, result)], self.args.timeout)
         try:
             document = json.loads(result.read_text(encoding="utf-8"))
             return dict(document, step_ms={key: float(document["step_ms"][key]) for key in ("median", "min", "max")})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Failed("its JSON has no step_ms with median, min and max") from error
-
-    def compile(self, job):
-        """One worker alone first: workers that compile the same kernels at the same moment would get in each other's way."""
-        run_together([self.command(job, 1, job.directory / "compile.json")], self.args.timeout)
 
 
 class Torch:
@@ -132,9 +140,6 @@ class Torch:
         if self.name == "epfml" and not (pathlib.Path(self.args.epfml or "") / "powersgd" / "__init__.py").is_file():
             raise Missing("There is no package powersgd in '%s': clone https://github.com/epfml/powersgd, and name the "
                           "directory by --epfml" % (self.args.epfml or ""))
-
-    def compile(self, job):
-        pass
 
     def run(self, job):
         store = job.directory / "store"
