@@ -106,8 +106,8 @@ COUNTED(cl_mem, clCreateImage,
          cl_int *result),
         (context, flags, format, desc, host, result))
 COUNTED(cl_mem, clCreateImage2D,
-        (cl_context context, cl_mem_flags flags, const cl_image_format *format, size_t width, size_t height,
-         size_t row, void *host, cl_int *result),
+        (cl_context context, cl_mem_flags flags, const cl_image_format *format, size_t width, size_t height, size_t row,
+         void *host, cl_int *result),
         (context, flags, format, width, height, row, host, result))
 COUNTED(cl_mem, clCreateImage3D,
         (cl_context context, cl_mem_flags flags, const cl_image_format *format, size_t width, size_t height,
@@ -125,8 +125,7 @@ COUNTED(cl_program, clCreateProgramWithBuiltInKernels,
         (cl_context context, cl_uint num_devices, const cl_device_id *devices, const char *names, cl_int *result),
         (context, num_devices, devices, names, result))
 COUNTED(cl_kernel, clCreateKernel, (cl_program program, const char *name, cl_int *result), (program, name, result))
-COUNTED(cl_int, clCreateKernelsInProgram,
-        (cl_program program, cl_uint capacity, cl_kernel *kernels, cl_uint *count),
+COUNTED(cl_int, clCreateKernelsInProgram, (cl_program program, cl_uint capacity, cl_kernel *kernels, cl_uint *count),
         (program, capacity, kernels, count))
 COUNTED(cl_event, clCreateUserEvent, (cl_context context, cl_int *result), (context, result))
 
@@ -164,8 +163,8 @@ COUNTED(cl_int, clBuildProgram,
          program_notify_fn notify, void *user),
         (program, num_devices, devices, options, notify, user))
 COUNTED(cl_int, clCompileProgram,
-        (cl_program program, cl_uint num_devices, const cl_device_id *devices, const char *options,
-         cl_uint num_headers, const cl_program *headers, const char **names, program_notify_fn notify, void *user),
+        (cl_program program, cl_uint num_devices, const cl_device_id *devices, const char *options, cl_uint num_headers,
+         const cl_program *headers, const char **names, program_notify_fn notify, void *user),
         (program, num_devices, devices, options, num_headers, headers, names, notify, user))
 COUNTED(cl_program, clLinkProgram,
         (cl_context context, cl_uint num_devices, const cl_device_id *devices, const char *options,
@@ -204,7 +203,8 @@ EXPORTED cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispat
 {
     const cl_uint ours = sizeof(layer) / sizeof(layer.clGetPlatformIDs);
 
-    if ((target_dispatch == NULL) || (num_entries_ret == NULL) || (layer_dispatch_ret == NULL) || (num_entries < ours)) {
+    if ((target_dispatch == NULL) || (num_entries_ret == NULL) || (layer_dispatch_ret == NULL) ||
+        (num_entries < ours)) {
         return CL_INVALID_VALUE;
     }
     target = target_dispatch;

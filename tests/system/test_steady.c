@@ -141,8 +141,8 @@ static void create_alone(alone_t *alone, const form_t *form, size_t num_tensors,
     config.engine               = form->engine;
     config.gradients_are_finite = form->gradients_are_finite;
     assert_ok(psgd_comm_self_create(&alone->comm));
-    assert_ok(psgd_reducer_create(alone->device.context, alone->device.id, alone->device.queue, alone->tensors, num_tensors,
-                                  &config, alone->comm, &alone->reducer));
+    assert_ok(psgd_reducer_create(alone->device.context, alone->device.id, alone->device.queue, alone->tensors,
+                                  num_tensors, &config, alone->comm, &alone->reducer));
 }
 
 static void destroy_alone(alone_t *alone)
@@ -231,9 +231,9 @@ START_TEST(steady__step_creates_and_allocates_nothing)
     destroy_alone(&alone);
     for (int i = 0; i < COUNTED_STEPS; ++i) {
         for (int call = 0; call < NUM_COUNTED_CALLS; ++call) {
-            ck_assert_msg((steps[i].calls[call] == 0) || may_call(form, call), "%s, finite %d: %s: %llu times in a step",
-                          psgd_engine_name(form->engine), form->gradients_are_finite, CALL_NAMES[call],
-                          (unsigned long long)steps[i].calls[call]);
+            ck_assert_msg((steps[i].calls[call] == 0) || may_call(form, call),
+                          "%s, finite %d: %s: %llu times in a step", psgd_engine_name(form->engine),
+                          form->gradients_are_finite, CALL_NAMES[call], (unsigned long long)steps[i].calls[call]);
         }
         ck_assert_uint_eq(steps[i].allocations, 0);
     }
@@ -259,8 +259,8 @@ START_TEST(steady__fused_launches_do_not_depend_on_the_number_of_tensors)
     counts_t      few  = count_steady_step(form, FEW_TENSORS, rank, &stats);
     counts_t      many = count_steady_step(form, MANY_TENSORS, rank, &stats);
 
-    ck_assert_msg(launches(&few) == launches(&many), "rank %u, finite %d: %llu launches for %d tensors, %llu for %d", rank,
-                  form->gradients_are_finite, (unsigned long long)launches(&few), FEW_TENSORS,
+    ck_assert_msg(launches(&few) == launches(&many), "rank %u, finite %d: %llu launches for %d tensors, %llu for %d",
+                  rank, form->gradients_are_finite, (unsigned long long)launches(&few), FEW_TENSORS,
                   (unsigned long long)launches(&many), MANY_TENSORS);
 }
 END_TEST
@@ -298,9 +298,9 @@ START_TEST(steady__fused_copies_do_not_depend_on_the_number_of_tensors)
     counts_t      many = count_steady_step(form, MANY_TENSORS, rank, &stats);
 
     for (int call = CALL_clEnqueueCopyBuffer; call <= CALL_clEnqueueUnmapMemObject; ++call) {
-        ck_assert_msg(few.calls[call] == many.calls[call], "rank %u, finite %d: %llu %s for %d tensors, %llu for %d", rank,
-                      form->gradients_are_finite, (unsigned long long)few.calls[call], CALL_NAMES[call], FEW_TENSORS,
-                      (unsigned long long)many.calls[call], MANY_TENSORS);
+        ck_assert_msg(few.calls[call] == many.calls[call], "rank %u, finite %d: %llu %s for %d tensors, %llu for %d",
+                      rank, form->gradients_are_finite, (unsigned long long)few.calls[call], CALL_NAMES[call],
+                      FEW_TENSORS, (unsigned long long)many.calls[call], MANY_TENSORS);
     }
 }
 END_TEST
