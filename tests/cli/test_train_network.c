@@ -7,6 +7,7 @@
 
 #include "feed.h"
 #include "gpu.h"
+#include "kernels.h"
 #include "network.h"
 #include "network_reference.h"
 #include "params.h"
@@ -404,7 +405,7 @@ static void open_device(void)
     psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
 
     assert_ok(psgd_device_find(NULL, &info));
-    assert_train_ok(gpu_open(&info, &gpu));
+    assert_train_ok(gpu_open(&info, &train_program, &gpu));
 }
 
 static void close_device(void)

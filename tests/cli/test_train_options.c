@@ -5,7 +5,7 @@
 
 enum { MAX_ARGUMENTS = 8 };
 
-static train_status_t parse(const char *const *arguments, options_t *options)
+static tool_status_t parse(const char *const *arguments, options_t *options)
 {
     char *argv[MAX_ARGUMENTS + 2] = {(char *)(uintptr_t) "psgd-train"};
     int   argc                    = 1;
@@ -117,7 +117,7 @@ START_TEST(options__what_cannot_be_is_refused_with_a_sentence)
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
         options_t options;
-        assert_train_fails(parse(cases[i].arguments, &options), TRAIN_USAGE, cases[i].words);
+        assert_train_fails(parse(cases[i].arguments, &options), TOOL_USAGE, cases[i].words);
     }
 }
 END_TEST

@@ -10,17 +10,17 @@
 
 #define assert_train_ok(call_) \
     do { \
-        train_status_t status_ = (call_); \
-        ck_assert_msg(status_ == TRAIN_OK, "%s: %d: %s", #call_, (int)status_, train_last_error()); \
+        tool_status_t status_ = (call_); \
+        ck_assert_msg(status_ == TOOL_OK, "%s: %d: %s", #call_, (int)status_, tool_last_error()); \
     } while (0)
 
 #define assert_train_fails(call_, expected_, words_) \
     do { \
-        train_status_t status_ = (call_); \
+        tool_status_t status_ = (call_); \
         ck_assert_msg(status_ == (expected_), "%s: got %d, expected %d (%s)", #call_, (int)status_, (int)(expected_), \
-                      train_last_error()); \
-        ck_assert_msg(strstr(train_last_error(), (words_)) != NULL, "%s: '%s' is not in the sentence: %s", #call_, \
-                      (words_), train_last_error()); \
+                      tool_last_error()); \
+        ck_assert_msg(strstr(tool_last_error(), (words_)) != NULL, "%s: '%s' is not in the sentence: %s", #call_, \
+                      (words_), tool_last_error()); \
     } while (0)
 
 #endif
