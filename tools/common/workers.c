@@ -202,6 +202,20 @@ tool_status_t workers_max(const workers_t *workers, double *numbers, int count)
     return check_mpi(MPI_Allreduce(MPI_IN_PLACE, numbers, count, MPI_DOUBLE, MPI_MAX, workers->all), "MPI_Allreduce");
 }
 
+tool_status_t workers_sum_floats(const workers_t *workers, float *numbers, size_t count)
+{
+    const size_t  chunk  = (size_t)1 << 30; /* MPI counts in int */
+    tool_status_t status = TOOL_OK;
+
+    for (size_t done = 0; done < count && status == TOOL_OK; done += chunk) {
+        size_t left = count - done < chunk ? count - done : chunk;
+
+        status = check_mpi(
+            MPI_Allreduce(MPI_IN_PLACE, numbers + done, (int)left, MPI_FLOAT, MPI_SUM, workers->all), "MPI_Allreduce");
+    }
+    return status;
+}
+
 tool_status_t workers_share(const workers_t *workers, float *numbers, uint64_t count)
 {
     const uint64_t chunk  = UINT64_C(1) << 20; /* MPI counts in int */

@@ -48,6 +48,9 @@ tool_status_t workers_sum(const workers_t *workers, double *sums, int count);
 /* numbers[i] = the largest over all workers, on all of them. */
 tool_status_t workers_max(const workers_t *workers, double *numbers, int count);
 
+/* numbers[i] = the sum over all workers, in place, by as few calls of MPI_Allreduce as the count allows. */
+tool_status_t workers_sum_floats(const workers_t *workers, float *numbers, size_t count);
+
 /* Worker 0's numbers go to all. */
 tool_status_t workers_share(const workers_t *workers, float *numbers, uint64_t count);
 
