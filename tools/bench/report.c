@@ -38,7 +38,7 @@ static void write_checked(const measured_t *m, FILE *file)
     if (m->verified.probed_elems > 0) {
         fprintf(file, "; %llu elements by projections", (unsigned long long)m->verified.probed_elems);
     }
-    fprintf(file, "\n");
+    fprintf(file, "; %.1f s\n", m->verified.seconds);
 }
 
 static void write_spread(const char *label, spread_t spread, const char *meaning, FILE *file)

@@ -48,6 +48,7 @@ static void write_measured(json_t *json, const measured_t *m)
     json_integer(json, "checked_elems", m->verified.checked_elems);
     json_integer(json, "probed_elems", m->verified.probed_elems);
     json_real(json, "deviation", m->verified.deviation);
+    json_real(json, "check_seconds", m->verified.seconds);
 }
 
 /* The keys of the job. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "compare.h"
 #include "random.h"
 
@@ -335,6 +336,7 @@ static tool_status_t run(check_t *check, verified_t *verified)
 
 tool_status_t verify_run(const bench_t *bench, uint32_t rank, verified_t *verified_p)
 {
+    double        begin    = clock_now();
     check_t       check    = {.bench = bench, .rank = rank};
     verified_t    verified = {.steps = NUM_STEPS};
     tool_status_t status   = run(&check, &verified);
@@ -347,6 +349,7 @@ tool_status_t verify_run(const bench_t *bench, uint32_t rank, verified_t *verifi
         psgd_state_destroy(check.factors[step]);
     }
     free(check.grads);
+    verified.seconds = clock_now() - begin;
     if (status == TOOL_OK) {
         *verified_p = verified;
     }

@@ -13,6 +13,7 @@ typedef struct verified {
     unsigned steps;
     uint64_t checked_elems; /* of the updates of a step, compared one by one with the reference */
     uint64_t probed_elems;  /* in matrices too costly for that, checked by projections */
+    double   seconds;       /* that all this took */
     double   deviation;     /* the largest found among checked_elems, relative as above */
 } verified_t;
 
