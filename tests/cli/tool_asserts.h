@@ -1,6 +1,6 @@
-/* Assertions on the status of psgd-train's own functions. */
-#ifndef PSGD_TESTS_CLI_TRAIN_ASSERTS_H
-#define PSGD_TESTS_CLI_TRAIN_ASSERTS_H
+/* Assertions on the status of the tools' own functions. */
+#ifndef PSGD_TESTS_CLI_TOOL_ASSERTS_H
+#define PSGD_TESTS_CLI_TOOL_ASSERTS_H
 
 #include <string.h>
 
@@ -8,13 +8,13 @@
 
 #include "status.h"
 
-#define assert_train_ok(call_) \
+#define assert_tool_ok(call_) \
     do { \
         tool_status_t status_ = (call_); \
         ck_assert_msg(status_ == TOOL_OK, "%s: %d: %s", #call_, (int)status_, tool_last_error()); \
     } while (0)
 
-#define assert_train_fails(call_, expected_, words_) \
+#define assert_tool_fails(call_, expected_, words_) \
     do { \
         tool_status_t status_ = (call_); \
         ck_assert_msg(status_ == (expected_), "%s: got %d, expected %d (%s)", #call_, (int)status_, (int)(expected_), \
