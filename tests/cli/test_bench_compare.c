@@ -1,4 +1,5 @@
-/* What psgd-bench checks results with: right ones pass, and each kind of wrong one is found. And how it sums up times. */
+/* What psgd-bench checks results with: right ones pass, and each kind of wrong one is found. And how it sums up
+ * times. */
 #include <math.h>
 #include <stdlib.h>
 

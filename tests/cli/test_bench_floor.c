@@ -1,5 +1,5 @@
-/* What psgd-bench runs on the device: the floor's passes move what they say, in both forms, and the gradients are those that
- * the host computes. */
+/* What psgd-bench runs on the device: the floor's passes move what they say, in both forms, and the gradients are
+ * those that the host computes. */
 #include <stdlib.h>
 
 #include "floor.h"

@@ -22,9 +22,9 @@ typedef struct bench {
 } bench_t;
 
 /* A collective: opens the device, allocates the gradients, and makes a step alone at each rank, so that every kernel is
- * compiled before anything is timed; then connects the workers. One worker for each kind of device on a machine goes first,
- * and the others find what it left in the driver's cache: drivers may fail where several processes fill that at once.
- * Where it fails it has said why. Must not move. Freed by bench_destroy(), also after an error. */
+ * compiled before anything is timed; then connects the workers. One worker for each kind of device on a machine goes
+ * first, and the others find what it left in the driver's cache: drivers may fail where several processes fill that at
+ * once. Where it fails it has said why. Must not move. Freed by bench_destroy(), also after an error. */
 tool_status_t bench_create(bench_t *bench, const options_t *options, const workers_t *workers, const model_t *model,
                            const psgd_device_info_t *info);
 void          bench_destroy(bench_t *bench);

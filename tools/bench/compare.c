@@ -209,8 +209,8 @@ static double rest_along_update(const compare_job_t *job, int step, const probe_
     return fabs(along) / square; /* NaN where U is 0: that is wrong too */
 }
 
-/* For some rows u of U: max |u - Q^ (Q^T u)|, Q^ an orthonormal basis of the columns of Q, relative to the largest element
- * of M. */
+/* For some rows u of U: max |u - Q^ (Q^T u)|, Q^ an orthonormal basis of the columns of Q, relative to the largest
+ * element of M. */
 static tool_status_t rows_outside_span(const compare_job_t *job, int step, const probe_t *p, double *found_p)
 {
     double       *q      = NULL;

@@ -108,8 +108,8 @@ static tool_status_t run_sum(const floor_t *floor, uint64_t vectors, uint64_t ch
                              GPU_ARG(floor->partials), GPU_ARG(floor->total), last_room);
 }
 
-/* The passes of each form. Before and behind the 7 N form, a = b = 1/2; the others end with a = 1/2 too, and find b = 1/2
- * or do not read it. So the read-and-sum finds 1, or 1/2, everywhere, however often this is run. */
+/* The passes of each form. Before and behind the 7 N form, a = b = 1/2; the others end with a = 1/2 too, and find
+ * b = 1/2 or do not read it. So the read-and-sum finds 1, or 1/2, everywhere, however often this is run. */
 tool_status_t floor_run(const floor_t *floor)
 {
     uint64_t      vectors = floor->elems / vector_elems(floor->gpu);

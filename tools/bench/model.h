@@ -20,8 +20,8 @@ typedef struct model {
     uint64_t        elems; /* of all tensors */
 } model_t;
 
-/* The built-in model of this name (models.c), or the file that `which` names (model_file.c). Freed by model_free(), also
- * after an error. Errors: TOOL_USAGE, TOOL_FAILED. */
+/* The built-in model of this name (models.c), or the file that `which` names (model_file.c). *model_p is all zero
+ * before; freed by model_free(), also after an error. Errors: TOOL_USAGE, TOOL_FAILED. */
 tool_status_t model_load(const char *which, model_t *model_p);
 void          model_free(model_t *model); /* fine where it is all zero */
 

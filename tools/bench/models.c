@@ -1,4 +1,5 @@
-/* The built-in models: names and dims as in PyTorch, dims of convolutions as output channels, input channels, height, width. */
+/* The built-in models: names and dims as in PyTorch, those of convolutions as output channels, input channels, height,
+ * width. */
 #include "model.h"
 
 #include <stdarg.h>
@@ -133,7 +134,7 @@ static void add_resnet50(builder_t *b)
 
 /* ---- language models ---- */
 
-/* The LSTM language model of the PowerSGD paper on WikiText-2, its decoder tied to the encoder: 28 949 319 parameters. */
+/* The language model of the PowerSGD paper (WikiText-2), its decoder tied to the encoder: 28 949 319 parameters. */
 static void add_lstm(builder_t *b)
 {
     enum { TOKENS = 28869, WIDTH = 650, LAYERS = 3 };

@@ -96,8 +96,8 @@ static tool_status_t fill(check_t *check, int step)
     return status;
 }
 
-/* The tensor that --break-check damages: the first that is compressed, or that is not; the number of tensors where there
- * is none. */
+/* The tensor that --break-check damages: the first that is compressed, or that is not; the number of tensors where
+ * there is none. */
 static size_t damaged_tensor(const check_t *check, bool is_compressed)
 {
     for (size_t t = 0; t < check->bench->model->count; ++t) {
