@@ -82,7 +82,7 @@ static void write_step_times(const report_t *report, const measured_t *m, FILE *
 static void write_phase_times(const measured_t *m, FILE *file)
 {
     fprintf(file, "\nwith the device drained after each phase:\n");
-    write_spread("step", m->exact_step, "", file);
+    write_spread("step", m->exact_step, "as above", file);
     for (int phase = 0; phase < PSGD_NUM_PHASES; ++phase) {
         char label[64];
 
@@ -136,15 +136,14 @@ static void write_sweep_line(const report_t *report, const measured_t *m, FILE *
 {
     char fraction[16], kernel_fraction[16], ortho[16];
 
-    fprintf(file, "%5u %10.3f %10.3f %10.3f %10.3f %10s %10s %11.2f %9llu %9.4f %9.1f  %-7s", (unsigned)m->rank,
-            m->step.median, m->kernel.median, m->floor.median, m->plain.median,
-            percent(measured_floor_fraction(m), fraction), percent(measured_kernel_floor_fraction(m), kernel_fraction),
-            measured_plain_ratio(m), (unsigned long long)m->launches, 1e-6 * (double)m->wire_bytes, m->compression_rate,
-            measured_engine(m));
+    fprintf(file, "%5u %10.3f %10.3f %10.3f %10.3f %10s %10s %10.2f", (unsigned)m->rank, m->step.median,
+            m->kernel.median, m->floor.median, m->plain.median, percent(measured_floor_fraction(m), fraction),
+            percent(measured_kernel_floor_fraction(m), kernel_fraction), measured_plain_ratio(m));
     if (report->bench->options->shows_ortho) {
         fprintf(file, " %10s", percent(measured_ortho_share(m), ortho));
     }
-    fprintf(file, "\n");
+    fprintf(file, " %8llu %10.4f %7.1f  %s\n", (unsigned long long)m->launches, 1e-6 * (double)m->wire_bytes,
+            m->compression_rate, measured_engine(m));
 }
 
 static void write_sweep(const report_t *report, FILE *file)
@@ -160,9 +159,12 @@ static void write_sweep(const report_t *report, FILE *file)
     write_settings(report, file);
     fprintf(file, "checked: %llu elements against double precision, largest deviation %.1e; %llu by projections\n\n",
             (unsigned long long)checked, deviation, (unsigned long long)probed);
-    fprintf(file, "%5s %10s %10s %10s %10s %10s %10s %11s %9s %9s %9s  %-7s%s\n", "rank", "step ms", "kernel ms",
-            "floor ms", "plain ms", "fl./step", "fl./kernel", "plain/step", "launches", "sent MB", "times few",
-            "engine", report->bench->options->shows_ortho ? "  ortho/step" : "");
+    fprintf(file, "%5s %10s %10s %10s %10s %10s %10s %10s", "rank", "step ms", "kernel ms", "floor ms", "plain ms",
+            "floor/step", "fl./kernel", "plain/step");
+    if (report->bench->options->shows_ortho) {
+        fprintf(file, " %10s", "ortho/step");
+    }
+    fprintf(file, " %8s %10s %7s  %s\n", "launches", "sent MB", "rate", "engine");
     for (size_t i = 0; i < report->count; ++i) {
         write_sweep_line(report, &report->measured[i], file);
     }
