@@ -12,6 +12,9 @@ enum { COMPARE_STEPS = 2 };
 /* How much a worker computes before it turns to projections, in multiplications: some seconds of one core. */
 #define COMPARE_BUDGET 3e9
 
+/* The same for its cheapest matrix: where even that costs more than the budget, one is compared element by element. */
+#define COMPARE_BUDGET_FIRST 9e9
+
 /* One tensor: what went in, and what came out. */
 typedef struct compare_job {
     const char               *name;

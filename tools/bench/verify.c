@@ -260,6 +260,7 @@ static tool_status_t take_factors(const check_t *check, compare_job_t *job)
 static tool_status_t compare_items(const check_t *check, const item_t *items, size_t count, verified_t *verified)
 {
     double        left   = COMPARE_BUDGET;
+    double        first  = COMPARE_BUDGET_FIRST;
     tool_status_t status = TOOL_OK;
 
     for (size_t i = 0; i < count && status == TOOL_OK; ++i) {
@@ -271,10 +272,11 @@ static tool_status_t compare_items(const check_t *check, const item_t *items, si
             continue;
         }
         status = take_factors(check, &job);
-        if (status == TOOL_OK && items[i].cost <= left) {
+        if (status == TOOL_OK && (items[i].cost <= left || items[i].cost <= first)) {
             status = compare_matrix(&job, &verified->deviation);
             verified->checked_elems += items[i].plan.elems;
-            left -= items[i].cost;
+            left -= items[i].cost <= left ? items[i].cost : 0.0; /* the first may come on top */
+            first = 0.0;
         } else if (status == TOOL_OK) {
             status = compare_by_probes(&job, &left);
             verified->probed_elems += items[i].plan.elems;

@@ -210,8 +210,8 @@ tool_status_t workers_sum_floats(const workers_t *workers, float *numbers, size_
     for (size_t done = 0; done < count && status == TOOL_OK; done += chunk) {
         size_t left = count - done < chunk ? count - done : chunk;
 
-        status = check_mpi(
-            MPI_Allreduce(MPI_IN_PLACE, numbers + done, (int)left, MPI_FLOAT, MPI_SUM, workers->all), "MPI_Allreduce");
+        status = check_mpi(MPI_Allreduce(MPI_IN_PLACE, numbers + done, (int)left, MPI_FLOAT, MPI_SUM, workers->all),
+                           "MPI_Allreduce");
     }
     return status;
 }
