@@ -110,10 +110,11 @@ typedef struct band {
 #define BEGIN_SUMS_3(a_) BEGIN_SUMS_2(a_) vector_t s_##a_##_2 = (vector_t)(0.0f);
 #define BEGIN_SUMS_4(a_) BEGIN_SUMS_3(a_) vector_t s_##a_##_3 = (vector_t)(0.0f);
 
-#define ADD_TERMS_1(a_) s_##a_##_0 = fma(m_##a_, q_0, s_##a_##_0);
-#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) s_##a_##_1 = fma(m_##a_, q_1, s_##a_##_1);
-#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) s_##a_##_2 = fma(m_##a_, q_2, s_##a_##_2);
-#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) s_##a_##_3 = fma(m_##a_, q_3, s_##a_##_3);
+#define TAKE_FRESH(a_)  const vector_t f_##a_ = FRESH(m_##a_);
+#define ADD_TERMS_1(a_) s_##a_##_0 = fma(f_##a_, q_0, s_##a_##_0);
+#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) s_##a_##_1 = fma(f_##a_, q_1, s_##a_##_1);
+#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) s_##a_##_2 = fma(f_##a_, q_2, s_##a_##_2);
+#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) s_##a_##_3 = fma(f_##a_, q_3, s_##a_##_3);
 
 #define LOAD_Q(c_) const vector_t q_##c_ = LOAD(q + c_ * b->cols + j);
 
@@ -161,8 +162,8 @@ static void add_lanes(const band_t *b, float x, ulong at, bool is_begun)
     { \
         global const float *q = b->q + k_first * b->cols; \
         ROWS_##rows_(BEGIN_SUMS_##terms_) \
-        FOR_LANES(j, begin, end, M_##when_(rows_) TERMS_##terms_(LOAD_Q) ROWS_##rows_(ADD_TERMS_##terms_)) \
-        ; \
+        FOR_LANES(j, begin, end, \
+                  M_##when_(rows_) ROWS_##rows_(TAKE_FRESH) TERMS_##terms_(LOAD_Q) ROWS_##rows_(ADD_TERMS_##terms_)); \
         ROWS_##rows_(END_SUMS_##terms_) \
     }
 
