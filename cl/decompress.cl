@@ -1,4 +1,4 @@
-/* Decompression (pass C): in one pass over M, the error and the update.
+/* Decompression (pass C): in one pass, the update, and in the transactional form (PSGD_FORM 1) the error.
  *
  *     e_ij      = M_ij - sum_k P^_ki Q_w,kj       into the error memory, with this worker's own Q_w
  *     update_ij = sum_k P^_ki Qbar_kj             into the gradient buffer, over M
@@ -11,163 +11,155 @@
  * zeroed here, so that no partial sum is denormal; and a chain below `flush_below`, which is 0 or would become denormal
  * when the scale is undone, gives +0. The scale is undone in two exact multiplications. ops/decompress.c has the proof.
  *
- * A tile is 1 or 4 rows by 1, 4 or 16 columns, one function each; the accumulators live in registers and a row of a
- * factor is loaded once for 4 rows of M. A work-item walks over a rectangle of tiles. */
+ * A work-group does one tile, 4 rows at a time (a row of a factor is loaded once for all of them), as cl/vector.clh says. */
+#include "ragged.clh"
+#include "vector.clh"
+
 #pragma OPENCL FP_CONTRACT OFF
 
-/* 1: the error is written; 0: the update alone, and the arguments q_local and error are not there. */
-#ifndef PSGD_ERROR_FEEDBACK
-#define PSGD_ERROR_FEEDBACK 1
+/* 1: the error is written too; 0, 2: the update alone. */
+#ifndef PSGD_FORM
+#define PSGD_FORM 1
 #endif
 
-/* 1: a work-item walks along the columns in vectors of 16, for CPUs, one work-item a work-group;
- * 0: it stays in its column, so that neighbouring work-items read neighbouring memory, for GPUs. */
-#ifndef PSGD_VECTORS
-#define PSGD_VECTORS 1
+/* The rank, where all items have the same; 0: item.r. */
+#ifndef PSGD_RANK
+#define PSGD_RANK 0
 #endif
+
+#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
+
+/* The largest rank of all items. */
+#ifndef PSGD_MAX_RANK
+#define PSGD_MAX_RANK (PSGD_RANK ? PSGD_RANK : 32)
+#endif
+
+/* How many rows ahead memory is asked for. */
+#define ROWS_AHEAD 8
 
 /* 2^-40: smaller entries of P^ count as 0. Against the largest entries of P^ and Qbar that is below fp32 rounding. */
 #define PSGD_DUST 0x1p-40f
 
-/* What all tiles of a launch share. Pointers are at the first element of each matrix. */
-typedef struct factors {
-    ulong               rows, cols; /* of M; also the strides of P^ and of Q */
+/* Some rows of one item. Pointers are at the first row, and at column 0 of M and element 0 of a factor's columns. */
+typedef struct band {
     uint                r;
+    ulong               rows, cols; /* of the item: distances in memory */
+    global float       *grad;
+    global float       *error;
     global const float *p;
     global const float *q;
     global const float *q_local;
     float               scale_1, scale_2, flush_below;
-} factors_t;
+#if PSGD_VECTORS
+    float clean[4 * PSGD_MAX_RANK]; /* P^ of the band's rows, without dust */
+    float minus[4 * PSGD_MAX_RANK]; /* -P^ of the band's rows; both where a compiler need not fear that they are stored over */
+#endif
+} band_t;
 
 static float without_dust(float x)
 {
     return fabs(x) < PSGD_DUST ? 0.0f : x;
 }
 
-#define LOAD_1(from_)       (*(from_))
-#define STORE_1(x_, to_)    (*(to_) = (x_))
-#define LOAD_4(from_)       vload4(0, (from_))
-#define STORE_4(x_, to_)    vstore4((x_), 0, (to_))
-#define LOAD_16(from_)      vload16(0, (from_))
-#define STORE_16(x_, to_)   vstore16((x_), 0, (to_))
+#if PSGD_VECTORS
+#define CLEAN_P(a_) (b->clean[k * 4 + a_])
+#define MINUS_P(a_) (b->minus[k * 4 + a_])
+#else
+#define CLEAN_P(a_) without_dust(b->p[k * b->rows + a_])
+#define MINUS_P(a_) (-b->p[k * b->rows + a_])
+#endif
 
-#if PSGD_ERROR_FEEDBACK
+#if PSGD_FORM == 1
 #define IF_ERROR(statement_) statement_
 #else
 #define IF_ERROR(statement_)
 #endif
 
-/* Row a_ of a tile, in names of its own: compilers keep those in registers, and an array of vectors not always. */
-#define BEGIN_ROW(a_, width_, vector_) \
-    vector_ update_##a_ = (vector_)(0.0f); \
-    IF_ERROR(vector_ rest_##a_ = LOAD_##width_(grad + a_ * cols);)
+#define AHEAD(mem_, a_) PREFETCH((mem_) + (a_ + ROWS_AHEAD) * b->cols + j)
 
-#define ADD_TERM(a_, width_, vector_) \
-    update_##a_ = fma((vector_)(without_dust(p[a_])), q_k, update_##a_); \
-    IF_ERROR(rest_##a_ = fma((vector_)(-p[a_]), q_local_k, rest_##a_);)
+#define BEGIN_ROW(a_) \
+    AHEAD(b->grad, a_) \
+    IF_ERROR(AHEAD(b->error, a_)) \
+    vector_t u_##a_ = (vector_t)(0.0f); \
+    IF_ERROR(vector_t e_##a_ = LOAD(b->grad + a_ * b->cols + j);)
 
-#define END_ROW(a_, width_, vector_) \
-    STORE_##width_(select(update_##a_ * f->scale_1 * f->scale_2, (vector_)(0.0f), \
-                          isless(fabs(update_##a_), (vector_)(f->flush_below))), \
-                   grad + a_ * cols); \
-    IF_ERROR(STORE_##width_(rest_##a_, error + a_ * cols);)
+#define ADD_TERM(a_) \
+    u_##a_ = fma((vector_t)(CLEAN_P(a_)), q_k, u_##a_); \
+    IF_ERROR(e_##a_ = fma((vector_t)(MINUS_P(a_)), q_local_k, e_##a_);)
 
-#define ROWS_1(do_, width_, vector_) do_(0, width_, vector_)
-#define ROWS_4(do_, width_, vector_) \
-    do_(0, width_, vector_) do_(1, width_, vector_) do_(2, width_, vector_) do_(3, width_, vector_)
+#define END_ROW(a_) \
+    IF_ERROR(STORE(e_##a_, b->error + a_ * b->cols + j);) \
+    STORE(select(u_##a_ * b->scale_1 * b->scale_2, (vector_t)(0.0f), \
+                 isless(fabs(u_##a_), (vector_t)(b->flush_below))), \
+          b->grad + a_ * b->cols + j);
 
-/* The tile of rows_ x width_ elements whose first is (i, j). */
-#define DEFINE_TILE(name_, rows_, width_, vector_) \
-    static void name_(const factors_t *f, global float *grad, global float *error, ulong i, ulong j) \
+#define DO_COLUMNS(rows_) \
+    ROWS_##rows_(BEGIN_ROW) \
+    for (uint k = 0; k < RANK_OF(b); ++k) { \
+        const vector_t q_k = LOAD(b->q + k * b->cols + j); \
+        IF_ERROR(const vector_t q_local_k = LOAD(b->q_local + k * b->cols + j);) \
+        ROWS_##rows_(ADD_TERM) \
+    } \
+    ROWS_##rows_(END_ROW)
+
+#define DEFINE_BAND(rows_) \
+    static void do_band_##rows_(const band_t *b, ulong begin, ulong end) \
     { \
-        const ulong         rows = f->rows; \
-        const ulong         cols = f->cols; \
-        const uint          r    = f->r; \
-        global const float *p    = f->p + i; \
-        global const float *q    = f->q + j; \
-        IF_ERROR(global const float *q_local = f->q_local + j;) \
-        grad += i * cols + j; \
-        IF_ERROR(error += i * cols + j;) \
-        ROWS_##rows_(BEGIN_ROW, width_, vector_) \
-        for (uint k = 0; k < r; ++k) { \
-            const vector_ q_k = LOAD_##width_(q); \
-            IF_ERROR(const vector_ q_local_k = LOAD_##width_(q_local);) \
-            ROWS_##rows_(ADD_TERM, width_, vector_) \
-            p += rows; \
-            q += cols; \
-            IF_ERROR(q_local += cols;) \
-        } \
-        ROWS_##rows_(END_ROW, width_, vector_) \
+        FOR_LANES(j, begin, end, DO_COLUMNS(rows_)); \
     }
 
-DEFINE_TILE(tile_1x1, 1, 1, float)
-DEFINE_TILE(tile_4x1, 4, 1, float)
-#if PSGD_VECTORS
-DEFINE_TILE(tile_1x4, 1, 4, float4)
-DEFINE_TILE(tile_4x4, 4, 4, float4)
-DEFINE_TILE(tile_1x16, 1, 16, float16)
-DEFINE_TILE(tile_4x16, 4, 16, float16)
-#endif
+DEFINE_BAND(1)
+DEFINE_BAND(4)
 
-/* Columns [j, j_end) of rows_ rows from i on: the widest tiles first. */
-#if PSGD_VECTORS
-#define DO_BAND(rows_) \
-    do { \
-        ulong j = j_begin; \
-        for (; j + 16 <= j_end; j += 16) { \
-            tile_##rows_##x16(&f, grad, error, i, j); \
-        } \
-        for (; j + 4 <= j_end; j += 4) { \
-            tile_##rows_##x4(&f, grad, error, i, j); \
-        } \
-        for (; j < j_end; ++j) { \
-            tile_##rows_##x1(&f, grad, error, i, j); \
-        } \
-    } while (0)
-#else
-#define DO_BAND(rows_) tile_##rows_##x1(&f, grad, error, i, j_begin)
-#endif
-
-/* Work-item (x, y) takes rows from y * rows_per_item on (a multiple of 4), and columns from x * cols_per_item on (1
- * where PSGD_VECTORS is 0). Offsets are in elements. */
-kernel void decompress(ulong rows, ulong cols, uint r, ulong rows_per_item, ulong cols_per_item,
-                       global const float *p_mem, ulong p_offset, global const float *q_mem, ulong q_offset,
-                       float scale_1, float scale_2, float flush_below, global float *grad_mem, ulong grad_offset
-#if PSGD_ERROR_FEEDBACK
-                       , global const float *q_local_mem, ulong q_local_offset, global float *error_mem,
-                       ulong error_offset
-#endif
-)
+/* What changes from band to band. */
+static void load_p(band_t *b, uint rows)
 {
-    const ulong   i_begin = (ulong)get_global_id(1) * rows_per_item;
-    const ulong   i_end   = min(i_begin + rows_per_item, rows);
-    const ulong   j_begin = (ulong)get_global_id(0) * cols_per_item;
-    const ulong   j_end   = min(j_begin + cols_per_item, cols);
-    global float *grad    = grad_mem + grad_offset;
-    global float *error   = 0;
-    ulong         i       = i_begin;
-    factors_t     f;
-
-    f.rows        = rows;
-    f.cols        = cols;
-    f.r           = r;
-    f.p           = p_mem + p_offset;
-    f.q           = q_mem + q_offset;
-    f.q_local     = 0;
-    f.scale_1     = scale_1;
-    f.scale_2     = scale_2;
-    f.flush_below = flush_below;
-#if PSGD_ERROR_FEEDBACK
-    f.q_local = q_local_mem + q_local_offset;
-    error     = error_mem + error_offset;
+#if PSGD_VECTORS
+    for (uint k = 0; k < RANK_OF(b); ++k) {
+        for (uint a = 0; a < rows; ++a) {
+            b->clean[k * 4 + a] = without_dust(b->p[k * b->rows + a]);
+            b->minus[k * 4 + a] = -b->p[k * b->rows + a];
+        }
+    }
+#else
+    (void)b;
+    (void)rows;
 #endif
-    if (j_begin >= j_end) {
-        return; /* beyond the last column: the range is rounded up to whole work-groups */
-    }
-    for (; i + 4 <= i_end; i += 4) {
-        DO_BAND(4);
-    }
-    for (; i < i_end; ++i) {
-        DO_BAND(1);
+}
+
+/* Offsets are in elements. The scales are those of all matrices, four floats each: psgd_update_scale_t. */
+kernel void decompress(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset, global const float *q_mem,
+                       ulong q_offset, global const float *scales_mem, ulong scales_offset,
+                       global const float *q_local_mem, ulong q_local_offset)
+{
+    PSGD_FIND_TILE();
+    global const float *scale = scales_mem + scales_offset + 4 * (ulong)item.scale_index;
+    band_t              b;
+    uint                row = 0;
+
+    b.r           = item.r;
+    b.rows        = item.rows;
+    b.cols        = item.cols;
+    b.grad        = grad + (ulong)tile.row * item.cols;
+    b.error       = error + (ulong)tile.row * item.cols;
+    b.p           = p_mem + p_offset + item.p_offset + tile.row;
+    b.q           = q_mem + q_offset + item.q_offset;
+    b.q_local     = q_local_mem + q_local_offset + item.q_offset;
+    b.scale_1     = scale[0];
+    b.scale_2     = scale[1];
+    b.flush_below = scale[2];
+    while (row < tile.rows) {
+        const uint step = row + 4 <= tile.rows ? 4 : 1;
+
+        load_p(&b, step);
+        if (step == 4) {
+            do_band_4(&b, tile.col, (ulong)tile.col + tile.cols);
+        } else {
+            do_band_1(&b, tile.col, (ulong)tile.col + tile.cols);
+        }
+        row += step;
+        b.grad += step * b.cols;
+        b.error += step * b.cols;
+        b.p += step;
     }
 }

@@ -5,6 +5,8 @@
 #include "api/arguments.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "core/agree.h"
+#include "core/choose.h"
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/reducer.h"
@@ -352,28 +354,23 @@ psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t
     plan.rank        = tensor->route == PSGD_ROUTE_COMPRESSED ? reducer->plan->matrices[tensor->matrix_index].r : 0;
     plan.elems       = tensor->elems;
     plan.sent_elems  = plan.rank > 0 ? (plan.rows + plan.cols) * plan.rank : plan.elems;
-    plan.engine      = plan.rank > 0 ? PSGD_ENGINE_CLBLAST : PSGD_ENGINE_AUTO;
+    plan.engine      = plan.rank > 0 ? reducer->choices[tensor->matrix_index] : PSGD_ENGINE_AUTO;
     memcpy(plan_p, &plan, bytes);
     return PSGD_OK;
 }
 
-const char *psgd_engine_name(psgd_engine_t engine)
-{
-    switch (engine) {
-    case PSGD_ENGINE_AUTO: return "auto";
-    case PSGD_ENGINE_CLBLAST: return "clblast";
-    case PSGD_ENGINE_FUSED: return "fused";
-    }
-    return "unknown";
-}
-
 psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, char *text, size_t capacity, size_t *bytes_p)
 {
-    (void)reducer;
-    (void)text;
-    (void)capacity;
-    (void)bytes_p;
-    return psgd_fail(PSGD_ERR_UNSUPPORTED, "psgd_reducer_get_profile: not yet");
+    if ((reducer == NULL) || (bytes_p == NULL) || ((text == NULL) && (capacity > 0))) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_profile: %s is NULL",
+                         reducer == NULL ? "reducer" : (bytes_p == NULL ? "bytes_p" : "text"));
+    }
+    *bytes_p = psgd_choose_write_profile(reducer, text, capacity);
+    if ((capacity > 0) && (*bytes_p > capacity)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_profile: the profile has %zu bytes, but capacity is %zu",
+                         *bytes_p, capacity);
+    }
+    return PSGD_OK;
 }
 
 /* ---- state ----------------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
     ROW("config.warm_start", (uint64_t)(config->warm_start != 0)) \
     ROW("config.seed", config->seed) \
     ROW("config.engine", (uint64_t)config->engine) \
+    ROW("config.gradients_are_finite", (uint64_t)(config->gradients_are_finite != 0)) \
     ROW("the number of tensors", (uint64_t)plan->num_tensors)
 
 static const char *const OPTION_NAMES[] = {
@@ -28,7 +29,8 @@ static const char *const OPTION_NAMES[] = {
 #undef ROW
 };
 
-static const char *const TENSOR_FIELD_NAMES[] = {"its name", "its dimensions or type", "its rank"};
+static const char *const TENSOR_FIELD_NAMES[] = {"its name", "its dimensions or type", "its rank",
+                                                 "its engine (config.engine_profile)"};
 
 enum {
     NUM_OPTIONS       = sizeof(OPTION_NAMES) / sizeof(OPTION_NAMES[0]),
@@ -57,7 +59,8 @@ static void option_words(const psgd_plan_t *plan, const psgd_config_t *config, u
     memcpy(words, values, sizeof(values));
 }
 
-static void tensor_words(const psgd_plan_t *plan, const psgd_plan_tensor_t *tensor, uint64_t words[NUM_TENSOR_FIELDS])
+static void tensor_words(const psgd_plan_t *plan, const psgd_engine_t *choices, const psgd_plan_tensor_t *tensor,
+                         uint64_t words[NUM_TENSOR_FIELDS])
 {
     uint64_t shape = psgd_hash_bytes((uint64_t)tensor->dtype, tensor->dims, tensor->num_dims * sizeof(tensor->dims[0]));
     bool     is_compressed = tensor->route == PSGD_ROUTE_COMPRESSED;
@@ -65,9 +68,11 @@ static void tensor_words(const psgd_plan_t *plan, const psgd_plan_tensor_t *tens
     words[0] = tensor->name_hash;
     words[1] = shape;
     words[2] = is_compressed ? plan->matrices[tensor->matrix_index].r : 0;
+    words[3] = is_compressed ? (uint64_t)choices[tensor->matrix_index] : 0;
 }
 
-uint64_t psgd_fingerprint(const psgd_plan_t *plan, const psgd_config_t *config, uint32_t num_workers)
+uint64_t psgd_fingerprint(const psgd_plan_t *plan, const psgd_engine_t *choices, const psgd_config_t *config,
+                          uint32_t num_workers)
 {
     uint64_t options[NUM_OPTIONS];
     uint64_t fields[NUM_TENSOR_FIELDS];
@@ -76,7 +81,7 @@ uint64_t psgd_fingerprint(const psgd_plan_t *plan, const psgd_config_t *config, 
     option_words(plan, config, num_workers, options);
     hash = psgd_hash_bytes(hash, options, sizeof(options));
     for (size_t i = 0; i < plan->num_tensors; ++i) {
-        tensor_words(plan, &plan->tensors[i], fields);
+        tensor_words(plan, choices, &plan->tensors[i], fields);
         hash = psgd_hash_bytes(hash, fields, sizeof(fields));
     }
     return hash;
@@ -115,8 +120,8 @@ static psgd_status_t explain_option(const uint64_t *words, size_t option, uint32
                      "; create every reducer alike", OPTION_NAMES[option], first, worker, theirs);
 }
 
-static psgd_status_t explain_tensors(const psgd_plan_t *plan, const psgd_comm_t *comm, psgd_patience_t patience,
-                                     const psgd_log_t *log)
+static psgd_status_t explain_tensors(const psgd_plan_t *plan, const psgd_engine_t *choices, const psgd_comm_t *comm,
+                                     psgd_patience_t patience, const psgd_log_t *log)
 {
     size_t        num_words = plan->num_tensors * NUM_TENSOR_FIELDS;
     uint64_t     *all       = NULL; /* row num_workers holds our own */
@@ -131,7 +136,7 @@ static psgd_status_t explain_tensors(const psgd_plan_t *plan, const psgd_comm_t 
     }
     own = all + num_words * comm->num_workers;
     for (size_t i = 0; i < plan->num_tensors; ++i) {
-        tensor_words(plan, &plan->tensors[i], own + i * NUM_TENSOR_FIELDS);
+        tensor_words(plan, choices, &plan->tensors[i], own + i * NUM_TENSOR_FIELDS);
     }
     status = psgd_message_gather_words(comm, own, num_words, patience, log, "the comparison of the tensors", all);
     if (status != PSGD_OK) {
@@ -153,8 +158,9 @@ free_all:
     return status;
 }
 
-psgd_status_t psgd_fingerprint_explain(const psgd_plan_t *plan, const psgd_config_t *config, const psgd_comm_t *comm,
-                                       psgd_patience_t patience, const psgd_log_t *log)
+psgd_status_t psgd_fingerprint_explain(const psgd_plan_t *plan, const psgd_engine_t *choices,
+                                       const psgd_config_t *config, const psgd_comm_t *comm, psgd_patience_t patience,
+                                       const psgd_log_t *log)
 {
     uint64_t      own[NUM_OPTIONS];
     uint64_t     *all = NULL;
@@ -171,7 +177,7 @@ psgd_status_t psgd_fingerprint_explain(const psgd_plan_t *plan, const psgd_confi
     if (status == PSGD_OK) {
         status = find_difference(all, NUM_OPTIONS, comm->num_workers, &option, &worker)
                      ? explain_option(all, option, worker)
-                     : explain_tensors(plan, comm, patience, log);
+                     : explain_tensors(plan, choices, comm, patience, log);
     }
     psgd_free(all);
     return status;

@@ -4,25 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/hash.h"
+#include "base/arith.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "core/choose.h"
 #include "core/fingerprint.h"
+#include "core/phases.h"
+#include "core/traffic.h"
+#include "ops/tune.h"
 
 /* The host buffer through which plain steps are staged, and whole error memories when they are exported. */
 static const uint64_t PLAIN_PIECE_ELEMS  = 32 * 1024 * 1024 / sizeof(float);
 static const uint64_t EXPORT_PIECE_ELEMS = 1024 * 1024 / sizeof(float);
 
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
+enum { ERROR_ALIGNMENT_BYTES = 64 };
 
 void psgd_reducer_draw_factor(psgd_reducer_t *r, size_t matrix_index, uint64_t step)
 {
@@ -42,7 +38,9 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
     const psgd_plan_t *plan        = r->plan;
     uint32_t           num_workers = r->comm->num_workers;
     uint64_t           piece       = r->config.start_step > 0 ? PLAIN_PIECE_ELEMS : EXPORT_PIECE_ELEMS;
-    uint64_t           chunk       = max_u64(min_u64(plan->total_elems, piece), max_u64(plan->p_elems, plan->q_elems));
+    uint64_t           shared      = psgd_max(plan->p_elems, plan->q_elems); /* with unlike devices */
+    uint64_t           timings     = plan->num_matrices * PSGD_NUM_TUNED;   /* when engines are chosen */
+    uint64_t           chunk       = psgd_max(psgd_min(plan->total_elems, piece), psgd_max(shared, timings));
     psgd_status_t      status;
 
     status = psgd_message_create(&r->message_1, (size_t)(plan->p_elems + plan->small_elems), num_workers);
@@ -62,27 +60,29 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
 
 static psgd_status_t create_host_arrays(psgd_reducer_t *r)
 {
-    size_t        q_elems = (size_t)r->plan->q_elems;
-    size_t        count   = r->plan->num_matrices;
+    size_t        q_elems     = (size_t)r->plan->q_elems;
+    size_t        count       = r->plan->num_matrices;
+    size_t        scale_elems = count * sizeof(psgd_update_scale_t) / sizeof(float);
     psgd_status_t status;
 
     status = psgd_alloc(q_elems, sizeof(float), "the factors Q", &r->factor);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(q_elems, sizeof(float), "the scaled factors Q", &r->factor_scaled);
+    status = psgd_alloc(q_elems + scale_elems, sizeof(float), "the scaled factors Q", &r->factor_scaled);
     if (status != PSGD_OK) {
         return status;
     }
+    r->update_scales = (psgd_update_scale_t *)(void *)(r->factor_scaled + q_elems);
     status = psgd_alloc(count, sizeof(*r->is_imported), "the marks of imported factors", &r->is_imported);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(count, sizeof(*r->update_scales), "the scales of the updates", &r->update_scales);
+    status = psgd_alloc(count, sizeof(*r->errors), "the table of error memories", &r->errors);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(count, sizeof(*r->errors), "the table of error memories", &r->errors);
+    status = psgd_alloc(count, sizeof(*r->error_arenas), "the table of error memories", &r->error_arenas);
     if (status != PSGD_OK) {
         return status;
     }
@@ -96,18 +96,48 @@ static psgd_status_t create_device_buffer(psgd_reducer_t *r, uint64_t elems, con
     return elems == 0 ? PSGD_OK : psgd_buffer_create(r->device, (size_t)elems * sizeof(float), what, view_p);
 }
 
+/* What an error memory takes in its arena: aligned for vectors. */
+static uint64_t error_bytes(const psgd_plan_matrix_t *matrix)
+{
+    return psgd_round_up(matrix->rows * matrix->cols * sizeof(float), ERROR_ALIGNMENT_BYTES);
+}
+
+/* Errors from matrix `first` on, as many as fit into one buffer; *end_p is the first that does not. */
+static psgd_status_t create_arena(psgd_reducer_t *r, size_t first, size_t *end_p)
+{
+    const uint64_t limit = psgd_device_limits(r->device)->max_allocation_bytes;
+    psgd_view_t   *arena = &r->error_arenas[r->num_error_arenas];
+    uint64_t       bytes = 0;
+    size_t         end   = first;
+    psgd_status_t  status;
+
+    while ((end < r->plan->num_matrices) &&
+           ((end == first) || (bytes + error_bytes(&r->plan->matrices[end]) <= limit))) {
+        bytes += error_bytes(&r->plan->matrices[end]);
+        end += 1;
+    }
+    status = psgd_buffer_create(r->device, (size_t)bytes, "the error memory", arena);
+    if (status != PSGD_OK) {
+        return psgd_fail_in(status, "tensors '%s' to '%s'", r->plan->matrices[first].name, r->plan->matrices[end - 1].name);
+    }
+    r->num_error_arenas += 1;
+    bytes = 0;
+    for (size_t m = first; m < end; ++m) {
+        r->errors[m] = psgd_view_at(*arena, (size_t)bytes);
+        bytes += error_bytes(&r->plan->matrices[m]);
+    }
+    *end_p = end;
+    return PSGD_OK;
+}
+
 static psgd_status_t create_errors(psgd_reducer_t *r)
 {
-    for (size_t m = 0; r->config.error_feedback && (m < r->plan->num_matrices); ++m) {
-        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
-        psgd_status_t             status;
+    psgd_status_t status = PSGD_OK;
 
-        status = create_device_buffer(r, matrix->rows * matrix->cols, "the error memory", &r->errors[m]);
-        if (status != PSGD_OK) {
-            return psgd_fail_in(status, "tensor '%s'", matrix->name);
-        }
+    for (size_t m = 0; (status == PSGD_OK) && r->config.error_feedback && (m < r->plan->num_matrices);) {
+        status = create_arena(r, m, &m);
     }
-    return PSGD_OK;
+    return status;
 }
 
 static psgd_status_t create_device_buffers(psgd_reducer_t *r)
@@ -127,7 +157,8 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_device_buffer(r, plan->q_elems, "Q", &r->q);
+    status = create_device_buffer(r, plan->q_elems + plan->num_matrices * sizeof(psgd_update_scale_t) / sizeof(float), "Q",
+                                  &r->q);
     if (status != PSGD_OK) {
         return status;
     }
@@ -164,6 +195,21 @@ static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_or
     return status;
 }
 
+/* For message 1 and for Q with the scales behind it; measured on the larger of their buffers, which are zero. */
+static psgd_status_t create_stager(psgd_reducer_t *r)
+{
+    size_t message_bytes = (size_t)(r->plan->p_elems + r->plan->small_elems) * sizeof(float);
+    size_t q_bytes       = (size_t)r->plan->q_elems * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
+
+    if (message_bytes + q_bytes == 0) {
+        return PSGD_OK;
+    }
+    if (q_bytes > message_bytes) {
+        return psgd_stager_create(r->device, r->config.staging, r->q, q_bytes, &r->stager);
+    }
+    return psgd_stager_create(r->device, r->config.staging, r->message_1_view, message_bytes, &r->stager);
+}
+
 static psgd_status_t create_operations(psgd_reducer_t *r)
 {
     psgd_status_t status;
@@ -182,8 +228,13 @@ static psgd_status_t create_operations(psgd_reducer_t *r)
             return status;
         }
     }
-    r->engine_ops = &psgd_engine_clblast;
-    return r->engine_ops->create(r->device, r->plan, r->config.error_feedback != 0, &r->engine);
+    if (r->plan->small_elems > 0) {
+        status = psgd_packer_create(r->device, r->plan, &r->packer);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    return create_stager(r);
 }
 
 /* Drivers compile a kernel when it is first enqueued, PoCL for seconds: better now, on zeros, than in the first step. */
@@ -229,6 +280,14 @@ static psgd_patience_t patience_of(const psgd_config_t *config)
     return patience;
 }
 
+static psgd_form_t form_of(const psgd_config_t *config)
+{
+    if (!config->error_feedback) {
+        return PSGD_FORM_NO_FEEDBACK;
+    }
+    return config->gradients_are_finite ? PSGD_FORM_LAZY : PSGD_FORM_TRANSACTIONAL;
+}
+
 static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
 {
     psgd_status_t status;
@@ -237,7 +296,11 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
     if (status != PSGD_OK) {
         return status;
     }
-    r->fingerprint = psgd_fingerprint(r->plan, &r->config, r->comm->num_workers);
+    status = psgd_choose_from_config(r);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    r->fingerprint = psgd_fingerprint(r->plan, r->choices, &r->config, r->comm->num_workers);
     status         = create_messages(r);
     if (status != PSGD_OK) {
         return status;
@@ -274,6 +337,7 @@ psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer
     r->comm             = parts->comm;
     r->device           = parts->device;
     r->log              = *psgd_device_log(parts->device);
+    r->form             = form_of(parts->config);
     r->patience         = patience_of(parts->config);
     r->poison.status    = PSGD_OK;
     r->stats.struct_size = sizeof(r->stats);
@@ -291,78 +355,26 @@ destroy_reducer:
     return status;
 }
 
-/* ---- creation: agreement --------------------------------------------------------------------------------------- */
+/* ---- the error memory, between steps ---------------------------------------------------------------------------- */
 
-static uint64_t device_hash(const psgd_reducer_t *r)
+psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *r)
 {
-    const psgd_device_limits_t *limits = psgd_device_limits(r->device);
+    psgd_step_views_t views = psgd_traffic_step_views(r);
+    psgd_status_t     status;
 
-    return psgd_hash_string(psgd_hash_string(0, limits->name), limits->driver);
-}
-
-static void log_plan(const psgd_reducer_t *r)
-{
-    psgd_log(&r->log, PSGD_LOG_INFO, "reducer on %s: %zu of %zu tensors compressed, %" PRIu64 " elements as %" PRIu64
-             " (%.1f times fewer), engine %s%s", psgd_device_limits(r->device)->name, r->plan->num_matrices,
-             r->plan->num_tensors, r->plan->total_elems, r->plan->compressed_elems, r->stats.compression_rate,
-             r->engine_ops->name, r->is_mixed ? ", unlike devices: worker 0 orthogonalizes for all" : "");
-}
-
-/* What the votes of creation mean. The items there: the device, the fingerprint, the first Q. */
-static psgd_status_t judge_creation(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
-                                    const psgd_verdict_t *verdict, psgd_patience_t patience, const psgd_log_t *log)
-{
-    if (!verdict->is_readable) {
-        return psgd_fail(PSGD_ERR_COMM, "the first message cannot be read: communicator '%s' does not add up what %u workers "
-                         "send", comm->name, comm->num_workers);
+    if ((r->form != PSGD_FORM_LAZY) || (r->plan->num_matrices == 0)) {
+        return PSGD_OK;
     }
-    if (verdict->failure != PSGD_OK) {
-        if (local != PSGD_OK) {
-            return local == verdict->failure ? local : psgd_fail_in(verdict->failure, "other workers failed differently; here");
-        }
-        return psgd_fail(verdict->failure, "the reducer could not be created on %u of %u workers (%s); their own messages say "
-                         "more", verdict->num_failed, comm->num_workers, psgd_status_string(verdict->failure));
-    }
-    if (!verdict->is_equal[PSGD_VOTE_PLAN]) {
-        return psgd_fingerprint_explain(r->plan, &r->config, comm, patience, log);
-    }
-    if (!verdict->is_equal[PSGD_VOTE_BITS]) {
-        return psgd_fail(PSGD_ERR_DIVERGED, "the workers drew different first factors Q from the same seed: a host computes "
-                         "wrongly, or runs another version of libpsgd");
-    }
-    r->is_mixed = !verdict->is_equal[PSGD_VOTE_STEP];
-    log_plan(r);
-    return PSGD_OK;
-}
-
-psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
-                                 psgd_patience_t patience, const psgd_log_t *log)
-{
-    psgd_message_t message = {0};
-    psgd_ballot_t  ballot  = {local, {0}};
-    psgd_verdict_t verdict;
-    psgd_status_t  status;
-
-    status = psgd_message_create(&message, 0, comm->num_workers);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    if (r != NULL) {
-        ballot.items[PSGD_VOTE_STEP] = device_hash(r);
-        ballot.items[PSGD_VOTE_PLAN] = r->fingerprint;
-        ballot.items[PSGD_VOTE_BITS] = psgd_hash_words(r->factor, r->plan->q_elems, 0);
-    }
-    status = psgd_message_begin(&message, 0, &ballot, comm);
-    if (status == PSGD_OK) {
-        status = psgd_message_finish(&message, comm, patience, log, "the creation of the reducer on all workers", &verdict);
+    status = psgd_engines_enqueue_settle(r->engines, &views);
+    if (status == PSGD_OK) { /* e - P^ 0^T = e: the next step finds it as it is */
+        status = psgd_buffer_enqueue_zero(r->device, r->q_local, (size_t)r->plan->q_elems * sizeof(float));
     }
     if (status == PSGD_OK) {
-        status = judge_creation(r, comm, local, &verdict, patience, log);
+        status = psgd_reducer_wait_device(r, "settling the error memory");
     }
-    if ((status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_COMM)) {
-        comm->abort(comm->self);
+    if (status != PSGD_OK) { /* some of it may be settled already */
+        psgd_reducer_poison(r, status, false);
     }
-    psgd_message_destroy(&message, false);
     return status;
 }
 
@@ -390,9 +402,11 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
-    if (r->engine_ops != NULL) {
-        r->engine_ops->destroy(r->engine);
+    psgd_engines_destroy(r->engines);
+    if (!r->is_device_stuck) {
+        psgd_stager_destroy(r->stager);
     }
+    psgd_packer_destroy(r->packer);
     psgd_hasher_destroy(r->hasher);
     psgd_orthogonalizer_destroy(r->orthogonalizer_q);
     psgd_orthogonalizer_destroy(r->orthogonalizer_p);
@@ -405,16 +419,17 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_buffer_destroy(device, &r->q);
     psgd_buffer_destroy(device, &r->p_hat);
     psgd_buffer_destroy(device, &r->message_1_view);
-    for (size_t m = 0; (r->errors != NULL) && (m < r->plan->num_matrices); ++m) {
-        psgd_buffer_destroy(device, &r->errors[m]);
+    for (size_t i = 0; i < r->num_error_arenas; ++i) {
+        psgd_buffer_destroy(device, &r->error_arenas[i]);
     }
     psgd_message_destroy(&r->message_chunk, r->is_device_stuck);
     psgd_message_destroy(&r->message_large, r->is_device_stuck);
     psgd_message_destroy(&r->message_2, r->is_device_stuck);
     psgd_message_destroy(&r->message_1, r->is_device_stuck);
     psgd_free(r->grads);
+    psgd_free(r->error_arenas);
     psgd_free(r->errors);
-    psgd_free(r->update_scales);
+    psgd_free(r->choices);
     psgd_free(r->is_imported);
     if (!r->is_device_stuck) {
         psgd_free(r->factor_scaled);

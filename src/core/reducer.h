@@ -4,14 +4,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "comm/staging.h"
 #include "comm/wait.h"
 #include "core/message.h"
 #include "core/vote.h"
 #include "device/buffer.h"
 #include "device/device.h"
-#include "ops/engine.h"
+#include "ops/engines.h"
 #include "ops/hash.h"
 #include "ops/orthogonalize.h"
+#include "ops/pack.h"
 #include "plan/plan.h"
 
 enum {
@@ -30,6 +32,7 @@ typedef struct psgd_step {
     uint64_t           bytes;                           /* handed to the communicator */
     uint64_t           messages;
     uint64_t           launches_before;                 /* psgd_device_launches() at its start */
+    bool               has_changed_state;               /* lazy form: pass A was enqueued here */
     uint64_t           phase_ns[PSGD_NUM_PHASES];
     uint64_t           p_hat_hash;                      /* computed on the device */
     uint64_t           common_hash;                     /* of the uncompressed means, computed here */
@@ -51,33 +54,40 @@ struct psgd_reducer {
     psgd_plan_t       *plan;
     uint64_t           fingerprint;
     bool               is_mixed; /* the workers' devices or drivers differ: worker 0 orthogonalizes for all */
+    psgd_form_t        form;     /* what is done with the error; see ops/engine.h */
 
     /* Device memory: 2 P-sized and 3 Q-sized buffers, and the error memory.
      *
      *   message_1_view [ P of all matrices | small tensors ]   what message 1 carries
      *   p_hat       [ P^ of all matrices ]
-     *   q           [ Q, then Qbar scaled for the update ]
+     *   q           [ Q, then Qbar scaled for the update | scales of the update ]
      *   q_hat       [ Q^ of all matrices ]
      *   q_local     [ Q_w of all matrices ]                    what message 2 carries
+     *   error_arenas   the error memories, in as few buffers as the device's largest allocation allows; M and not e between
+     *                  the steps of the lazy form
      */
-    psgd_view_t *errors; /* by matrix index; all zero without error feedback */
+    psgd_view_t *error_arenas;
+    size_t       num_error_arenas;
+    psgd_view_t *errors; /* by matrix index, in the arenas; all zero without error feedback */
     psgd_view_t  message_1_view;
     psgd_view_t  p_hat;
     psgd_view_t  q;
     psgd_view_t  q_hat;
     psgd_view_t  q_local;
 
-    const psgd_engine_ops_t *engine_ops;
-    psgd_engine_state_t     *engine;
-    psgd_orthogonalizer_t   *orthogonalizer_p;
-    psgd_orthogonalizer_t   *orthogonalizer_q;
-    psgd_hasher_t           *hasher;
+    psgd_engine_t         *choices; /* by matrix index; PSGD_ENGINE_AUTO: not decided yet */
+    psgd_engines_t        *engines; /* made when all is decided; NULL where nothing is compressed */
+    psgd_orthogonalizer_t *orthogonalizer_p;
+    psgd_orthogonalizer_t *orthogonalizer_q;
+    psgd_hasher_t         *hasher;
+    psgd_packer_t         *packer; /* NULL where there are no small tensors */
+    psgd_stager_t         *stager; /* NULL where nothing travels but large tensors */
 
     /* Host memory. */
     float               *factor;        /* Q that the next step starts from, r x cols each, laid out as on the device */
-    float               *factor_scaled; /* Qbar scaled for the update, until the device has it */
+    float               *factor_scaled; /* Qbar scaled for the update and, behind it, the scales, until the device has them */
+    psgd_update_scale_t *update_scales; /* in factor_scaled, by matrix index */
     bool                *is_imported;   /* by matrix index: the next step uses `factor` even with cold start */
-    psgd_update_scale_t *update_scales; /* by matrix index */
     psgd_message_t       message_1;     /* P and the small tensors */
     psgd_message_t       message_2;     /* Q */
     psgd_message_t       message_large; /* the large uncompressed tensors */
@@ -106,11 +116,6 @@ typedef struct psgd_reducer_parts {
 /* The local part of creation: everything but the agreement with the other workers. */
 psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer_t **reducer_p);
 
-/* The collective part, which every worker reaches whatever failed before: `local` is this worker's status so far, `reducer`
- * NULL where it has none. Returns the same status on every worker. */
-psgd_status_t psgd_reducer_agree(psgd_reducer_t *reducer, const psgd_comm_t *comm, psgd_status_t local,
-                                 psgd_patience_t patience, const psgd_log_t *log);
-
 /* Frees everything that was built, in a reducer that may be incomplete; its buffers are those of `device`, which is closed where
  * it is the reducer's own. */
 void psgd_reducer_release(psgd_reducer_t *reducer, psgd_device_t *device);
@@ -120,6 +125,9 @@ void psgd_reducer_poison(psgd_reducer_t *reducer, psgd_status_t status, bool is_
 
 /* PSGD_OK, or PSGD_ERR_POISONED with the reason in words. */
 psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *reducer);
+
+/* Lazy form: the error memory holds e itself until the next step; for export and import. Waits; poisons where it fails. */
+psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *reducer);
 
 /* The first Q of a matrix, or a fresh one for `step`, into its place of reducer->factor. */
 void psgd_reducer_draw_factor(psgd_reducer_t *reducer, size_t matrix_index, uint64_t step);

@@ -49,6 +49,16 @@ static void count_step(psgd_reducer_t *r, bool is_plain)
     }
 }
 
+/* In the lazy form the workers' error memories hold this step's M from pass A on. Those that came there cannot go back, and
+ * with other workers nobody knows who has. */
+static void poison_lazy(psgd_reducer_t *r, bool is_plain)
+{
+    if ((r->form == PSGD_FORM_LAZY) && !is_plain && (r->step.has_changed_state || (r->comm->num_workers > 1))) {
+        psgd_fail(r->step.agreed, "%s (with config.gradients_are_finite a step cannot be undone)", r->step.sentence);
+        psgd_reducer_poison(r, r->step.agreed, true);
+    }
+}
+
 static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
 {
     psgd_status_t status = r->step.agreed;
@@ -57,6 +67,7 @@ static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
     if (status != PSGD_OK) {
         drain(r);
         r->stats.skipped_steps += status == PSGD_ERR_NONFINITE ? 1 : 0;
+        poison_lazy(r, is_plain);
         if (r->poison.status != PSGD_OK) {
             r->poison.is_told = true;
         }

@@ -8,7 +8,8 @@
  *     e_w = M_w - P^ Q_w^T                 the local error: this worker's own Q_w
  *
  * Error memory, Q and the step's number change only after the vote of message 2, so that a step that fails anywhere before
- * has not happened. Shapes: M rows x cols, P rows x r, Q cols x r; in memory P and Q lie transposed (plan/plan.h). */
+ * has not happened; all but the lazy form (config.gradients_are_finite), whose error memory changes in compute_p, and which a
+ * failure poisons from there on. Shapes: M rows x cols, P rows x r, Q cols x r; in memory P and Q lie transposed (plan/plan.h). */
 #include "core/step.h"
 
 #include <string.h>
@@ -47,7 +48,7 @@ static void begin_exchange_plain(psgd_reducer_t *r)
  * enough where r exceeds the gradient's rank. */
 static psgd_status_t orthonormalize_q(psgd_reducer_t *r)
 {
-    psgd_status_t status = psgd_traffic_upload_factor(r, r->factor);
+    psgd_status_t status = psgd_traffic_upload_factor(r);
 
     if ((status != PSGD_OK) || (r->plan->num_matrices == 0)) {
         return status;
@@ -55,12 +56,16 @@ static psgd_status_t orthonormalize_q(psgd_reducer_t *r)
     return psgd_orthogonalizer_enqueue(r->orthogonalizer_q, r->q, r->q_hat, r->step_number);
 }
 
-/* M = g + e;  P_w = M Q^. */
+/* M = g + e;  P_w = M Q^. In the lazy form this is where the error memory changes. */
 static psgd_status_t compute_p(psgd_reducer_t *r)
 {
     psgd_step_views_t views = psgd_traffic_step_views(r);
 
-    return r->engine_ops->enqueue_compute_p(r->engine, &views);
+    if (r->plan->num_matrices == 0) {
+        return PSGD_OK;
+    }
+    r->step.has_changed_state = r->form == PSGD_FORM_LAZY;
+    return psgd_engines_enqueue_compute_p(r->engines, &views);
 }
 
 /* P = mean_w(P_w), and the mean of the small uncompressed tensors. */
@@ -102,7 +107,7 @@ static psgd_status_t compute_q(psgd_reducer_t *r)
 {
     psgd_step_views_t views = psgd_traffic_step_views(r);
 
-    return r->engine_ops->enqueue_compute_q(r->engine, &views);
+    return r->plan->num_matrices == 0 ? PSGD_OK : psgd_engines_enqueue_compute_q(r->engines, &views);
 }
 
 /* The large tensors have arrived before the last vote is cast. */
@@ -128,16 +133,19 @@ static void reduce_q(psgd_reducer_t *r)
     }
 }
 
-/* e = M - P^ Q_w^T;  update = P^ Qbar^T; what travelled uncompressed is put in its place. */
+/* e = M - P^ Q_w^T (the lazy form leaves that to the next step);  update = P^ Qbar^T; what travelled uncompressed is put in
+ * its place. */
 static psgd_status_t decompress(psgd_reducer_t *r)
 {
     psgd_step_views_t views  = psgd_traffic_step_views(r);
-    psgd_status_t     status = psgd_traffic_upload_factor(r, r->factor_scaled);
+    psgd_status_t     status = psgd_traffic_upload_update(r);
 
     if (status != PSGD_OK) {
         return status;
     }
-    status = r->engine_ops->enqueue_decompress(r->engine, &views);
+    if (r->plan->num_matrices > 0) {
+        status = psgd_engines_enqueue_decompress(r->engines, &views);
+    }
     if (status != PSGD_OK) {
         return status;
     }

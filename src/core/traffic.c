@@ -24,16 +24,37 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
     views.p_hat         = r->p_hat;
     views.q_local       = r->q_local;
     views.q_scaled      = r->q;
-    views.update_scales = r->update_scales;
+    views.update_scales = psgd_view_at(r->q, bytes_of(r->plan->q_elems));
     return views;
 }
 
-psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r, const float *factor)
+/* Device memory to a message and back. The read waits. */
+static psgd_status_t stage_in(psgd_reducer_t *r, psgd_view_t from, float *host, uint64_t elems, const char *what)
+{
+    return psgd_reducer_note_wait(r, psgd_stager_read(r->stager, from, host, bytes_of(elems), what));
+}
+
+static psgd_status_t stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes, const char *what)
+{
+    return psgd_reducer_note_wait(r, psgd_stager_write(r->stager, host, to, bytes, what));
+}
+
+psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r)
 {
     if (r->plan->q_elems == 0) {
         return PSGD_OK;
     }
-    return psgd_buffer_enqueue_write(r->device, r->q, factor, bytes_of(r->plan->q_elems));
+    return stage_out(r, r->factor, r->q, bytes_of(r->plan->q_elems), psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q));
+}
+
+psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *r)
+{
+    size_t bytes = bytes_of(r->plan->q_elems) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
+
+    if (r->plan->q_elems == 0) {
+        return PSGD_OK;
+    }
+    return stage_out(r, r->factor_scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
 }
 
 /* Calls transfer(tensor, its gradient) for every tensor of this route. */
@@ -68,20 +89,10 @@ static psgd_status_t write_one_large(psgd_reducer_t *r, const psgd_plan_tensor_t
                                      bytes_of(tensor->elems));
 }
 
-/* Where a small tensor lies in the device's copy of message 1: behind all P. */
-static psgd_view_t small_view(const psgd_reducer_t *r, const psgd_plan_tensor_t *tensor)
+/* Where the small tensors lie in the device's copy of message 1: behind all P. */
+static psgd_view_t small_view(const psgd_reducer_t *r)
 {
-    return psgd_view_at(r->message_1_view, bytes_of(r->plan->p_elems + tensor->offset_elems));
-}
-
-static psgd_status_t gather_one_small(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
-{
-    return psgd_buffer_enqueue_copy(r->device, grad, small_view(r, tensor), bytes_of(tensor->elems));
-}
-
-static psgd_status_t scatter_one_small(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
-{
-    return psgd_buffer_enqueue_copy(r->device, small_view(r, tensor), grad, bytes_of(tensor->elems));
+    return psgd_view_at(r->message_1_view, bytes_of(r->plan->p_elems));
 }
 
 psgd_status_t psgd_traffic_read_large(psgd_reducer_t *r)
@@ -100,18 +111,16 @@ psgd_status_t psgd_traffic_read_large(psgd_reducer_t *r)
 
 psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
 {
-    uint64_t      elems = r->plan->p_elems + r->plan->small_elems;
-    psgd_status_t status;
+    uint64_t      elems  = r->plan->p_elems + r->plan->small_elems;
+    psgd_status_t status = PSGD_OK;
 
-    status = for_each_of_route(r, PSGD_ROUTE_SMALL, gather_one_small);
+    if (r->packer != NULL) {
+        status = psgd_packer_enqueue_pack(r->packer, r->step.grads, small_view(r));
+    }
     if ((status != PSGD_OK) || (elems == 0)) {
         return status;
     }
-    status = psgd_buffer_enqueue_read(r->device, r->message_1_view, psgd_message_payload(&r->message_1), bytes_of(elems));
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
+    return stage_in(r, r->message_1_view, psgd_message_payload(&r->message_1), elems, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
 }
 
 psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
@@ -121,7 +130,8 @@ psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
     if (elems == 0) {
         return PSGD_OK;
     }
-    return psgd_buffer_enqueue_write(r->device, r->message_1_view, psgd_message_payload(&r->message_1), bytes_of(elems));
+    return stage_out(r, psgd_message_payload(&r->message_1), r->message_1_view, bytes_of(elems),
+                     psgd_phase_name(PSGD_PHASE_REDUCE_P));
 }
 
 psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
@@ -135,12 +145,8 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_buffer_enqueue_read(r->device, r->q_local, psgd_message_payload(&r->message_2),
-                                      bytes_of(r->plan->q_elems));
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
+    return stage_in(r, r->q_local, psgd_message_payload(&r->message_2), r->plan->q_elems,
+                    psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
 }
 
 uint64_t psgd_traffic_hash_common(const psgd_reducer_t *r)
@@ -173,8 +179,11 @@ bool psgd_traffic_scale_factor(psgd_reducer_t *r)
 
 psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r)
 {
-    psgd_status_t status = for_each_of_route(r, PSGD_ROUTE_SMALL, scatter_one_small);
+    psgd_status_t status = PSGD_OK;
 
+    if (r->packer != NULL) {
+        status = psgd_packer_enqueue_unpack(r->packer, small_view(r), r->step.grads);
+    }
     if (status != PSGD_OK) {
         return status;
     }

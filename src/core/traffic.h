@@ -7,8 +7,10 @@
 /* Where everything of this step lies, for the engine. */
 psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *reducer);
 
-/* q := one of the host's factors (Q, or Qbar scaled). The host memory stays untouched until the device is waited for. */
-psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *reducer, const float *factor);
+/* q := Q, or Qbar scaled for the update with the scales behind it. The host memory stays untouched until the device is
+ * waited for. */
+psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *reducer);
+psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *reducer);
 
 /* The large uncompressed tensors into their message. Waits. */
 psgd_status_t psgd_traffic_read_large(psgd_reducer_t *reducer);

@@ -62,8 +62,11 @@ static uint64_t matrix_elems(const psgd_plan_t *plan, size_t index)
 /* All error memories of this worker, one behind the other. */
 static psgd_status_t read_errors(psgd_reducer_t *r, float *errors)
 {
-    psgd_status_t status;
+    psgd_status_t status = psgd_reducer_settle_errors(r);
 
+    if (status != PSGD_OK) {
+        return status;
+    }
     status = psgd_traffic_enqueue_span(r, r->errors, r->plan->num_matrices, matrix_elems, 0, r->plan->matrix_elems, errors,
                                        false);
     if (status != PSGD_OK) {
@@ -255,7 +258,7 @@ static psgd_status_t check_state(const psgd_reducer_t *r, const psgd_state_t *st
 /* The device's part first: a failure here leaves error memories partly written, so it poisons. */
 static psgd_status_t import_errors(psgd_reducer_t *r, const psgd_state_t *state)
 {
-    psgd_status_t status = PSGD_OK;
+    psgd_status_t status = psgd_reducer_settle_errors(r);
 
     for (size_t i = 0; (status == PSGD_OK) && (i < state->num_entries); ++i) {
         const psgd_state_entry_t *entry = &state->entries[i];

@@ -13,7 +13,9 @@ enum {
     QUICK_POLLS          = 4, /* on a CPU, before sleeping begins */
     MIN_SLEEP_NS         = 20000,
     SLEEP_STEP_NS        = 10000,
-    MAX_SLEEP_NS         = 100000
+    MAX_SLEEP_NS         = 100000,
+    MIN_VECTOR_FLOATS    = 4,
+    MAX_VECTOR_FLOATS    = 16
 };
 
 static const double NS_PER_SECOND = 1e9;
@@ -128,6 +130,27 @@ static psgd_device_limits_t limits_from(const psgd_device_info_t *info)
     return limits;
 }
 
+/* Some CPU drivers vectorize work-items themselves, and say so by a width of 1. */
+static psgd_status_t query_vector_floats(psgd_device_t *device)
+{
+    cl_uint       width = 1;
+    psgd_status_t status;
+
+    device->limits.vector_floats = 1;
+    if (!device->limits.is_cpu) {
+        return PSGD_OK;
+    }
+    status = psgd_cl_check(clGetDeviceInfo(device->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(width), &width, NULL),
+                           "clGetDeviceInfo(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT)", device->limits.name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (uint32_t floats = MIN_VECTOR_FLOATS; floats <= MAX_VECTOR_FLOATS; floats *= 2) {
+        device->limits.vector_floats = width >= floats ? floats : device->limits.vector_floats;
+    }
+    return PSGD_OK;
+}
+
 static psgd_status_t take_context(psgd_device_t *device, cl_context context, cl_platform_id platform)
 {
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)platform, 0};
@@ -196,7 +219,10 @@ psgd_status_t psgd_device_open(cl_context context, cl_device_id id, cl_command_q
     device->log              = log != NULL ? *log : psgd_log_open(NULL, NULL, PSGD_LOG_WARN);
     device->patience.warn_ns = psgd_seconds_to_ns(0.0, DEFAULT_WARN_SECONDS);
     device->patience.fail_ns = psgd_seconds_to_ns(0.0, DEFAULT_FAIL_SECONDS);
-    status                   = take_context(device, context, info.platform);
+    status                   = query_vector_floats(device);
+    if (status == PSGD_OK) {
+        status = take_context(device, context, info.platform);
+    }
     if (status == PSGD_OK) {
         status = take_queue(device, queue);
     }

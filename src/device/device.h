@@ -24,7 +24,9 @@ typedef struct psgd_device_limits {
     uint64_t local_memory_bytes;
     size_t   max_work_group_size;
     uint32_t compute_units;
-    bool     is_cpu;               /* a CPU: one work-item a group with wide vectors, in place of wide groups */
+    bool     is_cpu;
+    uint32_t vector_floats;        /* 4, 8 or 16: a CPU that wants vectors written out, one work-item a group; 1: any other
+                                    * device, whose work-items side by side make the vectors */
     bool     has_unified_memory;
 } psgd_device_limits_t;
 

@@ -23,8 +23,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arith.h"
 #include "base/memory.h"
-#include "device/program.h"
 
 /* ------------------------------------------------------------------------------------------------------------------
  * The scale of Qbar
@@ -120,6 +120,7 @@ psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t e
     }
     scale_p->scale_1     = join(exponent / 2, 0);
     scale_p->scale_2     = join(exponent - exponent / 2, 0);
+    scale_p->unused      = 0.0f;
     scale_p->flush_below = join(exponent < 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);
     return PSGD_OK;
 }
@@ -129,120 +130,93 @@ psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t e
  * ---------------------------------------------------------------------------------------------------------------- */
 
 struct psgd_decompressor {
-    psgd_device_t  *device;
+    psgd_ragged_t  *ragged;
     psgd_program_t *program;
     psgd_kernel_t  *kernel;
-    bool            error_feedback;
+    psgd_tiling_t  *tiling;
+    size_t          group_size;
 };
-
-/* How a matrix is spread over work-items; the bits do not depend on it. */
-typedef struct tiling {
-    uint64_t rows_per_item; /* a multiple of TILE_ROWS */
-    uint64_t cols_per_item;
-    size_t   local[2]; /* columns, rows */
-    size_t   global[2];
-} tiling_t;
 
 enum {
-    TILE_ROWS           = 4,
-    CPU_TILE_COLS       = 16,
-    CPU_ITEMS_PER_UNIT  = 8,     /* work-items for each compute unit, so that a slow one does not hold up the rest */
-    CPU_MIN_ELEMS       = 4096,  /* of one work-item: less is not worth starting one */
-    CPU_Q_ELEMS         = 32768, /* of Q that a work-item goes over again and again: they stay in its cache */
-    CPU_MIN_COLS        = 64,
-    CPU_MAX_COLS        = 1024,
-    CPU_MAX_LOOPS       = 40000, /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535 */
-    GPU_WORK_GROUP_SIZE = 256,
-    GPU_GROUP_COLS      = 64,   /* columns of a work-group where there are that many */
-    GPU_MAX_GROUP_ROWS  = 32768 /* work-groups in the second dimension, which some devices limit to 65535 */
+    BAND_ROWS       = 4,
+    FACTOR_ELEMS    = 32768, /* of Q that a work-item with vectors goes over again and again: they stay in its cache */
+    MIN_VECTOR_COLS = 64,
+    MAX_VECTOR_COLS = 1024,
+    GROUP_COLS      = 4 * PSGD_GROUP_LANES,
+    MAX_LOOPS       = 40000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535 */
 };
 
-static uint64_t divide_up(uint64_t dividend, uint64_t divisor)
+/* The tile of one item. With vectors, as many columns as keep their part of Q in the cache. */
+static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t *item, uint64_t tile_elems)
 {
-    return dividend / divisor + (dividend % divisor != 0);
-}
+    bool     uses_vectors = psgd_uses_vectors(device);
+    uint64_t cols         = uses_vectors
+                                ? psgd_clamp(FACTOR_ELEMS / item->r, MIN_VECTOR_COLS, MAX_VECTOR_COLS) / 16 * 16
+                                : GROUP_COLS;
+    uint64_t rows;
 
-static uint64_t clamp(uint64_t x, uint64_t low, uint64_t high)
-{
-    return x < low ? low : (x > high ? high : x);
-}
+    cols = psgd_min(cols, item->cols);
+    rows = psgd_round_up(psgd_max(tile_elems / cols, 1), BAND_ROWS);
+    if (!uses_vectors) {
+        uint64_t loops_of_band = psgd_divide_up(cols, PSGD_GROUP_LANES) * ((uint64_t)item->r + 2);
 
-/* The largest power of two that is not above x >= 1. */
-static size_t power_of_two_below(uint64_t x)
-{
-    size_t power = 1;
-
-    while (power <= x / 2) {
-        power *= 2;
+        rows = psgd_min(rows, psgd_max(MAX_LOOPS / loops_of_band, 1) * BAND_ROWS);
     }
-    return power;
+    return (psgd_cut_t){(uint32_t)psgd_min(rows, item->rows), (uint32_t)cols};
 }
 
-/* How many rows by `cols` columns a work-item may take without going round its loops too often. What is left below
- * CPU_MAX_LOOPS is for the last rows, which are 3 tiles instead of 1: with r = 1024 and 64 columns 2 * 10 * 1026. */
-static uint64_t max_rows_for_cpu(uint64_t cols, uint32_t r)
+static psgd_status_t make_tiling(psgd_decompressor_t *decompressor)
 {
-    uint64_t loops_of_tile = (uint64_t)r + 2;
-    uint64_t tiles_of_band = cols / CPU_TILE_COLS + 6; /* up to 3 of 4 columns and 3 of 1 at the end */
+    psgd_device_t            *device = psgd_ragged_device(decompressor->ragged);
+    size_t                    num_items;
+    const psgd_ragged_item_t *items      = psgd_ragged_items(decompressor->ragged, &num_items);
+    uint64_t                  tile_elems = psgd_ragged_tile_elems(decompressor->ragged);
+    psgd_cut_t               *cuts       = NULL;
+    psgd_status_t             status;
 
-    return clamp(CPU_MAX_LOOPS / loops_of_tile / tiles_of_band, 1, UINT32_MAX) * TILE_ROWS;
+    status = psgd_alloc(num_items, sizeof(*cuts), "the cuts of decompression", &cuts);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < num_items; ++i) {
+        cuts[i] = cut_item(device, &items[i], tile_elems);
+    }
+    status = psgd_tiling_create(decompressor->ragged, cuts, PSGD_SUMS_NONE, &decompressor->tiling);
+    psgd_free(cuts);
+    return status;
 }
 
-/* One work-item a work-group, each a chunk of rows by as many columns as keep their part of Q in the cache. */
-static void tile_for_cpu(const psgd_device_limits_t *limits, const psgd_decompression_t *matrix, tiling_t *tiling)
+static psgd_status_t make_kernel(psgd_decompressor_t *decompressor, psgd_form_t form)
 {
-    uint64_t cols      = clamp(CPU_Q_ELEMS / matrix->r, CPU_MIN_COLS, CPU_MAX_COLS) / CPU_TILE_COLS * CPU_TILE_COLS;
-    uint64_t col_items = divide_up(matrix->cols, cols);
-    uint64_t row_items = divide_up((uint64_t)limits->compute_units * CPU_ITEMS_PER_UNIT, col_items);
-    uint64_t rows      = divide_up(matrix->rows, row_items);
-    uint64_t min_rows  = divide_up(CPU_MIN_ELEMS, clamp(matrix->cols, 1, cols));
-    uint64_t max_rows  = max_rows_for_cpu(clamp(matrix->cols, 1, cols), matrix->r);
+    psgd_device_t *device = psgd_ragged_device(decompressor->ragged);
+    char           options[PSGD_VARIANT_OPTIONS_BYTES];
+    psgd_status_t  status;
 
-    rows                  = divide_up(rows < min_rows ? min_rows : rows, TILE_ROWS) * TILE_ROWS;
-    tiling->rows_per_item = rows < max_rows ? rows : max_rows;
-    tiling->cols_per_item = cols;
-    tiling->local[0]      = 1;
-    tiling->local[1]      = 1;
-    tiling->global[0]     = (size_t)col_items;
-    tiling->global[1]     = (size_t)divide_up(matrix->rows, tiling->rows_per_item);
+    psgd_variant_options(device, form == PSGD_FORM_TRANSACTIONAL ? form : PSGD_FORM_NO_FEEDBACK,
+                         psgd_ragged_ranks(decompressor->ragged), options);
+    status = psgd_program_build(device, "decompress.cl", options, &decompressor->program);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_kernel_create(decompressor->program, "decompress", &decompressor->kernel);
 }
 
-/* A column a work-item; work-groups as wide as the matrix allows, the rest of their size along the rows. */
-static void tile_for_gpu(size_t max_work_group_size, const psgd_decompression_t *matrix, tiling_t *tiling)
-{
-    uint64_t bands          = divide_up(matrix->rows, TILE_ROWS);
-    size_t   size           = power_of_two_below(clamp(max_work_group_size, 1, GPU_WORK_GROUP_SIZE));
-    size_t   group_cols     = power_of_two_below(clamp(2 * matrix->cols - 1, 1, clamp(size, 1, GPU_GROUP_COLS)));
-    size_t   group_rows     = power_of_two_below(clamp(size / group_cols, 1, bands));
-    uint64_t bands_per_item = divide_up(bands, (uint64_t)group_rows * GPU_MAX_GROUP_ROWS);
-
-    tiling->rows_per_item = bands_per_item * TILE_ROWS;
-    tiling->cols_per_item = 1;
-    tiling->local[0]      = group_cols;
-    tiling->local[1]      = group_rows;
-    tiling->global[0]     = (size_t)divide_up(matrix->cols, group_cols) * group_cols;
-    tiling->global[1]     = (size_t)divide_up(divide_up(bands, bands_per_item), group_rows) * group_rows;
-}
-
-psgd_status_t psgd_decompressor_create(psgd_device_t *device, bool error_feedback, psgd_decompressor_t **decompressor_p)
+psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, psgd_decompressor_t **decompressor_p)
 {
     psgd_decompressor_t *decompressor;
-    char                 options[64];
     psgd_status_t        status;
 
     status = psgd_alloc(1, sizeof(*decompressor), "the decompression kernel", &decompressor);
     if (status != PSGD_OK) {
         return status;
     }
-    decompressor->device         = device;
-    decompressor->error_feedback = error_feedback;
-    snprintf(options, sizeof(options), "-DPSGD_ERROR_FEEDBACK=%d -DPSGD_VECTORS=%d", error_feedback ? 1 : 0,
-             psgd_device_limits(device)->is_cpu ? 1 : 0);
-    status = psgd_program_build(device, "decompress.cl", options, &decompressor->program);
+    decompressor->ragged     = ragged;
+    decompressor->group_size = psgd_group_size(psgd_ragged_device(ragged));
+    status                   = make_kernel(decompressor, form);
     if (status != PSGD_OK) {
         goto destroy;
     }
-    status = psgd_kernel_create(decompressor->program, "decompress", &decompressor->kernel);
+    status = make_tiling(decompressor);
     if (status != PSGD_OK) {
         goto destroy;
     }
@@ -254,45 +228,19 @@ destroy:
     return status;
 }
 
-psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const psgd_decompression_t *matrix)
+psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const psgd_decompress_views_t *views)
 {
-    const psgd_device_limits_t *limits         = psgd_device_limits(decompressor->device);
-    uint64_t                    p_offset       = matrix->p_hat.offset_bytes / sizeof(float);
-    uint64_t                    q_offset       = matrix->q_scaled.offset_bytes / sizeof(float);
-    uint64_t                    grad_offset    = matrix->grad.offset_bytes / sizeof(float);
-    uint64_t                    q_local_offset = matrix->q_local.offset_bytes / sizeof(float);
-    uint64_t                    error_offset   = matrix->error.offset_bytes / sizeof(float);
-    size_t                      num_error_args = 4; /* the last ones */
-    tiling_t                    tiling;
+    uint64_t         p_offset       = views->p_hat.offset_bytes / sizeof(float);
+    uint64_t         q_offset       = views->q_scaled.offset_bytes / sizeof(float);
+    uint64_t         scales_offset  = views->update_scales.offset_bytes / sizeof(float);
+    uint64_t         q_local_offset = views->q_local.offset_bytes / sizeof(float);
+    const psgd_arg_t args[]         = {PSGD_ARG_MEM(views->p_hat),         PSGD_ARG(p_offset),
+                                       PSGD_ARG_MEM(views->q_scaled),      PSGD_ARG(q_offset),
+                                       PSGD_ARG_MEM(views->update_scales), PSGD_ARG(scales_offset),
+                                       PSGD_ARG_MEM(views->q_local),       PSGD_ARG(q_local_offset)};
 
-    if (limits->is_cpu) {
-        tile_for_cpu(limits, matrix, &tiling);
-    } else {
-        tile_for_gpu(psgd_kernel_max_work_group_size(decompressor->kernel), matrix, &tiling);
-    }
-
-    const psgd_arg_t args[]   = {PSGD_ARG(matrix->rows),
-                                 PSGD_ARG(matrix->cols),
-                                 PSGD_ARG(matrix->r),
-                                 PSGD_ARG(tiling.rows_per_item),
-                                 PSGD_ARG(tiling.cols_per_item),
-                                 PSGD_ARG_MEM(matrix->p_hat),
-                                 PSGD_ARG(p_offset),
-                                 PSGD_ARG_MEM(matrix->q_scaled),
-                                 PSGD_ARG(q_offset),
-                                 PSGD_ARG(matrix->scale.scale_1),
-                                 PSGD_ARG(matrix->scale.scale_2),
-                                 PSGD_ARG(matrix->scale.flush_below),
-                                 PSGD_ARG_MEM(matrix->grad),
-                                 PSGD_ARG(grad_offset),
-                                 PSGD_ARG_MEM(matrix->q_local),
-                                 PSGD_ARG(q_local_offset),
-                                 PSGD_ARG_MEM(matrix->error),
-                                 PSGD_ARG(error_offset)};
-    size_t           num_args = sizeof(args) / sizeof(args[0]) - (decompressor->error_feedback ? 0 : num_error_args);
-
-    return psgd_kernel_enqueue(decompressor->device, decompressor->kernel, 2, tiling.global, tiling.local, args,
-                               num_args);
+    return psgd_tiling_enqueue(decompressor->tiling, decompressor->kernel, decompressor->group_size, args,
+                               sizeof(args) / sizeof(args[0]));
 }
 
 void psgd_decompressor_destroy(psgd_decompressor_t *decompressor)
@@ -300,6 +248,7 @@ void psgd_decompressor_destroy(psgd_decompressor_t *decompressor)
     if (decompressor == NULL) {
         return;
     }
+    psgd_tiling_destroy(decompressor->tiling);
     psgd_kernel_destroy(decompressor->kernel);
     psgd_program_destroy(decompressor->program);
     psgd_free(decompressor);

@@ -13,6 +13,7 @@
 #include "device/buffer.h"
 #include "device/device.h"
 #include "ops/engine.h"
+#include "ops/ragged.h"
 
 /* q_scaled = Qbar * 2^-e, entries below 2^-40 as 0, and what undoes the scale. `elems` floats, >= 1, all r x cols of
  * one matrix; q_scaled may be q_mean. All zero: zeros, and a scale of 1. Host arithmetic on the bits: what the caller's
@@ -20,26 +21,22 @@
  * Errors: PSGD_ERR_NONFINITE where an entry is NaN, Inf, or of magnitude 2^120 or more; nothing is written then. */
 psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p);
 
-/* One matrix. */
-typedef struct psgd_decompression {
-    uint64_t            rows, cols;
-    uint32_t            r;
-    psgd_update_scale_t scale;    /* from psgd_update_scale_q() */
-    psgd_view_t         p_hat;    /* in: r x rows, orthonormal rows (the bound on the update rests on that) */
-    psgd_view_t         q_scaled; /* in: r x cols, from psgd_update_scale_q() */
-    psgd_view_t         q_local;  /* in: r x cols, this worker's Q_w; unused without error feedback */
-    psgd_view_t         grad;     /* in: M, rows x cols; out: the update */
-    psgd_view_t         error;    /* out: M - P^ Q_w^T, rows x cols; unused without error feedback */
-} psgd_decompression_t;
-
 typedef struct psgd_decompressor psgd_decompressor_t;
 
-/* error_feedback false: the update alone is computed; M, q_local and error are not read or written. */
-psgd_status_t psgd_decompressor_create(psgd_device_t *device, bool error_feedback,
-                                       psgd_decompressor_t **decompressor_p);
+/* The views of one pass; factors are those of all items, each at its item's offset. */
+typedef struct psgd_decompress_views {
+    psgd_view_t p_hat;         /* in: r x rows, orthonormal rows (the bound on the update rests on that) */
+    psgd_view_t q_scaled;      /* in: r x cols, from psgd_update_scale_q() */
+    psgd_view_t update_scales; /* in: psgd_update_scale_t of all matrices, by scale_index */
+    psgd_view_t q_local;       /* in: r x cols, this worker's Q_w; PSGD_FORM_TRANSACTIONAL */
+} psgd_decompress_views_t;
 
-/* Enqueues the decompression of one matrix. Allocates nothing. */
-psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const psgd_decompression_t *matrix);
+/* PSGD_FORM_TRANSACTIONAL: M in the gradients' buffers becomes the update, and the error memories the error. Else the update
+ * alone is computed; M, q_local and the error memories are not read or written. `ragged` outlives it. */
+psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, psgd_decompressor_t **decompressor_p);
+
+/* Enqueues the decompression of all items, which have been placed. Allocates nothing. */
+psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const psgd_decompress_views_t *views);
 
 void psgd_decompressor_destroy(psgd_decompressor_t *decompressor);
 

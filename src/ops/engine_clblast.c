@@ -1,6 +1,6 @@
 /* The engine whose matrix products are CLBlast's GEMM. The only file that knows CLBlast.
  *
- *     A   M = g + e               by the error feedback kernel
+ *     A   M = g + e               by the kernel of ops/compute_p.h, which leaves out the product
  *         P^T   = Q^^T M^T        (r x rows) = (r x cols)  (cols x rows)    GEMM, M transposed
  *     B   Q_w^T = P^^T M          (r x cols) = (r x rows)  (rows x cols)    GEMM
  *     C   error and update        by the decompression kernel
@@ -16,18 +16,25 @@
 #include "base/memory.h"
 #include "base/process_lock.h"
 #include "device/cl_device.h"
+#include "ops/compute_p.h"
 #include "ops/decompress.h"
 #include "ops/engine.h"
-#include "ops/error_feedback.h"
+#include "ops/matrices.h"
 
 struct psgd_engine_state {
-    psgd_device_t         *device;
-    const psgd_plan_t     *plan;
-    psgd_error_feedback_t *feedback; /* NULL without error feedback */
-    psgd_decompressor_t   *decompressor;
-    psgd_view_t            temp; /* of the indirect GEMM; mem NULL where every product is direct */
-    size_t                 temp_bytes;
+    psgd_device_t       *device;
+    psgd_matrices_t      matrices;
+    psgd_form_t          form;
+    psgd_compute_p_t    *form_m; /* NULL without error feedback, where M is g */
+    psgd_decompressor_t *decompressor;
+    psgd_view_t          temp; /* of the indirect GEMM; mem NULL where every product is direct */
+    size_t               temp_bytes;
 };
+
+static const psgd_plan_matrix_t *matrix_of(const psgd_engine_state_t *engine, size_t i)
+{
+    return &engine->matrices.plan->matrices[engine->matrices.indices[i]];
+}
 
 /* ------------------------------------------------------------------------------------------------------------------
  * CLBlast's status
@@ -270,12 +277,12 @@ static psgd_status_t create_temp(psgd_engine_state_t *engine)
     size_t        bytes = 0;
     psgd_status_t status;
 
-    for (size_t i = 0; i < engine->plan->num_matrices; ++i) {
-        status = add_temp(engine, product_p(&engine->plan->matrices[i]), &bytes);
+    for (size_t i = 0; i < engine->matrices.count; ++i) {
+        status = add_temp(engine, product_p(matrix_of(engine, i)), &bytes);
         if (status != PSGD_OK) {
             return status;
         }
-        status = add_temp(engine, product_q(&engine->plan->matrices[i]), &bytes);
+        status = add_temp(engine, product_q(matrix_of(engine, i)), &bytes);
         if (status != PSGD_OK) {
             return status;
         }
@@ -297,12 +304,12 @@ static psgd_status_t create_temp(psgd_engine_state_t *engine)
     return PSGD_OK;
 }
 
-static bool shape_was_before(const psgd_plan_t *plan, size_t index)
+static bool shape_was_before(const psgd_engine_state_t *engine, size_t index)
 {
-    const psgd_plan_matrix_t *matrix = &plan->matrices[index];
+    const psgd_plan_matrix_t *matrix = matrix_of(engine, index);
 
     for (size_t i = 0; i < index; ++i) {
-        const psgd_plan_matrix_t *other = &plan->matrices[i];
+        const psgd_plan_matrix_t *other = matrix_of(engine, i);
 
         if (other->rows == matrix->rows && other->cols == matrix->cols && other->r == matrix->r) {
             return true;
@@ -317,10 +324,10 @@ static psgd_status_t warm_up_shapes(psgd_engine_state_t *engine, psgd_view_t m, 
 {
     const size_t num_offsets = engine->temp_bytes > 0 ? OFFSET_VARIANTS : 1;
 
-    for (size_t i = 0; i < engine->plan->num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix = &engine->plan->matrices[i];
+    for (size_t i = 0; i < engine->matrices.count; ++i) {
+        const psgd_plan_matrix_t *matrix = matrix_of(engine, i);
 
-        if (shape_was_before(engine->plan, i)) {
+        if (shape_was_before(engine, i)) {
             continue;
         }
         for (size_t offset = 0; offset < num_offsets; ++offset) {
@@ -342,30 +349,6 @@ static psgd_status_t warm_up_shapes(psgd_engine_state_t *engine, psgd_view_t m, 
     return PSGD_OK;
 }
 
-/* Our own kernels, on a matrix of one element with its error beside it; they are the same for every size. */
-static psgd_status_t warm_up_kernels(psgd_engine_state_t *engine, psgd_view_t m, psgd_view_t p, psgd_view_t q)
-{
-    psgd_view_t          error = psgd_view_at(m, sizeof(float));
-    psgd_decompression_t task  = {.rows     = 1,
-                                  .cols     = 1,
-                                  .r        = 1,
-                                  .scale    = {1.0f, 1.0f, 1.0f},
-                                  .p_hat    = p,
-                                  .q_scaled = q,
-                                  .q_local  = q,
-                                  .grad     = m,
-                                  .error    = error};
-
-    if (engine->feedback != NULL) {
-        psgd_status_t status = psgd_error_feedback_enqueue(engine->feedback, m, error, 1);
-
-        if (status != PSGD_OK) {
-            return status;
-        }
-    }
-    return psgd_decompressor_enqueue(engine->decompressor, &task);
-}
-
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -379,8 +362,8 @@ static psgd_status_t warm_up(psgd_engine_state_t *engine)
     psgd_view_t   m = {NULL, 0}, p = {NULL, 0}, q = {NULL, 0};
     psgd_status_t status;
 
-    for (size_t i = 0; i < engine->plan->num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix = &engine->plan->matrices[i];
+    for (size_t i = 0; i < engine->matrices.count; ++i) {
+        const psgd_plan_matrix_t *matrix = matrix_of(engine, i);
 
         m_elems = larger(m_elems, matrix->rows * matrix->cols);
         p_elems = larger(p_elems, matrix->r * matrix->rows);
@@ -399,10 +382,6 @@ static psgd_status_t warm_up(psgd_engine_state_t *engine)
         goto release;
     }
     status = warm_up_shapes(engine, m, p, q);
-    if (status != PSGD_OK) {
-        goto release;
-    }
-    status = warm_up_kernels(engine, m, p, q);
     if (status != PSGD_OK) {
         goto release;
     }
@@ -454,25 +433,25 @@ static void clblast_destroy(psgd_engine_state_t *engine)
     }
     psgd_buffer_destroy(engine->device, &engine->temp);
     psgd_decompressor_destroy(engine->decompressor);
-    psgd_error_feedback_destroy(engine->feedback);
+    psgd_compute_p_destroy(engine->form_m);
+    psgd_matrices_destroy(&engine->matrices);
     psgd_free(engine);
 }
 
-static psgd_status_t create_kernels(psgd_engine_state_t *engine, bool error_feedback)
+static psgd_status_t create_kernels(psgd_engine_state_t *engine)
 {
-    psgd_status_t status;
+    if (engine->form != PSGD_FORM_NO_FEEDBACK) {
+        psgd_status_t status = psgd_compute_p_create(engine->matrices.ragged, engine->form, false, &engine->form_m);
 
-    if (error_feedback) {
-        status = psgd_error_feedback_create(engine->device, &engine->feedback);
         if (status != PSGD_OK) {
             return status;
         }
     }
-    return psgd_decompressor_create(engine->device, error_feedback, &engine->decompressor);
+    return psgd_decompressor_create(engine->matrices.ragged, engine->form, &engine->decompressor);
 }
 
-static psgd_status_t clblast_create(psgd_device_t *device, const psgd_plan_t *plan, bool error_feedback,
-                                    psgd_engine_state_t **engine_p)
+static psgd_status_t clblast_create(psgd_device_t *device, const psgd_plan_t *plan, const size_t *matrices,
+                                    size_t num_matrices, psgd_form_t form, psgd_engine_state_t **engine_p)
 {
     psgd_engine_state_t *engine;
     psgd_status_t        status;
@@ -482,20 +461,22 @@ static psgd_status_t clblast_create(psgd_device_t *device, const psgd_plan_t *pl
         return status;
     }
     engine->device = device;
-    engine->plan   = plan;
-    if (plan->num_matrices > 0) {
-        status = create_kernels(engine, error_feedback);
-        if (status != PSGD_OK) {
-            goto destroy;
-        }
-        status = create_temp(engine);
-        if (status != PSGD_OK) {
-            goto destroy;
-        }
-        status = compile(engine);
-        if (status != PSGD_OK) {
-            goto destroy;
-        }
+    engine->form   = form;
+    status         = psgd_matrices_create(device, plan, matrices, num_matrices, &engine->matrices);
+    if (status != PSGD_OK) {
+        goto destroy;
+    }
+    status = create_kernels(engine);
+    if (status != PSGD_OK) {
+        goto destroy;
+    }
+    status = create_temp(engine);
+    if (status != PSGD_OK) {
+        goto destroy;
+    }
+    status = compile(engine);
+    if (status != PSGD_OK) {
+        goto destroy;
     }
     *engine_p = engine;
     return PSGD_OK;
@@ -516,73 +497,108 @@ static psgd_view_t q_of(const psgd_plan_matrix_t *matrix, psgd_view_t all)
     return psgd_view_at(all, (size_t)matrix->q_offset_elems * sizeof(float));
 }
 
+/* Where M of item i lies. */
+static psgd_view_t m_of(const psgd_engine_state_t *engine, size_t i, const psgd_step_views_t *views)
+{
+    return engine->form == PSGD_FORM_LAZY ? views->errors[engine->matrices.indices[i]]
+                                          : views->grads[matrix_of(engine, i)->tensor_index];
+}
+
+static psgd_status_t enqueue_form_m(psgd_engine_state_t *engine, const psgd_step_views_t *views)
+{
+    const psgd_compute_p_views_t pass = {.q_hat    = views->q_hat, /* not read; every argument names some buffer */
+                                         .p        = views->p,
+                                         .p_before = views->p_hat,
+                                         .q_before = views->q_local,
+                                         .parts    = views->p};
+
+    return engine->form_m == NULL ? PSGD_OK : psgd_compute_p_enqueue(engine->form_m, &pass);
+}
+
+/* P = M Q^ of item i */
+static psgd_status_t enqueue_p(psgd_engine_state_t *engine, size_t i, const psgd_step_views_t *views)
+{
+    const psgd_plan_matrix_t *matrix = matrix_of(engine, i);
+
+    return enqueue_product(engine, product_p(matrix), q_of(matrix, views->q_hat), m_of(engine, i, views),
+                           p_of(matrix, views->p));
+}
+
+/* Q_w = M^T P^ of item i */
+static psgd_status_t enqueue_q(psgd_engine_state_t *engine, size_t i, const psgd_step_views_t *views)
+{
+    const psgd_plan_matrix_t *matrix = matrix_of(engine, i);
+
+    return enqueue_product(engine, product_q(matrix), p_of(matrix, views->p_hat), m_of(engine, i, views),
+                           q_of(matrix, views->q_local));
+}
+
 /* M = g + e;  P = M Q^ */
 static psgd_status_t clblast_enqueue_compute_p(psgd_engine_state_t *engine, const psgd_step_views_t *views)
 {
-    for (size_t i = 0; i < engine->plan->num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix = &engine->plan->matrices[i];
-        psgd_view_t               grad   = views->grads[matrix->tensor_index];
-        psgd_status_t             status;
+    psgd_status_t status;
 
-        if (engine->feedback != NULL) {
-            status = psgd_error_feedback_enqueue(engine->feedback, grad, views->errors[i], matrix->rows * matrix->cols);
-            if (status != PSGD_OK) {
-                return psgd_fail_in(status, "tensor '%s'", matrix->name);
-            }
-        }
-        status = enqueue_product(engine, product_p(matrix), q_of(matrix, views->q_hat), grad, p_of(matrix, views->p));
-        if (status != PSGD_OK) {
-            return status;
-        }
+    status = psgd_matrices_place(&engine->matrices, views);
+    if (status != PSGD_OK) {
+        return status;
     }
-    return PSGD_OK;
+    status = enqueue_form_m(engine, views);
+    for (size_t i = 0; (status == PSGD_OK) && (i < engine->matrices.count); ++i) {
+        status = enqueue_p(engine, i, views);
+    }
+    return status;
 }
 
 /* Q_w = M^T P^ */
 static psgd_status_t clblast_enqueue_compute_q(psgd_engine_state_t *engine, const psgd_step_views_t *views)
 {
-    for (size_t i = 0; i < engine->plan->num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix = &engine->plan->matrices[i];
-        psgd_status_t             status;
+    psgd_status_t status = PSGD_OK;
 
-        status = enqueue_product(engine, product_q(matrix), p_of(matrix, views->p_hat),
-                                 views->grads[matrix->tensor_index], q_of(matrix, views->q_local));
-        if (status != PSGD_OK) {
-            return status;
-        }
+    for (size_t i = 0; (status == PSGD_OK) && (i < engine->matrices.count); ++i) {
+        status = enqueue_q(engine, i, views);
     }
-    return PSGD_OK;
+    return status;
+}
+
+static psgd_status_t clblast_enqueue_one(psgd_engine_state_t *engine, size_t item, const psgd_step_views_t *views)
+{
+    psgd_status_t status;
+
+    status = psgd_matrices_place(&engine->matrices, views);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    psgd_ragged_focus(engine->matrices.ragged, item);
+    status = enqueue_form_m(engine, views);
+    psgd_ragged_focus(engine->matrices.ragged, SIZE_MAX);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = enqueue_p(engine, item, views);
+    return status == PSGD_OK ? enqueue_q(engine, item, views) : status;
 }
 
 /* e = M - P^ Q_w^T;  update = P^ Qbar^T */
 static psgd_status_t clblast_enqueue_decompress(psgd_engine_state_t *engine, const psgd_step_views_t *views)
 {
-    for (size_t i = 0; i < engine->plan->num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix = &engine->plan->matrices[i];
-        psgd_decompression_t      task   = {.rows     = matrix->rows,
-                                            .cols     = matrix->cols,
-                                            .r        = matrix->r,
-                                            .scale    = views->update_scales[i],
-                                            .p_hat    = p_of(matrix, views->p_hat),
-                                            .q_scaled = q_of(matrix, views->q_scaled),
-                                            .grad     = views->grads[matrix->tensor_index]};
-        psgd_status_t             status;
+    const psgd_decompress_views_t pass = {views->p_hat, views->q_scaled, views->update_scales, views->q_local};
 
-        if (engine->feedback != NULL) {
-            task.q_local = q_of(matrix, views->q_local);
-            task.error   = views->errors[i];
-        }
-        status = psgd_decompressor_enqueue(engine->decompressor, &task);
-        if (status != PSGD_OK) {
-            return psgd_fail_in(status, "tensor '%s'", matrix->name);
-        }
-    }
-    return PSGD_OK;
+    return psgd_decompressor_enqueue(engine->decompressor, &pass);
 }
 
-const psgd_engine_ops_t psgd_engine_clblast = {.name               = "clblast",
+static psgd_status_t clblast_enqueue_settle(psgd_engine_state_t *engine, const psgd_step_views_t *views)
+{
+    psgd_status_t status = psgd_matrices_place_errors(&engine->matrices, views);
+
+    return status != PSGD_OK ? status
+                             : psgd_compute_p_enqueue_settle(engine->form_m, views->p_hat, views->q_local);
+}
+
+const psgd_engine_ops_t psgd_engine_clblast = {.kind               = PSGD_ENGINE_CLBLAST,
                                                .create             = clblast_create,
                                                .enqueue_compute_p  = clblast_enqueue_compute_p,
                                                .enqueue_compute_q  = clblast_enqueue_compute_q,
                                                .enqueue_decompress = clblast_enqueue_decompress,
+                                               .enqueue_one        = clblast_enqueue_one,
+                                               .enqueue_settle     = clblast_enqueue_settle,
                                                .destroy            = clblast_destroy};

@@ -24,7 +24,8 @@ enum {
     UPDATE_R     = 7,
     UPDATE_ELEMS = UPDATE_ROWS * UPDATE_COLS,
     P_ELEMS      = UPDATE_R * UPDATE_ROWS,
-    Q_ELEMS      = UPDATE_R * UPDATE_COLS
+    Q_ELEMS      = UPDATE_R * UPDATE_COLS,
+    SCALE_ELEMS  = sizeof(psgd_update_scale_t) / sizeof(float)
 };
 
 /* Powers of two by which Q is scaled: the update is denormal in part, near the smallest normal number, ordinary, huge. */
@@ -83,70 +84,90 @@ static uint64_t count_wrong(const float *update, const float *p, const float *q_
     return wrong;
 }
 
-/* One matrix: its factors up, its update down. `host` has room for P, Q, Q
- * scaled and the update, `memory` for P, Q and the update. */
-static psgd_status_t test_one_update(psgd_device_t *device, psgd_decompressor_t *decompressor, int q_exponent, float *host,
-                                     psgd_view_t memory, psgd_selftest_t *found)
+/* Where the factors, the scale and the update of the test lie in its memory. */
+static psgd_view_t at_elem(psgd_view_t memory, size_t elem)
 {
-    float                *p        = host;
-    float                *q        = p + P_ELEMS;
-    float                *q_scaled = q + Q_ELEMS;
-    float                *update   = q_scaled + Q_ELEMS;
-    psgd_decompression_t  matrix   = {.rows = UPDATE_ROWS, .cols = UPDATE_COLS, .r = UPDATE_R};
-    psgd_status_t         status;
+    return psgd_view_at(memory, elem * sizeof(float));
+}
+
+/* One matrix: its factors and scale up, its update down. `host` has room for P, Q, Q scaled and the update, `memory` for P,
+ * Q scaled, the scale and the update. */
+static psgd_status_t test_one_update(psgd_device_t *device, psgd_ragged_t *ragged, psgd_decompressor_t *decompressor,
+                                     int q_exponent, float *host, psgd_view_t memory, psgd_selftest_t *found)
+{
+    float                  *p        = host;
+    float                  *q        = p + P_ELEMS;
+    float                  *q_scaled = q + Q_ELEMS;
+    float                  *update   = q_scaled + Q_ELEMS;
+    psgd_view_t             grad     = at_elem(memory, P_ELEMS + Q_ELEMS + SCALE_ELEMS);
+    psgd_decompress_views_t views    = {.p_hat         = memory,
+                                        .q_scaled      = at_elem(memory, P_ELEMS),
+                                        .update_scales = at_elem(memory, P_ELEMS + Q_ELEMS),
+                                        .q_local       = memory}; /* not read */
+    psgd_update_scale_t     scale;
+    psgd_status_t           status;
 
     make_factors(p, q, q_exponent);
-    status = psgd_update_scale_q(q, q_scaled, Q_ELEMS, &matrix.scale);
+    status = psgd_update_scale_q(q, q_scaled, Q_ELEMS, &scale);
     if (status != PSGD_OK) {
         return status;
     }
-    matrix.p_hat    = memory;
-    matrix.q_scaled = psgd_view_at(memory, P_ELEMS * sizeof(float));
-    matrix.grad     = psgd_view_at(memory, (P_ELEMS + Q_ELEMS) * sizeof(float));
-    matrix.q_local  = matrix.q_scaled; /* unused without error feedback, but memory objects all the same */
-    matrix.error    = matrix.grad;
-    status          = psgd_buffer_enqueue_write(device, matrix.p_hat, p, P_ELEMS * sizeof(float));
+    status = psgd_buffer_enqueue_write(device, views.p_hat, p, P_ELEMS * sizeof(float));
     if (status == PSGD_OK) {
-        status = psgd_buffer_enqueue_write(device, matrix.q_scaled, q_scaled, Q_ELEMS * sizeof(float));
+        status = psgd_buffer_enqueue_write(device, views.q_scaled, q_scaled, Q_ELEMS * sizeof(float));
     }
     if (status == PSGD_OK) {
-        status = psgd_decompressor_enqueue(decompressor, &matrix);
+        status = psgd_buffer_enqueue_write(device, views.update_scales, &scale, sizeof(scale));
     }
     if (status == PSGD_OK) {
-        status = psgd_buffer_enqueue_read(device, matrix.grad, update, UPDATE_ELEMS * sizeof(float));
+        status = psgd_ragged_place(ragged, &grad, NULL);
+    }
+    if (status == PSGD_OK) {
+        status = psgd_decompressor_enqueue(decompressor, &views);
+    }
+    if (status == PSGD_OK) {
+        status = psgd_buffer_enqueue_read(device, grad, update, UPDATE_ELEMS * sizeof(float));
     }
     if (status == PSGD_OK) {
         status = psgd_device_wait(device, "the self-test of the update");
     }
     if (status == PSGD_OK) {
         found->update_values += UPDATE_ELEMS;
-        found->update_wrong += count_wrong(update, p, q_scaled, &matrix.scale);
+        found->update_wrong += count_wrong(update, p, q_scaled, &scale);
     }
     return status;
 }
 
 static psgd_status_t test_update(psgd_device_t *device, psgd_selftest_t *found)
 {
-    psgd_decompressor_t *decompressor = NULL;
-    float               *host         = NULL;
-    psgd_view_t          memory       = {NULL, 0};
-    psgd_status_t        status;
+    const psgd_ragged_item_t item         = {.rows = UPDATE_ROWS, .cols = UPDATE_COLS, .r = UPDATE_R};
+    psgd_ragged_t           *ragged       = NULL;
+    psgd_decompressor_t     *decompressor = NULL;
+    float                   *host         = NULL;
+    psgd_view_t              memory       = {NULL, 0};
+    psgd_status_t            status;
 
     status = psgd_alloc(P_ELEMS + 2 * Q_ELEMS + UPDATE_ELEMS, sizeof(*host), "the self-test of the update", &host);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_decompressor_create(device, false, &decompressor);
+    status = psgd_ragged_create(device, &item, 1, &ragged);
     if (status != PSGD_OK) {
         goto free_host;
     }
-    status = psgd_buffer_create(device, (P_ELEMS + Q_ELEMS + UPDATE_ELEMS) * sizeof(float), "the self-test of the update",
-                                &memory);
+    status = psgd_decompressor_create(ragged, PSGD_FORM_NO_FEEDBACK, &decompressor);
+    if (status != PSGD_OK) {
+        goto destroy_ragged;
+    }
+    status = psgd_buffer_create(device, (P_ELEMS + Q_ELEMS + SCALE_ELEMS + UPDATE_ELEMS) * sizeof(float),
+                                "the self-test of the update", &memory);
     for (int i = 0; (status == PSGD_OK) && (i < NUM_Q_EXPONENTS); ++i) {
-        status = test_one_update(device, decompressor, Q_EXPONENTS[i], host, memory, found);
+        status = test_one_update(device, ragged, decompressor, Q_EXPONENTS[i], host, memory, found);
     }
     psgd_buffer_destroy(device, &memory);
     psgd_decompressor_destroy(decompressor);
+destroy_ragged:
+    psgd_ragged_destroy(ragged);
 free_host:
     psgd_free(host);
     return status;

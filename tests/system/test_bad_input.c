@@ -1072,7 +1072,7 @@ START_TEST(comm__a_failure_poisons_with_the_communicators_own_sentence)
     comm.table.begin_all_reduce = breaking_all_reduce;
     comm.table.test             = breaking_test;
     comm.table.abort            = breaking_abort;
-    comm.begins_left            = 4; /* of creation, of the first step, and of the second one's message 1 */
+    comm.begins_left            = 6; /* 3 of creation, 2 of the first step, and the second one's message 1 */
     creation.config.log         = ignore_line;
     assert_ok(create(&creation, &comm.table, &reducer));
     test_random_fill(values, ELEMS + ROWS, 1);

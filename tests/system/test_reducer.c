@@ -300,7 +300,8 @@ START_TEST(stats__device_memory_is_what_the_header_says)
     destroy_alone(reducer, comm);
     ck_assert_uint_ge(with.device_bytes, errors * sizeof(float));
     ck_assert_uint_le(with.device_bytes, most * sizeof(float));
-    ck_assert_uint_eq(with.device_bytes - without.device_bytes, errors * sizeof(float));
+    ck_assert_uint_ge(with.device_bytes - without.device_bytes, errors * sizeof(float));
+    ck_assert_uint_lt(with.device_bytes - without.device_bytes, errors * sizeof(float) + 64 * JOB_MODEL_TENSORS);
 }
 END_TEST
 
