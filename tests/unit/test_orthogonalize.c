@@ -543,6 +543,7 @@ typedef struct shape {
 static const shape_t SHAPES[] = {
     {1, 1}, {2, 1},   {2, 2},    {3, 2},    {5, 5},   {10, 10}, {17, 3},   {27, 4},    {31, 7},   {32, 32},   {64, 8},
     {65, 2}, {97, 13}, {127, 32}, {511, 3}, {512, 32}, {513, 4}, {650, 4}, {1021, 5}, {4608, 8}, {2600, 16}, {28869, 4},
+    {16, 16}, {240, 33}, {115, 70}, /* more than a panel of 16 */
 };
 
 enum { NUM_SHAPES = sizeof(SHAPES) / sizeof(SHAPES[0]) };
@@ -645,12 +646,15 @@ END_TEST
 
 START_TEST(orthogonalize__keeps_both_bounds_for_very_many_columns)
 {
-    static const fill_fn FILLS[] = {fill_random, fill_low_rank};
+    static const fill_fn FILLS[] = {fill_random,    fill_low_rank,     fill_duplicates, fill_condition_1e8,
+                                    fill_zero_columns, fill_graded, fill_parallel_1e6, fill_square_waves};
     input_t              input   = {.num_matrices = 0};
     psgd_orthogonalizer_t *made;
 
     add_matrix(&input, 150, 150);
     add_matrix(&input, 700, shapes_are_reduced() ? 100 : 300);
+    add_matrix(&input, 1500, 64);
+    add_matrix(&input, 600, shapes_are_reduced() ? 70 : 256);
     allocate_elems(&input);
     made = make(&input, NULL);
     for (size_t f = 0; f < sizeof(FILLS) / sizeof(FILLS[0]); ++f) {
@@ -1043,7 +1047,7 @@ static unsigned count_launches(size_t count, uint32_t columns)
 
 START_TEST(orthogonalize__launches_depend_on_the_largest_number_of_columns_alone_and_nothing_is_created)
 {
-    static const uint32_t COLUMNS[] = {1, 4, 8};
+    static const uint32_t COLUMNS[] = {1, 4, 8, 33, 40};
 
     for (size_t c = 0; c < sizeof(COLUMNS) / sizeof(COLUMNS[0]); ++c) {
         unsigned for_5 = count_launches(5, COLUMNS[c]);
