@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/vectorize.h"
+
 uint64_t psgd_hash_mix(uint64_t x)
 {
     x += UINT64_C(0x9E3779B97F4A7C15);
@@ -46,6 +48,7 @@ static uint32_t mix32(uint32_t x)
     return x ^ (x >> 16);
 }
 
+PSGD_VECTORIZE
 uint64_t psgd_hash_words(const void *words, size_t count, uint64_t first_index)
 {
     const unsigned char *next = words;

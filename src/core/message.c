@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/status.h"
+#include "base/vectorize.h"
 #include "comm/wait.h"
 
 psgd_status_t psgd_message_create(psgd_message_t *message, size_t capacity_elems, uint32_t num_workers)
@@ -61,6 +62,7 @@ psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *co
     return PSGD_OK;
 }
 
+PSGD_VECTORIZE
 bool psgd_message_is_finite(const float *values, size_t elems)
 {
     static const uint32_t EXPONENT  = UINT32_C(0x7F800000); /* all ones in NaN and Inf */
@@ -75,13 +77,17 @@ bool psgd_message_is_finite(const float *values, size_t elems)
     return nonfinite == 0;
 }
 
-bool psgd_message_average(float *sums, size_t elems, uint32_t num_workers)
+PSGD_VECTORIZE
+static void divide(float *sums, size_t elems, float divisor)
 {
-    float divisor = (float)num_workers; /* exact: below 2^24 */
-
     for (size_t i = 0; i < elems; ++i) {
         sums[i] = sums[i] / divisor;
     }
+}
+
+bool psgd_message_average(float *sums, size_t elems, uint32_t num_workers)
+{
+    divide(sums, elems, (float)num_workers); /* exact: below 2^24 */
     return psgd_message_is_finite(sums, elems);
 }
 

@@ -25,6 +25,7 @@
 
 #include "base/arith.h"
 #include "base/memory.h"
+#include "base/vectorize.h"
 
 /* ------------------------------------------------------------------------------------------------------------------
  * The scale of Qbar
@@ -96,17 +97,46 @@ static float scale_down(float x, int scale_exponent)
     return magnitude == bits_of(x) ? join(exponent, fraction) : -join(exponent, fraction);
 }
 
-psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p)
+PSGD_VECTORIZE
+static uint32_t largest_magnitude(const float *q, size_t elems)
 {
     uint32_t largest = 0;
-    uint32_t fraction;
-    int      exponent = 0;
 
     for (size_t i = 0; i < elems; ++i) {
-        uint32_t magnitude = magnitude_of(q_mean[i]);
+        uint32_t magnitude = magnitude_of(q[i]);
 
         largest = magnitude > largest ? magnitude : largest;
     }
+    return largest;
+}
+
+/* Where denormal numbers count as dust: what is left is normal before and after, and only the exponent's field changes. */
+PSGD_VECTORIZE
+static void scale_normal(const float *q_mean, float *q_scaled, size_t elems, int scale_exponent)
+{
+    const uint32_t dust_below = (uint32_t)(scale_exponent + DUST_EXPONENT + EXPONENT_BIAS) << FRACTION_BITS;
+    const uint32_t shift      = (uint32_t)scale_exponent << FRACTION_BITS;
+
+    for (size_t i = 0; i < elems; ++i) {
+        uint32_t bits = bits_of(q_mean[i]);
+
+        q_scaled[i] = float_of((bits & UINT32_C(0x7FFFFFFF)) < dust_below ? 0 : bits - shift);
+    }
+}
+
+static void scale_any(const float *q_mean, float *q_scaled, size_t elems, int scale_exponent)
+{
+    for (size_t i = 0; i < elems; ++i) {
+        q_scaled[i] = scale_down(q_mean[i], scale_exponent);
+    }
+}
+
+psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p)
+{
+    uint32_t largest = largest_magnitude(q_mean, elems);
+    uint32_t fraction;
+    int      exponent = 0;
+
     if (largest != 0) {
         exponent = split(largest, &fraction);
     }
@@ -115,8 +145,10 @@ psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t e
                          "the mean of Q holds %g; from 2^120 on, and for NaN and Inf, there is no update to be formed",
                          (double)float_of(largest));
     }
-    for (size_t i = 0; i < elems; ++i) {
-        q_scaled[i] = scale_down(q_mean[i], exponent);
+    if (exponent + DUST_EXPONENT >= MIN_EXPONENT) {
+        scale_normal(q_mean, q_scaled, elems, exponent);
+    } else {
+        scale_any(q_mean, q_scaled, elems, exponent);
     }
     scale_p->scale_1     = join(exponent / 2, 0);
     scale_p->scale_2     = join(exponent - exponent / 2, 0);
