@@ -49,7 +49,7 @@ static uint32_t mix32(uint32_t x)
 }
 
 PSGD_VECTORIZE
-uint64_t psgd_hash_words(const void *words, size_t count, uint64_t first_index)
+static uint64_t hash_words(const void *words, size_t count, uint64_t first_index)
 {
     const unsigned char *next = words;
     uint32_t             low  = 0;
@@ -64,6 +64,11 @@ uint64_t psgd_hash_words(const void *words, size_t count, uint64_t first_index)
         high += mix32(word + (index ^ UINT32_C(0x7F4A7C15)) * UINT32_C(0x85EBCA77));
     }
     return ((uint64_t)high << 32) | low;
+}
+
+uint64_t psgd_hash_words(const void *words, size_t count, uint64_t first_index)
+{
+    return hash_words(words, count, first_index);
 }
 
 uint64_t psgd_hash_add(uint64_t a, uint64_t b)

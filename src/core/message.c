@@ -63,7 +63,7 @@ psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *co
 }
 
 PSGD_VECTORIZE
-bool psgd_message_is_finite(const float *values, size_t elems)
+static bool is_finite(const float *values, size_t elems)
 {
     static const uint32_t EXPONENT  = UINT32_C(0x7F800000); /* all ones in NaN and Inf */
     uint32_t              nonfinite = 0;
@@ -75,6 +75,11 @@ bool psgd_message_is_finite(const float *values, size_t elems)
         nonfinite |= (uint32_t)((bits & EXPONENT) == EXPONENT);
     }
     return nonfinite == 0;
+}
+
+bool psgd_message_is_finite(const float *values, size_t elems)
+{
+    return is_finite(values, elems);
 }
 
 PSGD_VECTORIZE
