@@ -1,5 +1,6 @@
 /* For loops over whole factors on the host: compiled for the baseline processor and for wider vectors, chosen when the
- * library is loaded. For static functions alone: of others the compiler exports the variants. The results have the same bits: nothing is contracted, and no order of additions changes that matters. */
+ * library is loaded. For static functions alone: of others the compiler exports the variants. The results have the same
+ * bits: nothing is contracted, and no order of additions changes that matters. */
 #ifndef PSGD_BASE_VECTORIZE_H
 #define PSGD_BASE_VECTORIZE_H
 
