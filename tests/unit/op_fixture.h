@@ -21,6 +21,9 @@ psgd_status_t op_device_open(const psgd_log_t *log, psgd_device_t **device_p);
  * with vectors that wide, one work-item a group; 1 as on a GPU, work-items side by side. Returns what it was before. */
 uint32_t op_device_pretend(psgd_device_t *device, uint32_t vector_floats);
 
+/* Whether the device says that host and device share one memory. */
+void op_device_pretend_unified(psgd_device_t *device, bool is_unified);
+
 /* `elems` floats at byte offset `offset_bytes` (a multiple of 4) of a buffer, with guards before and behind them. */
 typedef struct region {
     psgd_device_t *device;
