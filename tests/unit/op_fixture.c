@@ -40,13 +40,16 @@ void op_device_close(void)
     shared_device = NULL;
 }
 
-void op_device_pretend_cpu(psgd_device_t *device, bool is_cpu)
+uint32_t op_device_pretend(psgd_device_t *device, uint32_t vector_floats)
 {
     const psgd_device_limits_t *limits = psgd_device_limits(device);
+    uint32_t                    before = limits->vector_floats;
     psgd_device_limits_t       *writable;
 
     memcpy(&writable, &limits, sizeof(writable)); /* the struct is not const, the view of it is */
-    writable->is_cpu = is_cpu;
+    writable->vector_floats = vector_floats;
+    writable->is_cpu        = vector_floats > 1;
+    return before;
 }
 
 void op_device_pretend_unified(psgd_device_t *device, bool is_unified)
@@ -100,10 +103,99 @@ void region_read(const region_t *region, float *values)
     free(host);
 }
 
+void region_write(const region_t *region, const float *values)
+{
+    assert_ok(psgd_buffer_enqueue_write(region->device, region->view, values, region->elems * sizeof(*values)));
+    assert_ok(psgd_device_wait(region->device, "a test's region"));
+}
+
 void region_destroy(region_t *region)
 {
     psgd_buffer_destroy(region->device, &region->buffer);
     region->view.mem = NULL;
+}
+
+/* Where the members begin; between two lie GUARD_ELEMS elements or some more. */
+static void lay_out(arena_t *arena, const size_t *elems, size_t seed)
+{
+    size_t at = (seed % 4) * 5;
+
+    for (size_t i = 0; i < arena->num_members; ++i) {
+        arena->begins[i] = at;
+        arena->elems[i]  = elems[i];
+        at += elems[i] + GUARD_ELEMS + (seed + 7 * i) % 16;
+    }
+    arena->total = at;
+}
+
+arena_t arena_create(psgd_device_t *device, const float *const *values, const size_t *elems, size_t num_members,
+                     size_t seed)
+{
+    arena_t arena = {.device = device, .num_members = num_members};
+
+    arena.begins = test_alloc(num_members, sizeof(*arena.begins));
+    arena.elems  = test_alloc(num_members, sizeof(*arena.elems));
+    lay_out(&arena, elems, seed);
+    arena.image = test_alloc(arena.total, sizeof(*arena.image));
+    for (size_t n = 0; n < arena.total; ++n) {
+        arena.image[n] = GUARD;
+    }
+    for (size_t i = 0; i < num_members; ++i) {
+        for (size_t n = 0; n < elems[i]; ++n) {
+            arena.image[arena.begins[i] + n] = (values[i] != NULL) ? values[i][n] : NAN;
+        }
+    }
+    assert_ok(psgd_buffer_create(device, arena.total * sizeof(float), "a test's arena", &arena.buffer));
+    assert_ok(psgd_buffer_enqueue_write(device, arena.buffer, arena.image, arena.total * sizeof(float)));
+    assert_ok(psgd_device_wait(device, "a test's arena"));
+    return arena;
+}
+
+psgd_view_t arena_view(const arena_t *arena, size_t member)
+{
+    return psgd_view_at(arena->buffer, arena->begins[member] * sizeof(float));
+}
+
+void arena_write(const arena_t *arena, size_t member, const float *values)
+{
+    assert_ok(psgd_buffer_enqueue_write(arena->device, arena_view(arena, member), values,
+                                        arena->elems[member] * sizeof(*values)));
+    assert_ok(psgd_device_wait(arena->device, "a test's arena"));
+}
+
+void arena_read(arena_t *arena)
+{
+    size_t touched = 0;
+    size_t at      = 0;
+
+    assert_ok(psgd_buffer_enqueue_read(arena->device, arena->buffer, arena->image, arena->total * sizeof(float)));
+    assert_ok(psgd_device_wait(arena->device, "a test's arena"));
+    for (size_t i = 0; i <= arena->num_members; ++i) {
+        size_t end = i < arena->num_members ? arena->begins[i] : arena->total;
+
+        for (; at < end; ++at) {
+            touched += arena->image[at] != GUARD;
+        }
+        at += i < arena->num_members ? arena->elems[i] : 0;
+    }
+    ck_assert_msg(touched == 0, "%zu elements between the %zu members of a buffer were written", touched,
+                  arena->num_members);
+}
+
+const float *arena_member(const arena_t *arena, size_t member)
+{
+    return arena->image + arena->begins[member];
+}
+
+void arena_destroy(arena_t *arena)
+{
+    if (arena->device != NULL) {
+        psgd_buffer_destroy(arena->device, &arena->buffer);
+    }
+    free(arena->image);
+    free(arena->elems);
+    free(arena->begins);
+    memset(arena, 0, sizeof(*arena));
 }
 
 void *test_alloc(size_t elems, size_t elem_bytes)

@@ -1,7 +1,5 @@
 /* The clblast engine: products by CLBlast, direct and indirect, between the kernels of error feedback and
  * decompression. */
-#include <float.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,15 +8,10 @@
 #include <clblast_c.h>
 
 #include "device/cl_device.h"
-#include "op_fixture.h"
+#include "engine_job.h"
 #include "ops/decompress.h"
-#include "ops/engine.h"
-#include "reference/matrix_reference.h"
+#include "ops/matrices.h"
 #include "support/suite.h"
-
-typedef struct shape {
-    size_t rows, cols, r;
-} shape_t;
 
 /* Equal shapes among them; multiples of CLBlast's tiles, too, which need the fewest copies on the indirect path. */
 static const shape_t SMALL_SHAPES[] = {{1, 1, 1},     {1, 67, 1},  {67, 1, 1},     {13, 31, 5},
@@ -47,257 +40,61 @@ static void set_indirect_size(size_t size)
                      CLBlastSuccess);
 }
 
-/* ------------------------------------------------------------------------------------------------------------------
- * A plan, its buffers, and a pass over them
- * ---------------------------------------------------------------------------------------------------------------- */
-
-/* The matrices of one step on the device. Byte offsets differ from matrix to matrix. */
-typedef struct job {
-    psgd_plan_t         plan;
-    psgd_plan_matrix_t  matrices[MAX_SHAPES];
-    psgd_update_scale_t scales[MAX_SHAPES];
-    float              *grad[MAX_SHAPES], *error[MAX_SHAPES], *m[MAX_SHAPES]; /* m = grad + error */
-    float              *q_hat, *p_hat, *q_mean, *q_scaled;
-    region_t            grad_regions[MAX_SHAPES], error_regions[MAX_SHAPES];
-    region_t            q_hat_region, p_region, p_hat_region, q_local_region, q_scaled_region;
-    psgd_view_t         grad_views[MAX_SHAPES], error_views[MAX_SHAPES];
-    psgd_step_views_t   views;
-    bool                error_feedback;
-} job_t;
-
-static psgd_plan_t make_plan(const shape_t *shapes, size_t num_shapes, psgd_plan_matrix_t *matrices)
+static void check_passes(const shape_t *shapes, size_t num_shapes, psgd_form_t form)
 {
-    psgd_plan_t plan = {.matrices = matrices, .num_matrices = num_shapes};
+    const job_setup_t setup = {.shapes = shapes, .num_shapes = num_shapes, .form = form, .seed = 1};
 
-    ck_assert_uint_le(num_shapes, MAX_SHAPES);
-    for (size_t i = 0; i < num_shapes; ++i) {
-        matrices[i] = (psgd_plan_matrix_t){.tensor_index   = num_shapes - 1 - i, /* not the matrix's own number */
-                                           .name           = "some.weight",
-                                           .rows           = shapes[i].rows,
-                                           .cols           = shapes[i].cols,
-                                           .r              = (uint32_t)shapes[i].r,
-                                           .p_offset_elems = plan.p_elems,
-                                           .q_offset_elems = plan.q_elems};
-        plan.p_elems += shapes[i].r * shapes[i].rows;
-        plan.q_elems += shapes[i].r * shapes[i].cols;
-        plan.matrix_elems += shapes[i].rows * shapes[i].cols;
+    job_check_step(op_device(), &psgd_engine_clblast, &setup);
+}
+
+static job_t *make_job(psgd_device_t *device, const shape_t *shapes, size_t num_shapes)
+{
+    const job_setup_t setup = {
+        .shapes = shapes, .num_shapes = num_shapes, .form = PSGD_FORM_NO_FEEDBACK, .seed = 1};
+
+    return job_create(device, &setup);
+}
+
+static psgd_status_t create_for_all(psgd_device_t *device, const psgd_plan_t *plan, psgd_engine_state_t **engine_p)
+{
+    size_t indices[JOB_MAX_MATRICES];
+
+    for (size_t i = 0; i < plan->num_matrices; ++i) {
+        indices[i] = i;
     }
-    return plan;
+    return psgd_engine_clblast.create(device, plan, indices, plan->num_matrices, PSGD_FORM_NO_FEEDBACK, engine_p);
 }
 
-static float *random_floats(size_t elems, uint64_t stream, float scale)
+/* What the kernels that go with CLBlast keep on the device. */
+static uint64_t table_bytes_of(psgd_device_t *device, const psgd_plan_t *plan)
 {
-    float *values = test_alloc(elems, sizeof(*values));
+    size_t               indices[JOB_MAX_MATRICES];
+    psgd_matrices_t      matrices     = {.plan = NULL};
+    psgd_decompressor_t *decompressor = NULL;
+    uint64_t             before       = psgd_device_bytes(device);
+    uint64_t             bytes;
 
-    fill_uniform(values, elems, stream, scale);
-    return values;
-}
-
-static void make_matrix(job_t *job, psgd_device_t *device, size_t i)
-{
-    const psgd_plan_matrix_t *matrix = &job->matrices[i];
-    size_t                    elems  = matrix->rows * matrix->cols;
-    size_t                    offset = (i % 4) * 20; /* 0, 20, 40, 60 */
-
-    job->grad[i]  = random_floats(elems, 100 + i, 1.0f);
-    job->error[i] = random_floats(elems, 200 + i, 0.5f);
-    job->m[i]     = test_alloc(elems, sizeof(float));
-    for (size_t n = 0; n < elems; ++n) {
-        job->m[i][n] = job->error_feedback ? job->grad[i][n] + job->error[i][n] : job->grad[i][n];
+    for (size_t i = 0; i < plan->num_matrices; ++i) {
+        indices[i] = i;
     }
-    job->grad_regions[i]  = region_create(device, elems, offset, job->grad[i]);
-    job->error_regions[i] = region_create(device, elems, 0, job->error[i]);
-
-    job->grad_views[matrix->tensor_index] = job->grad_regions[i].view;
-    job->error_views[i]                   = job->error_regions[i].view;
-}
-
-static job_t *make_job(psgd_device_t *device, const shape_t *shapes, size_t num_shapes, bool error_feedback)
-{
-    job_t *job = test_alloc(1, sizeof(*job));
-
-    job->plan           = make_plan(shapes, num_shapes, job->matrices);
-    job->error_feedback = error_feedback;
-    for (size_t i = 0; i < num_shapes; ++i) {
-        make_matrix(job, device, i);
-    }
-    job->q_hat    = random_floats(job->plan.q_elems, 1, 0.1f);
-    job->p_hat    = random_floats(job->plan.p_elems, 2, 0.1f);
-    job->q_mean   = random_floats(job->plan.q_elems, 3, 10.0f);
-    job->q_scaled = test_alloc(job->plan.q_elems, sizeof(float));
-    for (size_t i = 0; i < num_shapes; ++i) {
-        const psgd_plan_matrix_t *matrix = &job->matrices[i];
-
-        assert_ok(psgd_update_scale_q(job->q_mean + matrix->q_offset_elems, job->q_scaled + matrix->q_offset_elems,
-                                      matrix->r * matrix->cols, &job->scales[i]));
-    }
-    /* What the products write holds NaN before: beta is 0 and must not let it through. */
-    job->q_hat_region    = region_create(device, job->plan.q_elems, 4, job->q_hat);
-    job->p_region        = region_create(device, job->plan.p_elems, 12, NULL);
-    job->p_hat_region    = region_create(device, job->plan.p_elems, 60, job->p_hat);
-    job->q_local_region  = region_create(device, job->plan.q_elems, 0, NULL);
-    job->q_scaled_region = region_create(device, job->plan.q_elems, 8, job->q_scaled);
-
-    job->views = (psgd_step_views_t){.grads         = job->grad_views,
-                                     .errors        = error_feedback ? job->error_views : NULL,
-                                     .q_hat         = job->q_hat_region.view,
-                                     .p             = job->p_region.view,
-                                     .p_hat         = job->p_hat_region.view,
-                                     .q_local       = job->q_local_region.view,
-                                     .q_scaled      = job->q_scaled_region.view,
-                                     .update_scales = job->scales};
-    return job;
-}
-
-static void free_job(job_t *job)
-{
-    for (size_t i = 0; i < job->plan.num_matrices; ++i) {
-        region_destroy(&job->grad_regions[i]);
-        region_destroy(&job->error_regions[i]);
-        free(job->m[i]);
-        free(job->error[i]);
-        free(job->grad[i]);
-    }
-    region_destroy(&job->q_hat_region);
-    region_destroy(&job->p_region);
-    region_destroy(&job->p_hat_region);
-    region_destroy(&job->q_local_region);
-    region_destroy(&job->q_scaled_region);
-    free(job->q_scaled);
-    free(job->q_mean);
-    free(job->p_hat);
-    free(job->q_hat);
-    free(job);
-}
-
-/* Every entry within the rounding of a sum of `terms` products. */
-static void check_product(const char *what, const psgd_plan_matrix_t *matrix, const float *found, const double *exact,
-                          const double *magnitude, size_t elems, size_t terms)
-{
-    size_t wrong = 0, first = elems;
-
-    for (size_t n = 0; n < elems; ++n) {
-        if (!(fabs((double)found[n] - exact[n]) <= reference_sum_bound(magnitude[n], terms))) {
-            first = (wrong == 0) ? n : first;
-            wrong += 1;
-        }
-    }
-    ck_assert_msg(wrong == 0, "%s of %zu x %zu, r %u: %zu of %zu entries are wrong; number %zu is %g, exactly %g", what,
-                  (size_t)matrix->rows, (size_t)matrix->cols, matrix->r, wrong, elems, first, (double)found[first],
-                  exact[first]);
-}
-
-static void check_same(const char *what, const psgd_plan_matrix_t *matrix, const float *found, const float *expected)
-{
-    size_t elems     = matrix->rows * matrix->cols;
-    size_t different = count_different(found, expected, elems);
-
-    ck_assert_msg(different == 0, "%s of %zu x %zu, r %u: %zu of %zu elements differ", what, (size_t)matrix->rows,
-                  (size_t)matrix->cols, matrix->r, different, elems);
-}
-
-/* After pass A: M in the gradient buffers, P = M Q^, error memory as it was. */
-static void check_compute_p(job_t *job)
-{
-    float *p = test_alloc(job->plan.p_elems, sizeof(*p));
-
-    region_read(&job->p_region, p);
-    for (size_t i = 0; i < job->plan.num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix    = &job->matrices[i];
-        float                    *found     = test_alloc(matrix->rows * matrix->cols, sizeof(*found));
-        size_t                    p_elems   = matrix->r * matrix->rows;
-        double                   *exact     = test_alloc(p_elems, sizeof(*exact));
-        double                   *magnitude = test_alloc(p_elems, sizeof(*magnitude));
-
-        region_read(&job->grad_regions[i], found);
-        check_same("M", matrix, found, job->m[i]);
-        region_read(&job->error_regions[i], found);
-        check_same("the error memory after A", matrix, found, job->error[i]);
-        reference_multiply_p(job->m[i], job->q_hat + matrix->q_offset_elems, matrix->rows, matrix->cols, matrix->r,
-                             exact, magnitude);
-        check_product("P", matrix, p + matrix->p_offset_elems, exact, magnitude, p_elems, matrix->cols);
-        free(magnitude);
-        free(exact);
-        free(found);
-    }
-    free(p);
-}
-
-/* After pass B: Q_w = M^T P^, which is left in q_local; M as it was. */
-static void check_compute_q(job_t *job, float *q_local)
-{
-    region_read(&job->q_local_region, q_local);
-    for (size_t i = 0; i < job->plan.num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix    = &job->matrices[i];
-        float                    *found     = test_alloc(matrix->rows * matrix->cols, sizeof(*found));
-        size_t                    q_elems   = matrix->r * matrix->cols;
-        double                   *exact     = test_alloc(q_elems, sizeof(*exact));
-        double                   *magnitude = test_alloc(q_elems, sizeof(*magnitude));
-
-        region_read(&job->grad_regions[i], found);
-        check_same("M after B", matrix, found, job->m[i]);
-        reference_multiply_q(job->m[i], job->p_hat + matrix->p_offset_elems, matrix->rows, matrix->cols, matrix->r,
-                             exact, magnitude);
-        check_product("Q", matrix, q_local + matrix->q_offset_elems, exact, magnitude, q_elems, matrix->rows);
-        free(magnitude);
-        free(exact);
-        free(found);
-    }
-}
-
-/* After pass C: the update bit for bit, and the error for the Q_w that pass B made. */
-static void check_decompress(job_t *job, const float *q_local)
-{
-    for (size_t i = 0; i < job->plan.num_matrices; ++i) {
-        const psgd_plan_matrix_t *matrix   = &job->matrices[i];
-        const float              *p_hat    = job->p_hat + matrix->p_offset_elems;
-        float                    *found    = test_alloc(matrix->rows * matrix->cols, sizeof(*found));
-        float                    *expected = test_alloc(matrix->rows * matrix->cols, sizeof(*expected));
-
-        region_read(&job->grad_regions[i], found);
-        reference_update(p_hat, job->q_mean + matrix->q_offset_elems, matrix->rows, matrix->cols, matrix->r, expected);
-        check_same("the update", matrix, found, expected);
-        region_read(&job->error_regions[i], found);
-        if (job->error_feedback) {
-            reference_error_chain(job->m[i], p_hat, q_local + matrix->q_offset_elems, matrix->rows, matrix->cols,
-                                  matrix->r, expected);
-            check_same("the error", matrix, found, expected);
-        } else {
-            check_same("an error memory that is not in use", matrix, found, job->error[i]);
-        }
-        free(expected);
-        free(found);
-    }
-}
-
-static void check_passes(const shape_t *shapes, size_t num_shapes, bool error_feedback)
-{
-    job_t               *job     = make_job(op_device(), shapes, num_shapes, error_feedback);
-    float               *q_local = test_alloc(job->plan.q_elems, sizeof(*q_local));
-    psgd_engine_state_t *engine  = NULL;
-
-    assert_ok(psgd_engine_clblast.create(op_device(), &job->plan, error_feedback, &engine));
-    assert_ok(psgd_engine_clblast.enqueue_compute_p(engine, &job->views));
-    check_compute_p(job);
-    assert_ok(psgd_engine_clblast.enqueue_compute_q(engine, &job->views));
-    check_compute_q(job, q_local);
-    assert_ok(psgd_engine_clblast.enqueue_decompress(engine, &job->views));
-    check_decompress(job, q_local);
-    psgd_engine_clblast.destroy(engine);
-    free(q_local);
-    free_job(job);
+    assert_ok(psgd_matrices_create(device, plan, indices, plan->num_matrices, &matrices));
+    assert_ok(psgd_decompressor_create(matrices.ragged, PSGD_FORM_NO_FEEDBACK, &decompressor));
+    bytes = psgd_device_bytes(device) - before;
+    psgd_decompressor_destroy(decompressor);
+    psgd_matrices_destroy(&matrices);
+    return bytes;
 }
 
 static uint64_t temp_bytes_of(const shape_t *shapes, size_t num_shapes)
 {
-    psgd_plan_matrix_t   matrices[MAX_SHAPES];
-    psgd_plan_t          plan   = make_plan(shapes, num_shapes, matrices);
+    psgd_plan_matrix_t   matrices[JOB_MAX_MATRICES];
+    psgd_plan_t          plan   = job_plan(shapes, num_shapes, matrices);
     uint64_t             before = psgd_device_bytes(op_device());
     uint64_t             bytes;
     psgd_engine_state_t *engine = NULL;
 
-    assert_ok(psgd_engine_clblast.create(op_device(), &plan, true, &engine));
-    bytes = psgd_device_bytes(op_device()) - before;
+    assert_ok(create_for_all(op_device(), &plan, &engine));
+    bytes = psgd_device_bytes(op_device()) - before - table_bytes_of(op_device(), &plan);
     psgd_engine_clblast.destroy(engine);
     ck_assert_uint_eq(psgd_device_bytes(op_device()), before);
     return bytes;
@@ -309,19 +106,89 @@ static uint64_t temp_bytes_of(const shape_t *shapes, size_t num_shapes)
 
 START_TEST(clblast_direct__passes_are_right_for_every_shape)
 {
-    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, true);
+    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, PSGD_FORM_TRANSACTIONAL);
 }
 END_TEST
 
 START_TEST(clblast_direct__passes_are_right_without_error_feedback)
 {
-    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, false);
+    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, PSGD_FORM_NO_FEEDBACK);
+}
+END_TEST
+
+START_TEST(clblast_direct__passes_are_right_in_the_lazy_form)
+{
+    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, PSGD_FORM_LAZY);
+}
+END_TEST
+
+/* Some steps in both forms from the same error on, in buffers that change: the host's M in each, bit for bit. */
+START_TEST(clblast_direct__both_forms_have_the_same_m_from_step_to_step)
+{
+    job_setup_t          setup = {.shapes = SMALL_SHAPES, .num_shapes = NUM_SMALL_SHAPES, .seed = 3, .grad_mems = 5};
+    job_t               *jobs[2];
+    psgd_engine_state_t *engines[2];
+
+    for (int f = 0; f < 2; ++f) {
+        setup.form = f == 0 ? PSGD_FORM_TRANSACTIONAL : PSGD_FORM_LAZY;
+        jobs[f]    = job_create(op_device(), &setup);
+        engines[f] = job_engine(jobs[f], &psgd_engine_clblast);
+    }
+    for (uint64_t step = 0; step < 3; ++step) {
+        for (int f = 0; f < 2; ++f) {
+            job_run(jobs[f], &psgd_engine_clblast, engines[f]);
+        }
+        job_check_same_m(jobs[0], jobs[1]);
+        for (int f = 0; f < 2; ++f) {
+            job_next(jobs[f], 10 + step, step == 0);
+        }
+    }
+    for (int f = 0; f < 2; ++f) {
+        psgd_engine_clblast.destroy(engines[f]);
+        job_destroy(jobs[f]);
+    }
+}
+END_TEST
+
+START_TEST(clblast_direct__settling_leaves_exactly_the_error)
+{
+    const job_setup_t setup = {
+        .shapes = SMALL_SHAPES, .num_shapes = NUM_SMALL_SHAPES, .seed = 4, .form = PSGD_FORM_LAZY, .every_second = true};
+    job_t               *job    = job_create(op_device(), &setup);
+    psgd_engine_state_t *engine = job_engine(job, &psgd_engine_clblast);
+
+    job_run(job, &psgd_engine_clblast, engine);
+    job_settle(job, &psgd_engine_clblast, engine);
+    job_next(job, 5, false);
+    job_run(job, &psgd_engine_clblast, engine);
+    psgd_engine_clblast.destroy(engine);
+    job_destroy(job);
+}
+END_TEST
+
+START_TEST(clblast_direct__other_matrices_of_the_plan_are_left_alone)
+{
+    const job_setup_t setup = {.shapes       = SMALL_SHAPES,
+                               .num_shapes   = NUM_SMALL_SHAPES,
+                               .seed         = 6,
+                               .form         = PSGD_FORM_TRANSACTIONAL,
+                               .error_mems   = 3,
+                               .every_second = true};
+
+    job_check_step(op_device(), &psgd_engine_clblast, &setup);
+}
+END_TEST
+
+START_TEST(clblast_direct__one_matrix_alone_is_one_matrix_alone)
+{
+    job_check_one(op_device(), &psgd_engine_clblast, SMALL_SHAPES, NUM_SMALL_SHAPES);
 }
 END_TEST
 
 START_TEST(clblast_direct__passes_are_right_for_large_matrices)
 {
-    check_passes(psgd_test_shapes_are_reduced() ? LARGE_SHAPES_REDUCED : LARGE_SHAPES, NUM_LARGE_SHAPES, true);
+    check_passes(psgd_test_shapes_are_reduced() ? LARGE_SHAPES_REDUCED : LARGE_SHAPES, NUM_LARGE_SHAPES,
+                 PSGD_FORM_TRANSACTIONAL);
 }
 END_TEST
 
@@ -331,17 +198,8 @@ START_TEST(clblast_direct__takes_no_temporary_memory_and_keeps_none_of_the_warm_
 }
 END_TEST
 
-START_TEST(clblast_direct__a_plan_without_matrices_is_nothing_to_do)
+START_TEST(clblast_direct__destroy_of_null_does_nothing)
 {
-    psgd_plan_t          plan   = {.num_matrices = 0};
-    psgd_step_views_t    views  = {.grads = NULL};
-    psgd_engine_state_t *engine = NULL;
-
-    assert_ok(psgd_engine_clblast.create(op_device(), &plan, true, &engine));
-    assert_ok(psgd_engine_clblast.enqueue_compute_p(engine, &views));
-    assert_ok(psgd_engine_clblast.enqueue_compute_q(engine, &views));
-    assert_ok(psgd_engine_clblast.enqueue_decompress(engine, &views));
-    psgd_engine_clblast.destroy(engine);
     psgd_engine_clblast.destroy(NULL);
 }
 END_TEST
@@ -366,7 +224,7 @@ static psgd_status_t run_rounds(worker_t *worker)
     psgd_engine_state_t *engine = NULL;
     psgd_status_t        status;
 
-    status = psgd_engine_clblast.create(worker->device, &worker->job->plan, false, &engine);
+    status = create_for_all(worker->device, &worker->job->plan, &engine);
     for (int round = 0; (status == PSGD_OK) && (round < NUM_ROUNDS); ++round) {
         status = psgd_engine_clblast.enqueue_compute_p(engine, &worker->job->views);
         if (status == PSGD_OK) {
@@ -397,20 +255,18 @@ START_TEST(clblast_direct__workers_of_one_process_do_not_disturb_each_other)
     memset(workers, 0, sizeof(workers));
     for (int w = 0; w < NUM_THREADS; ++w) {
         assert_ok(op_device_open(NULL, &workers[w].device));
-        workers[w].job = make_job(workers[w].device, shapes, 2, false);
+        workers[w].job = make_job(workers[w].device, shapes, 2);
+        job_give_factors(workers[w].job);
     }
     for (int w = 0; w < NUM_THREADS; ++w) {
         ck_assert_int_eq(pthread_create(&workers[w].thread, NULL, run_worker, &workers[w]), 0);
     }
     for (int w = 0; w < NUM_THREADS; ++w) {
-        float *q_local = test_alloc(workers[w].job->plan.q_elems, sizeof(*q_local));
-
         ck_assert_int_eq(pthread_join(workers[w].thread, NULL), 0);
         ck_assert_msg(workers[w].status == PSGD_OK, "worker %d: %s", w, workers[w].sentence);
-        check_compute_p(workers[w].job);
-        check_compute_q(workers[w].job, q_local);
-        free(q_local);
-        free_job(workers[w].job);
+        job_check_p(workers[w].job);
+        job_check_compute_q(workers[w].job);
+        job_destroy(workers[w].job);
         psgd_device_close(workers[w].device);
     }
 }
@@ -442,12 +298,12 @@ START_TEST(clblast_errors__creation_says_that_it_compiles_and_how_long_it_took)
     psgd_device_t       *device = NULL;
     psgd_engine_state_t *engine = NULL;
     const shape_t        shape  = {13, 31, 5};
-    psgd_plan_matrix_t   matrix[MAX_SHAPES];
-    psgd_plan_t          plan = make_plan(&shape, 1, matrix);
+    psgd_plan_matrix_t   matrix[JOB_MAX_MATRICES];
+    psgd_plan_t          plan = job_plan(&shape, 1, matrix);
 
     assert_ok(op_device_open(&log, &device));
     lines.count = 0;
-    assert_ok(psgd_engine_clblast.create(device, &plan, true, &engine));
+    assert_ok(create_for_all(device, &plan, &engine));
     ck_assert_int_eq(lines.count, 2);
     ck_assert_msg(strstr(lines.text[0], "compiling CLBlast's GEMM") != NULL, "%s", lines.text[0]);
     ck_assert_msg(strstr(lines.text[0], "first time") != NULL, "%s", lines.text[0]);
@@ -460,16 +316,16 @@ END_TEST
 START_TEST(clblast_errors__a_matrix_beyond_32_bits_is_refused_at_creation)
 {
     const shape_t        shapes[] = {{65536, 32768, 1}, {3000000000u, 1, 1}};
-    psgd_plan_matrix_t   matrix[MAX_SHAPES];
+    psgd_plan_matrix_t   matrix[JOB_MAX_MATRICES];
     psgd_engine_state_t *engine = NULL;
     uint64_t             before = psgd_device_bytes(op_device());
 
     for (int i = 0; i < 2; ++i) {
-        psgd_plan_t plan = make_plan(&shapes[i], 1, matrix);
+        psgd_plan_t plan = job_plan(&shapes[i], 1, matrix);
 
-        assert_fails(psgd_engine_clblast.create(op_device(), &plan, true, &engine), PSGD_ERR_UNSUPPORTED,
+        assert_fails(create_for_all(op_device(), &plan, &engine), PSGD_ERR_UNSUPPORTED,
                      "some.weight");
-        assert_fails(psgd_engine_clblast.create(op_device(), &plan, true, &engine), PSGD_ERR_UNSUPPORTED, "2^31");
+        assert_fails(create_for_all(op_device(), &plan, &engine), PSGD_ERR_UNSUPPORTED, "2^31");
         ck_assert_ptr_null(engine);
         ck_assert_uint_eq(psgd_device_bytes(op_device()), before);
     }
@@ -479,37 +335,37 @@ END_TEST
 START_TEST(clblast_errors__an_offset_beyond_32_bits_is_refused_at_the_call)
 {
     const shape_t        shape  = {13, 31, 5};
-    job_t               *job    = make_job(op_device(), &shape, 1, false);
+    job_t               *job    = make_job(op_device(), &shape, 1);
     psgd_engine_state_t *engine = NULL;
 
-    assert_ok(psgd_engine_clblast.create(op_device(), &job->plan, false, &engine));
+    assert_ok(create_for_all(op_device(), &job->plan, &engine));
     job->grad_views[0].offset_bytes = ((size_t)INT32_MAX - 13 * 31 + 1) * sizeof(float);
     assert_fails(psgd_engine_clblast.enqueue_compute_p(engine, &job->views), PSGD_ERR_UNSUPPORTED, "its gradient");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_UNSUPPORTED, "2^31");
-    job->grad_views[0]            = job->grad_regions[0].view;
+    job->grad_views[0]            = arena_view(&job->grad_arenas[0], 0);
     job->views.p.offset_bytes     = (size_t)INT32_MAX * sizeof(float);
     job->views.p_hat.offset_bytes = (size_t)INT32_MAX * sizeof(float);
     assert_fails(psgd_engine_clblast.enqueue_compute_p(engine, &job->views), PSGD_ERR_UNSUPPORTED, "a factor");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_UNSUPPORTED, "a factor");
     psgd_engine_clblast.destroy(engine);
-    free_job(job);
+    job_destroy(job);
 }
 END_TEST
 
 START_TEST(clblast_errors__clblasts_own_are_named)
 {
     const shape_t        shape  = {13, 31, 5};
-    job_t               *job    = make_job(op_device(), &shape, 1, false);
+    job_t               *job    = make_job(op_device(), &shape, 1);
     psgd_engine_state_t *engine = NULL;
 
-    assert_ok(psgd_engine_clblast.create(op_device(), &job->plan, false, &engine));
+    assert_ok(create_for_all(op_device(), &job->plan, &engine));
     job->grad_views[0].offset_bytes += 4096; /* beyond the end of its buffer */
     assert_fails(psgd_engine_clblast.enqueue_compute_p(engine, &job->views), PSGD_ERR_CLBLAST,
                  "CLBlastInsufficientMemoryB (-1010)");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_CLBLAST,
                  "Q = M^T P of tensor 'some.weight' (r 5, 13 x 31)");
     psgd_engine_clblast.destroy(engine);
-    free_job(job);
+    job_destroy(job);
 }
 END_TEST
 
@@ -522,18 +378,18 @@ START_TEST(clblast_errors__a_device_too_full_to_compile_ahead_is_no_error)
     psgd_engine_state_t        *engine = NULL;
     const psgd_device_limits_t *limits = NULL;
     psgd_device_limits_t       *writable;
-    psgd_plan_matrix_t          matrix[MAX_SHAPES];
-    psgd_plan_t                 plan = make_plan(&shape, 1, matrix);
+    psgd_plan_matrix_t          matrix[JOB_MAX_MATRICES];
+    psgd_plan_t                 plan = job_plan(&shape, 1, matrix);
 
     assert_ok(op_device_open(&log, &device));
     limits = psgd_device_limits(device);
     memcpy(&writable, &limits, sizeof(writable));
     writable->max_allocation_bytes = 1009 * 523 * sizeof(float); /* the gradient fits, the warm-up just does not */
     lines.count                    = 0;
-    assert_ok(psgd_engine_clblast.create(device, &plan, true, &engine));
+    assert_ok(create_for_all(device, &plan, &engine));
     ck_assert_int_eq(lines.count, 2);
     ck_assert_msg(strstr(lines.text[1], "no room") != NULL, "%s", lines.text[1]);
-    ck_assert_uint_eq(psgd_device_bytes(device), 0);
+    ck_assert_uint_eq(psgd_device_bytes(device), table_bytes_of(device, &plan));
     psgd_engine_clblast.destroy(engine);
     psgd_device_close(device);
 }
@@ -555,13 +411,14 @@ static void go_back(void)
 
 START_TEST(clblast_indirect__passes_are_right_for_every_shape)
 {
-    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, true);
+    check_passes(SMALL_SHAPES, NUM_SMALL_SHAPES, PSGD_FORM_TRANSACTIONAL);
 }
 END_TEST
 
 START_TEST(clblast_indirect__passes_are_right_for_large_matrices)
 {
-    check_passes(psgd_test_shapes_are_reduced() ? LARGE_SHAPES_REDUCED : LARGE_SHAPES, NUM_LARGE_SHAPES, false);
+    check_passes(psgd_test_shapes_are_reduced() ? LARGE_SHAPES_REDUCED : LARGE_SHAPES, NUM_LARGE_SHAPES,
+                 PSGD_FORM_NO_FEEDBACK);
 }
 END_TEST
 
@@ -579,16 +436,16 @@ END_TEST
 START_TEST(clblast_indirect__parameters_that_change_after_creation_are_an_error_in_words)
 {
     const shape_t        shape  = {97, 101, 16};
-    job_t               *job    = make_job(op_device(), &shape, 1, false);
+    job_t               *job    = make_job(op_device(), &shape, 1);
     psgd_engine_state_t *engine = NULL;
 
     set_indirect_size(DEFAULT_INDIRECT);
-    assert_ok(psgd_engine_clblast.create(op_device(), &job->plan, false, &engine));
+    assert_ok(create_for_all(op_device(), &job->plan, &engine));
     set_indirect_size(ALWAYS_INDIRECT);
     assert_fails(psgd_engine_clblast.enqueue_compute_p(engine, &job->views), PSGD_ERR_CLBLAST, "temporary memory");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_CLBLAST, "some.weight");
     psgd_engine_clblast.destroy(engine);
-    free_job(job);
+    job_destroy(job);
 }
 END_TEST
 
@@ -602,9 +459,14 @@ int main(void)
     tcase_set_timeout(direct, 0);
     tcase_add_test(direct, clblast_direct__passes_are_right_for_every_shape);
     tcase_add_test(direct, clblast_direct__passes_are_right_without_error_feedback);
+    tcase_add_test(direct, clblast_direct__passes_are_right_in_the_lazy_form);
+    tcase_add_test(direct, clblast_direct__both_forms_have_the_same_m_from_step_to_step);
+    tcase_add_test(direct, clblast_direct__settling_leaves_exactly_the_error);
+    tcase_add_test(direct, clblast_direct__other_matrices_of_the_plan_are_left_alone);
+    tcase_add_test(direct, clblast_direct__one_matrix_alone_is_one_matrix_alone);
     tcase_add_test(direct, clblast_direct__passes_are_right_for_large_matrices);
     tcase_add_test(direct, clblast_direct__takes_no_temporary_memory_and_keeps_none_of_the_warm_up);
-    tcase_add_test(direct, clblast_direct__a_plan_without_matrices_is_nothing_to_do);
+    tcase_add_test(direct, clblast_direct__destroy_of_null_does_nothing);
     tcase_add_test(direct, clblast_direct__workers_of_one_process_do_not_disturb_each_other);
     suite_add_tcase(suite, direct);
 
