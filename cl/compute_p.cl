@@ -125,27 +125,40 @@ typedef struct band {
     b->sums[(k_first + c_) * b->distance + a_] = \
         (is_begun ? b->sums[(k_first + c_) * b->distance + a_] : 0.0f) + sum_of(s_##a_##_##c_);
 #else
-#define END_SUM(a_, c_) add_lanes(b, s_##a_##_##c_, (k_first + c_) * b->distance + a_, is_begun);
+#define END_SUM(a_, c_) b->scratch[(c_ * 4 + a_) * PSGD_GROUP + get_local_id(0)] = s_##a_##_##c_;
+#endif
 
-/* The sum over the work-items, by halves. */
-static void add_lanes(const band_t *b, float x, ulong at, bool is_begun)
+/* Adds up what the work-items have left in `scratch`, by halves, for `rows` rows and up to 4 columns of Q^ from k_first on. */
+static void finish_sums(const band_t *b, uint rows, uint k_first, bool is_begun)
 {
-    const uint item = (uint)get_local_id(0);
+#if PSGD_VECTORS
+    (void)b;
+    (void)rows;
+    (void)k_first;
+    (void)is_begun;
+#else
+    const uint item  = (uint)get_local_id(0);
+    const uint terms = min(RANK_OF(b) - k_first, 4u);
 
-    b->scratch[item] = x;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint reach = PSGD_GROUP / 2; reach >= 1; reach /= 2) {
-        if (item < reach) {
-            b->scratch[item] += b->scratch[item + reach];
+        for (uint c = 0; (item < reach) && (c < terms); ++c) {
+            for (uint a = 0; a < rows; ++a) {
+                local float *sum = b->scratch + (c * 4 + a) * PSGD_GROUP + item;
+
+                *sum += sum[reach];
+            }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }
-    if (item == 0) {
-        b->sums[at] = (is_begun ? b->sums[at] : 0.0f) + b->scratch[0];
+    if (item < 4 * terms && item % 4 < rows) {
+        global float *to = b->sums + (k_first + item / 4) * b->distance + item % 4;
+
+        *to = (is_begun ? *to : 0.0f) + b->scratch[item * PSGD_GROUP];
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
-}
+    barrier(CLK_LOCAL_MEM_FENCE); /* the scratch is used again */
 #endif
+}
 
 #define END_SUMS_1(a_) END_SUM(a_, 0)
 #define END_SUMS_2(a_) END_SUMS_1(a_) END_SUM(a_, 1)
@@ -195,8 +208,10 @@ DEFINE_DOTS_OF(4)
             const ulong end      = min(begin + block, end_col); \
             const bool  is_begun = begin != first_col; \
             DO_DOTS(rows_, FIRST, 0); \
+            finish_sums(b, rows_, 0, is_begun); \
             for (uint k = 4; k < RANK_OF(b); k += 4) { \
                 DO_DOTS(rows_, AGAIN, k); \
+                finish_sums(b, rows_, k, is_begun); \
             } \
         } \
     }

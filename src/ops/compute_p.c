@@ -7,6 +7,7 @@
 
 enum {
     BAND_ROWS       = 4,     /* rows that the kernel does together */
+    SCRATCH_SUMS    = 16,    /* of 4 rows and 4 columns of Q^, that the work-items of a group add up together */
     MAX_VECTOR_COLS = 16384, /* of one tile; beyond it the columns are split */
     MAX_GROUP_COLS  = 2048,
     MAX_GROUP_BANDS = 4,
@@ -25,11 +26,11 @@ struct psgd_compute_p {
 /* ---- tiles ---- */
 
 /* What a work-item does for 4 rows by tile_cols columns, in rounds of loops, where a group shares the columns: per column
- * the chain over k and the 4-fold steps over k; per block of 512 columns the sums over the group. */
+ * the chain over k and the 4-fold steps over k; per block of 512 columns and 4 steps over k the sums over the group. */
 static uint64_t loops_of_band(uint64_t tile_cols, uint32_t r)
 {
     return psgd_divide_up(tile_cols, PSGD_GROUP_LANES) * (r + psgd_divide_up(r, 4) + 2) +
-           psgd_divide_up(tile_cols, 512) * 28 * r;
+           psgd_divide_up(tile_cols, 512) * psgd_divide_up(r, 4) * 140;
 }
 
 static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t *item, uint64_t tile_elems)
@@ -138,7 +139,7 @@ psgd_status_t psgd_compute_p_enqueue(psgd_compute_p_t *a, const psgd_compute_p_v
                                         PSGD_ARG_MEM(views->p),
                                         PSGD_ARG(p_offset),
                                         PSGD_ARG_MEM(views->parts),
-                                        PSGD_ARG_LOCAL(a->group_size * sizeof(float))};
+                                        PSGD_ARG_LOCAL(SCRATCH_SUMS * a->group_size * sizeof(float))};
     psgd_status_t    status;
 
     status = psgd_tiling_enqueue(a->tiling, a->kernel, a->group_size, args, sizeof(args) / sizeof(args[0]));
