@@ -53,7 +53,8 @@ typedef struct band {
     global const float *q;
     global const float *p_before;
     global const float *q_before;
-    global float       *sums; /* k-th at k * rows */
+    global float       *sums; /* k-th at k * distance */
+    ulong               distance;
     local float        *scratch;
 #if PSGD_VECTORS && (PSGD_FORM == 2)
     float chain[4 * PSGD_MAX_RANK]; /* -P^' of the band's rows, where a compiler need not fear that M is stored over it */
@@ -110,20 +111,21 @@ typedef struct band {
 #define BEGIN_SUMS_3(a_) BEGIN_SUMS_2(a_) vector_t s_##a_##_2 = (vector_t)(0.0f);
 #define BEGIN_SUMS_4(a_) BEGIN_SUMS_3(a_) vector_t s_##a_##_3 = (vector_t)(0.0f);
 
-#define ADD_TERMS_1(a_) s_##a_##_0 = fma(m_##a_, q_0, s_##a_##_0);
-#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) s_##a_##_1 = fma(m_##a_, q_1, s_##a_##_1);
-#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) s_##a_##_2 = fma(m_##a_, q_2, s_##a_##_2);
-#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) s_##a_##_3 = fma(m_##a_, q_3, s_##a_##_3);
+#define TAKE_FRESH(a_)  const vector_t f_##a_ = FRESH(m_##a_);
+#define ADD_TERMS_1(a_) s_##a_##_0 = fma(f_##a_, q_0, s_##a_##_0);
+#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) s_##a_##_1 = fma(f_##a_, q_1, s_##a_##_1);
+#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) s_##a_##_2 = fma(f_##a_, q_2, s_##a_##_2);
+#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) s_##a_##_3 = fma(f_##a_, q_3, s_##a_##_3);
 
 #define LOAD_Q(c_) const vector_t q_##c_ = LOAD(q + c_ * b->cols + j);
 
 #if PSGD_VECTORS
 /* The first block of columns begins the sums, the others add to them. */
 #define END_SUM(a_, c_) \
-    b->sums[(k_first + c_) * b->rows + a_] = \
-        (is_begun ? b->sums[(k_first + c_) * b->rows + a_] : 0.0f) + sum_of(s_##a_##_##c_);
+    b->sums[(k_first + c_) * b->distance + a_] = \
+        (is_begun ? b->sums[(k_first + c_) * b->distance + a_] : 0.0f) + sum_of(s_##a_##_##c_);
 #else
-#define END_SUM(a_, c_) add_lanes(b, s_##a_##_##c_, (k_first + c_) * b->rows + a_, is_begun);
+#define END_SUM(a_, c_) add_lanes(b, s_##a_##_##c_, (k_first + c_) * b->distance + a_, is_begun);
 
 /* The sum over the work-items, by halves. */
 static void add_lanes(const band_t *b, float x, ulong at, bool is_begun)
@@ -161,8 +163,8 @@ static void add_lanes(const band_t *b, float x, ulong at, bool is_begun)
     { \
         global const float *q = b->q + k_first * b->cols; \
         ROWS_##rows_(BEGIN_SUMS_##terms_) \
-        FOR_LANES(j, begin, end, M_##when_(rows_) TERMS_##terms_(LOAD_Q) ROWS_##rows_(ADD_TERMS_##terms_)) \
-        ; \
+        FOR_LANES(j, begin, end, \
+                  M_##when_(rows_) ROWS_##rows_(TAKE_FRESH) TERMS_##terms_(LOAD_Q) ROWS_##rows_(ADD_TERMS_##terms_)); \
         ROWS_##rows_(END_SUMS_##terms_) \
     }
 
@@ -243,8 +245,9 @@ kernel void compute_p(PSGD_RAGGED_PARAMS, global const float *q_mem, ulong q_off
     b.q        = q_mem + q_offset + item.q_offset;
     b.p_before = p_before_mem + p_before_offset + item.p_offset + tile.row;
     b.q_before = q_before_mem + q_before_offset + item.q_offset;
+    b.distance = tile.part == PSGD_NO_PART ? item.rows : PSGD_PART_DISTANCE(item.rows);
     b.sums     = (tile.part == PSGD_NO_PART ? p_mem + p_offset + item.p_offset
-                                            : parts + tile.part_offset + (ulong)tile.part * item.r * item.rows) + tile.row;
+                                            : parts + tile.part_offset + tile.part * item.r * b.distance) + tile.row;
     b.scratch  = scratch;
     while (row < tile.rows) {
         const uint step = row + 4 <= tile.rows ? 4 : 1;

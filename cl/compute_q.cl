@@ -25,7 +25,7 @@
 #define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
 
 /* How many rows ahead memory is asked for. */
-#define ROWS_AHEAD 8
+#define ROWS_AHEAD 16
 
 /* Columns whose sums stay in a CPU's first cache: 4 x 1024 floats are 16 KiB. */
 #define BLOCK_COLS 1024
@@ -36,7 +36,8 @@ typedef struct block {
     ulong               rows, cols; /* of the item: distances in memory */
     global const float *m;          /* at the tile's first row, column 0 */
     global const float *p;          /* at the tile's first row */
-    global float       *sums;       /* k-th at k * cols */
+    global float       *sums;       /* k-th at k * distance */
+    ulong               distance;
 } block_t;
 
 #if PSGD_VECTORS
@@ -56,8 +57,8 @@ typedef struct block {
 #define LOAD_M(a_) \
     PREFETCH(m + (a_ + ROWS_AHEAD) * b->cols + j) \
     const vector_t m_##a_ = LOAD(m + a_ * b->cols + j);
-#define LOAD_SUM(c_)  vector_t s_##c_ = row == 0 ? (vector_t)(0.0f) : LOAD(sums + c_ * b->cols + j);
-#define STORE_SUM(c_) STORE(s_##c_, sums + c_ * b->cols + j);
+#define LOAD_SUM(c_)  vector_t s_##c_ = row == 0 ? (vector_t)(0.0f) : LOAD(sums + c_ * b->distance + j);
+#define STORE_SUM(c_) STORE(s_##c_, sums + c_ * b->distance + j);
 
 /* rows_ rows from `row` of the tile on, terms_ columns of P^ from k_first on. */
 #define DEFINE_ADD(rows_, terms_) \
@@ -65,7 +66,7 @@ typedef struct block {
     { \
         global const float *m    = b->m + row * b->cols; \
         global const float *p    = b->p + k_first * b->rows + row; \
-        global float       *sums = b->sums + k_first * b->cols; \
+        global float       *sums = b->sums + k_first * b->distance; \
         ROWS_##rows_(LOAD_P_##terms_) \
         FOR_LANES(j, begin, end, TERMS_##terms_(LOAD_SUM) ROWS_##rows_(LOAD_M) ROWS_##rows_(ADD_TERMS_##terms_) \
                                      TERMS_##terms_(STORE_SUM)); \
@@ -74,7 +75,7 @@ typedef struct block {
 #define DEFINE_ADDS(rows_) DEFINE_ADD(rows_, 1) DEFINE_ADD(rows_, 2) DEFINE_ADD(rows_, 3) DEFINE_ADD(rows_, 4)
 
 DEFINE_ADDS(1)
-DEFINE_ADDS(8)
+DEFINE_ADDS(4)
 
 #define DO_ADD(rows_) \
     switch (min(RANK_OF(b) - k, 4u)) { \
@@ -90,9 +91,9 @@ static void do_tile(const block_t *b, uint num_rows, ulong first_col, ulong end_
         const ulong end = min(begin + BLOCK_COLS, end_col);
         ulong       row = 0;
 
-        for (; row + 8 <= num_rows; row += 8) {
+        for (; row + 4 <= num_rows; row += 4) {
             for (uint k = 0; k < RANK_OF(b); k += 4) {
-                DO_ADD(8)
+                DO_ADD(4)
             }
         }
         for (; row < num_rows; ++row) {
@@ -124,15 +125,15 @@ static void do_tile(const block_t *b, uint num_rows, ulong first_col, ulong end_
                 s_2 = fma(m, p_2[i], s_2);
                 s_3 = fma(m, p_3[i], s_3);
             }
-            b->sums[k * b->cols + j] = s_0;
+            b->sums[k * b->distance + j] = s_0;
             if (terms > 1) {
-                b->sums[(k + 1) * b->cols + j] = s_1;
+                b->sums[(k + 1) * b->distance + j] = s_1;
             }
             if (terms > 2) {
-                b->sums[(k + 2) * b->cols + j] = s_2;
+                b->sums[(k + 2) * b->distance + j] = s_2;
             }
             if (terms > 3) {
-                b->sums[(k + 3) * b->cols + j] = s_3;
+                b->sums[(k + 3) * b->distance + j] = s_3;
             }
         }
     }
@@ -146,12 +147,13 @@ kernel void compute_q(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_off
     PSGD_FIND_TILE();
     block_t b;
 
-    b.r    = item.r;
-    b.rows = item.rows;
-    b.cols = item.cols;
-    b.m    = (PSGD_FORM == 2 ? error : grad) + (ulong)tile.row * item.cols;
-    b.p    = p_mem + p_offset + item.p_offset + tile.row;
-    b.sums = tile.part == PSGD_NO_PART ? q_mem + q_offset + item.q_offset
-                                       : parts + tile.part_offset + (ulong)tile.part * item.r * item.cols;
+    b.r        = item.r;
+    b.rows     = item.rows;
+    b.cols     = item.cols;
+    b.m        = (PSGD_FORM == 2 ? error : grad) + (ulong)tile.row * item.cols;
+    b.p        = p_mem + p_offset + item.p_offset + tile.row;
+    b.distance = tile.part == PSGD_NO_PART ? item.cols : PSGD_PART_DISTANCE(item.cols);
+    b.sums     = tile.part == PSGD_NO_PART ? q_mem + q_offset + item.q_offset
+                                           : parts + tile.part_offset + tile.part * item.r * b.distance;
     do_tile(&b, tile.rows, tile.col, (ulong)tile.col + tile.cols);
 }

@@ -11,9 +11,7 @@
  * zeroed here, so that no partial sum is denormal; and a chain below `flush_below`, which is 0 or would become denormal
  * when the scale is undone, gives +0. The scale is undone in two exact multiplications. ops/decompress.c has the proof.
  *
- * A patch is 1 or 4 rows by 1, 4 or 16 columns, one function each; the accumulators live in registers and a row of a
- * factor is loaded once for 4 rows of M. A work-group walks over the patches of its tile: one work-item with patches as wide
- * as fit, or (PSGD_VECTORS 0) work-items side by side, a column each. */
+ * A work-group does one tile, 4 rows at a time (a row of a factor is loaded once for all of them), as cl/vector.clh says. */
 #include "ragged.clh"
 #include "vector.clh"
 
@@ -29,6 +27,8 @@
 #define PSGD_RANK 0
 #endif
 
+#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
+
 /* The largest rank of all items. */
 #ifndef PSGD_MAX_RANK
 #define PSGD_MAX_RANK (PSGD_RANK ? PSGD_RANK : 32)
@@ -40,18 +40,21 @@
 /* 2^-40: smaller entries of P^ count as 0. Against the largest entries of P^ and Qbar that is below fp32 rounding. */
 #define PSGD_DUST 0x1p-40f
 
-/* What all patches of a tile share. Pointers are at the item's first element. */
-typedef struct factors {
-    ulong               rows, cols; /* of M; also the strides of P^ and of Q */
+/* Some rows of one item. Pointers are at the first row, and at column 0 of M and element 0 of a factor's columns. */
+typedef struct band {
     uint                r;
+    ulong               rows, cols; /* of the item: distances in memory */
+    global float       *grad;
+    global float       *error;
     global const float *p;
     global const float *q;
     global const float *q_local;
     float               scale_1, scale_2, flush_below;
 #if PSGD_VECTORS
     float clean[4 * PSGD_MAX_RANK]; /* P^ of the band's rows, without dust */
+    float minus[4 * PSGD_MAX_RANK]; /* -P^ of the band's rows; both where a compiler need not fear that they are stored over */
 #endif
-} factors_t;
+} band_t;
 
 static float without_dust(float x)
 {
@@ -59,17 +62,12 @@ static float without_dust(float x)
 }
 
 #if PSGD_VECTORS
-#define CLEAN_P(a_) (f->clean[k * 4 + a_])
+#define CLEAN_P(a_) (b->clean[k * 4 + a_])
+#define MINUS_P(a_) (b->minus[k * 4 + a_])
 #else
-#define CLEAN_P(a_) without_dust(p[a_])
+#define CLEAN_P(a_) without_dust(b->p[k * b->rows + a_])
+#define MINUS_P(a_) (-b->p[k * b->rows + a_])
 #endif
-
-#define LOAD_1(from_)       (*(from_))
-#define STORE_1(x_, to_)    (*(to_) = (x_))
-#define LOAD_4(from_)       vload4(0, (from_))
-#define STORE_4(x_, to_)    vstore4((x_), 0, (to_))
-#define LOAD_16(from_)      vload16(0, (from_))
-#define STORE_16(x_, to_)   vstore16((x_), 0, (to_))
 
 #if PSGD_FORM == 1
 #define IF_ERROR(statement_) statement_
@@ -77,127 +75,91 @@ static float without_dust(float x)
 #define IF_ERROR(statement_)
 #endif
 
-/* Row a_ of a patch, in names of its own: compilers keep those in registers, and an array of vectors not always. */
-#define BEGIN_ROW(a_, width_, vector_) \
-    PREFETCH(grad + (a_ + ROWS_AHEAD) * cols) \
-    IF_ERROR(PREFETCH(error + (a_ + ROWS_AHEAD) * cols)) \
-    vector_ update_##a_ = (vector_)(0.0f); \
-    IF_ERROR(vector_ rest_##a_ = LOAD_##width_(grad + a_ * cols);)
+#define AHEAD(mem_, a_) PREFETCH((mem_) + (a_ + ROWS_AHEAD) * b->cols + j)
 
-#define ADD_TERM(a_, width_, vector_) \
-    update_##a_ = fma((vector_)(CLEAN_P(a_)), q_k, update_##a_); \
-    IF_ERROR(rest_##a_ = fma((vector_)(-p[a_]), q_local_k, rest_##a_);)
+#define BEGIN_ROW(a_) \
+    AHEAD(b->grad, a_) \
+    IF_ERROR(AHEAD(b->error, a_)) \
+    vector_t u_##a_ = (vector_t)(0.0f); \
+    IF_ERROR(vector_t e_##a_ = LOAD(b->grad + a_ * b->cols + j);)
 
-#define END_ROW(a_, width_, vector_) \
-    STORE_##width_(select(update_##a_ * f->scale_1 * f->scale_2, (vector_)(0.0f), \
-                          isless(fabs(update_##a_), (vector_)(f->flush_below))), \
-                   grad + a_ * cols); \
-    IF_ERROR(STORE_##width_(rest_##a_, error + a_ * cols);)
+#define ADD_TERM(a_) \
+    u_##a_ = fma((vector_t)(CLEAN_P(a_)), q_k, u_##a_); \
+    IF_ERROR(e_##a_ = fma((vector_t)(MINUS_P(a_)), q_local_k, e_##a_);)
 
-#define BAND_1(do_, width_, vector_) do_(0, width_, vector_)
-#define BAND_4(do_, width_, vector_) \
-    do_(0, width_, vector_) do_(1, width_, vector_) do_(2, width_, vector_) do_(3, width_, vector_)
+#define END_ROW(a_) \
+    IF_ERROR(STORE(e_##a_, b->error + a_ * b->cols + j);) \
+    STORE(select(u_##a_ * b->scale_1 * b->scale_2, (vector_t)(0.0f), \
+                 isless(fabs(u_##a_), (vector_t)(b->flush_below))), \
+          b->grad + a_ * b->cols + j);
 
-/* The patch of rows_ x width_ elements whose first is (i, j). */
-#define DEFINE_PATCH(name_, rows_, width_, vector_) \
-    static void name_(const factors_t *f, global float *grad, global float *error, ulong i, ulong j) \
+#define DO_COLUMNS(rows_) \
+    ROWS_##rows_(BEGIN_ROW) \
+    for (uint k = 0; k < RANK_OF(b); ++k) { \
+        const vector_t q_k = LOAD(b->q + k * b->cols + j); \
+        IF_ERROR(const vector_t q_local_k = LOAD(b->q_local + k * b->cols + j);) \
+        ROWS_##rows_(ADD_TERM) \
+    } \
+    ROWS_##rows_(END_ROW)
+
+#define DEFINE_BAND(rows_) \
+    static void do_band_##rows_(const band_t *b, ulong begin, ulong end) \
     { \
-        const ulong         rows = f->rows; \
-        const ulong         cols = f->cols; \
-        const uint          r    = PSGD_RANK ? PSGD_RANK : f->r; \
-        global const float *p    = f->p + i; \
-        global const float *q    = f->q + j; \
-        IF_ERROR(global const float *q_local = f->q_local + j;) \
-        grad += i * cols + j; \
-        IF_ERROR(error += i * cols + j;) \
-        BAND_##rows_(BEGIN_ROW, width_, vector_) \
-        for (uint k = 0; k < r; ++k) { \
-            const vector_ q_k = LOAD_##width_(q); \
-            IF_ERROR(const vector_ q_local_k = LOAD_##width_(q_local);) \
-            BAND_##rows_(ADD_TERM, width_, vector_) \
-            p += rows; \
-            q += cols; \
-            IF_ERROR(q_local += cols;) \
-        } \
-        BAND_##rows_(END_ROW, width_, vector_) \
+        FOR_LANES(j, begin, end, DO_COLUMNS(rows_)); \
     }
 
-DEFINE_PATCH(patch_1x1, 1, 1, float)
-DEFINE_PATCH(patch_4x1, 4, 1, float)
-#if PSGD_VECTORS
-DEFINE_PATCH(patch_1x4, 1, 4, float4)
-DEFINE_PATCH(patch_4x4, 4, 4, float4)
-DEFINE_PATCH(patch_1x16, 1, 16, float16)
-DEFINE_PATCH(patch_4x16, 4, 16, float16)
-#endif
-
-/* rows_ rows from i on: the widest patches first. */
-#if PSGD_VECTORS
-#define DO_BAND(rows_) \
-    do { \
-        ulong j = tile.col; \
-        for (; j + 16 <= j_end; j += 16) { \
-            patch_##rows_##x16(&f, grad, error, i, j); \
-        } \
-        for (; j + 4 <= j_end; j += 4) { \
-            patch_##rows_##x4(&f, grad, error, i, j); \
-        } \
-        for (; j < j_end; ++j) { \
-            patch_##rows_##x1(&f, grad, error, i, j); \
-        } \
-    } while (0)
-#else
-#define DO_BAND(rows_) \
-    for (ulong j = tile.col + get_local_id(0); j < j_end; j += PSGD_GROUP) { \
-        patch_##rows_##x1(&f, grad, error, i, j); \
-    }
-#endif
+DEFINE_BAND(1)
+DEFINE_BAND(4)
 
 /* What changes from band to band. */
-static void clean_band(factors_t *f, ulong i, uint rows)
+static void load_p(band_t *b, uint rows)
 {
 #if PSGD_VECTORS
-    const uint r = PSGD_RANK ? PSGD_RANK : f->r;
-
-    for (uint k = 0; k < r; ++k) {
+    for (uint k = 0; k < RANK_OF(b); ++k) {
         for (uint a = 0; a < rows; ++a) {
-            f->clean[k * 4 + a] = without_dust(f->p[k * f->rows + i + a]);
+            b->clean[k * 4 + a] = without_dust(b->p[k * b->rows + a]);
+            b->minus[k * 4 + a] = -b->p[k * b->rows + a];
         }
     }
 #else
-    (void)f;
-    (void)i;
+    (void)b;
     (void)rows;
 #endif
 }
 
-/* Offsets are in elements, scales_offset too; the scales are those of all matrices. */
+/* Offsets are in elements. The scales are those of all matrices, four floats each: psgd_update_scale_t. */
 kernel void decompress(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset, global const float *q_mem,
                        ulong q_offset, global const float *scales_mem, ulong scales_offset,
                        global const float *q_local_mem, ulong q_local_offset)
 {
     PSGD_FIND_TILE();
-    const global float *scale = scales_mem + scales_offset + 4 * (ulong)item.scale_index;
-    const ulong         i_end = (ulong)tile.row + tile.rows;
-    const ulong         j_end = (ulong)tile.col + tile.cols;
-    ulong               i     = tile.row;
-    factors_t           f;
+    global const float *scale = scales_mem + scales_offset + 4 * (ulong)item.scale_index;
+    band_t              b;
+    uint                row = 0;
 
-    f.rows        = item.rows;
-    f.cols        = item.cols;
-    f.r           = item.r;
-    f.p           = p_mem + p_offset + item.p_offset;
-    f.q           = q_mem + q_offset + item.q_offset;
-    f.q_local     = q_local_mem + q_local_offset + item.q_offset;
-    f.scale_1     = scale[0]; /* as psgd_update_scale_t */
-    f.scale_2     = scale[1];
-    f.flush_below = scale[2];
-    for (; i + 4 <= i_end; i += 4) {
-        clean_band(&f, i, 4);
-        DO_BAND(4);
-    }
-    for (; i < i_end; ++i) {
-        clean_band(&f, i, 1);
-        DO_BAND(1);
+    b.r           = item.r;
+    b.rows        = item.rows;
+    b.cols        = item.cols;
+    b.grad        = grad + (ulong)tile.row * item.cols;
+    b.error       = error + (ulong)tile.row * item.cols;
+    b.p           = p_mem + p_offset + item.p_offset + tile.row;
+    b.q           = q_mem + q_offset + item.q_offset;
+    b.q_local     = q_local_mem + q_local_offset + item.q_offset;
+    b.scale_1     = scale[0];
+    b.scale_2     = scale[1];
+    b.flush_below = scale[2];
+    while (row < tile.rows) {
+        const uint step = row + 4 <= tile.rows ? 4 : 1;
+
+        load_p(&b, step);
+        if (step == 4) {
+            do_band_4(&b, tile.col, (ulong)tile.col + tile.cols);
+        } else {
+            do_band_1(&b, tile.col, (ulong)tile.col + tile.cols);
+        }
+        row += step;
+        b.grad += step * b.cols;
+        b.error += step * b.cols;
+        b.p += step;
     }
 }

@@ -244,12 +244,12 @@ typedef enum psgd_engine {
 /* The word of an engine: "auto", "clblast", "fused"; "unknown" for other values. Static storage. */
 PSGD_API const char *psgd_engine_name(psgd_engine_t engine);
 
-/* How the factors get from device memory to where the communicator reads them, and back. */
+/* How the factors get from device memory to the communicator, which is always handed ordinary host memory, and back. */
 typedef enum psgd_staging {
     PSGD_STAGING_AUTO   = 0, /* map where host and device share one memory, else whichever copy was faster at creation */
-    PSGD_STAGING_COPY   = 1, /* copy to and from ordinary host memory */
-    PSGD_STAGING_PINNED = 2, /* copy to and from host memory that the driver has allocated (CL_MEM_ALLOC_HOST_PTR) */
-    PSGD_STAGING_MAP    = 3  /* map the device's buffer */
+    PSGD_STAGING_COPY   = 1, /* the driver copies to and from ordinary memory */
+    PSGD_STAGING_PINNED = 2, /* the driver copies to and from memory that it has allocated itself (CL_MEM_ALLOC_HOST_PTR) */
+    PSGD_STAGING_MAP    = 3  /* the device's buffer is mapped */
 } psgd_staging_t;
 
 /* How a reducer compresses. Everything but staging, the log, the deadlines and exact_phase_times must be the same on all
@@ -446,7 +446,7 @@ PSGD_API psgd_status_t psgd_reducer_create(cl_context context, cl_device_id devi
  * counter are as before, the content of the gradient buffers is unspecified, and the next step may be called with fresh
  * gradients. PSGD_ERR_NONFINITE: NaN, Inf or an overflow on some worker; skip the step, as mixed-precision loops do.
  * PSGD_ERR_TIMEOUT, PSGD_ERR_COMM, PSGD_ERR_DIVERGED, PSGD_ERR_MISMATCH and failures after the last vote poison the reducer: every later
- * call returns PSGD_ERR_POISONED. */
+ * call returns PSGD_ERR_POISONED. With gradients_are_finite every failure of a compressed step does. */
 PSGD_API psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads);
 
 /* The same with gradients in host memory: grads[i] points to as many floats as tensor i has elements, aligned to 4 bytes.

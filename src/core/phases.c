@@ -14,14 +14,17 @@ const char *psgd_phase_name(psgd_phase_t phase)
     return "unknown";
 }
 
-psgd_status_t psgd_reducer_wait_device(psgd_reducer_t *reducer, const char *what)
+psgd_status_t psgd_reducer_note_wait(psgd_reducer_t *reducer, psgd_status_t status)
 {
-    psgd_status_t status = psgd_device_wait(reducer->device, what);
-
     if (status == PSGD_ERR_TIMEOUT) {
         reducer->is_device_stuck = true;
     }
     return status;
+}
+
+psgd_status_t psgd_reducer_wait_device(psgd_reducer_t *reducer, const char *what)
+{
+    return psgd_reducer_note_wait(reducer, psgd_device_wait(reducer->device, what));
 }
 
 void psgd_phase_compute(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_compute_fn compute)

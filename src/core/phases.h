@@ -15,4 +15,7 @@ void psgd_phase_exchange(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_excha
 /* Waits for the device; remembers if it is stuck. */
 psgd_status_t psgd_reducer_wait_device(psgd_reducer_t *reducer, const char *what);
 
+/* The same for something else that has waited: returns its status. */
+psgd_status_t psgd_reducer_note_wait(psgd_reducer_t *reducer, psgd_status_t status);
+
 #endif

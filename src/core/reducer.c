@@ -195,6 +195,21 @@ static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_or
     return status;
 }
 
+/* For message 1 and for Q with the scales behind it; measured on the larger of their buffers, which are zero. */
+static psgd_status_t create_stager(psgd_reducer_t *r)
+{
+    size_t message_bytes = (size_t)(r->plan->p_elems + r->plan->small_elems) * sizeof(float);
+    size_t q_bytes       = (size_t)r->plan->q_elems * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
+
+    if (message_bytes + q_bytes == 0) {
+        return PSGD_OK;
+    }
+    if (q_bytes > message_bytes) {
+        return psgd_stager_create(r->device, r->config.staging, r->q, q_bytes, &r->stager);
+    }
+    return psgd_stager_create(r->device, r->config.staging, r->message_1_view, message_bytes, &r->stager);
+}
+
 static psgd_status_t create_operations(psgd_reducer_t *r)
 {
     psgd_status_t status;
@@ -213,7 +228,13 @@ static psgd_status_t create_operations(psgd_reducer_t *r)
             return status;
         }
     }
-    return r->plan->small_elems > 0 ? psgd_packer_create(r->device, r->plan, &r->packer) : PSGD_OK;
+    if (r->plan->small_elems > 0) {
+        status = psgd_packer_create(r->device, r->plan, &r->packer);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    return create_stager(r);
 }
 
 /* Drivers compile a kernel when it is first enqueued, PoCL for seconds: better now, on zeros, than in the first step. */
@@ -382,6 +403,9 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
     psgd_engines_destroy(r->engines);
+    if (!r->is_device_stuck) {
+        psgd_stager_destroy(r->stager);
+    }
     psgd_packer_destroy(r->packer);
     psgd_hasher_destroy(r->hasher);
     psgd_orthogonalizer_destroy(r->orthogonalizer_q);

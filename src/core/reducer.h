@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "comm/staging.h"
 #include "comm/wait.h"
 #include "core/message.h"
 #include "core/vote.h"
@@ -80,6 +81,7 @@ struct psgd_reducer {
     psgd_orthogonalizer_t *orthogonalizer_q;
     psgd_hasher_t         *hasher;
     psgd_packer_t         *packer; /* NULL where there are no small tensors */
+    psgd_stager_t         *stager; /* NULL where nothing travels but large tensors */
 
     /* Host memory. */
     float               *factor;        /* Q that the next step starts from, r x cols each, laid out as on the device */

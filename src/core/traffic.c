@@ -28,12 +28,23 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
     return views;
 }
 
+/* Device memory to a message and back. The read waits. */
+static psgd_status_t stage_in(psgd_reducer_t *r, psgd_view_t from, float *host, uint64_t elems, const char *what)
+{
+    return psgd_reducer_note_wait(r, psgd_stager_read(r->stager, from, host, bytes_of(elems), what));
+}
+
+static psgd_status_t stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes, const char *what)
+{
+    return psgd_reducer_note_wait(r, psgd_stager_write(r->stager, host, to, bytes, what));
+}
+
 psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r)
 {
     if (r->plan->q_elems == 0) {
         return PSGD_OK;
     }
-    return psgd_buffer_enqueue_write(r->device, r->q, r->factor, bytes_of(r->plan->q_elems));
+    return stage_out(r, r->factor, r->q, bytes_of(r->plan->q_elems), psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q));
 }
 
 psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *r)
@@ -43,7 +54,7 @@ psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *r)
     if (r->plan->q_elems == 0) {
         return PSGD_OK;
     }
-    return psgd_buffer_enqueue_write(r->device, r->q, r->factor_scaled, bytes);
+    return stage_out(r, r->factor_scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
 }
 
 /* Calls transfer(tensor, its gradient) for every tensor of this route. */
@@ -109,11 +120,7 @@ psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
     if ((status != PSGD_OK) || (elems == 0)) {
         return status;
     }
-    status = psgd_buffer_enqueue_read(r->device, r->message_1_view, psgd_message_payload(&r->message_1), bytes_of(elems));
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
+    return stage_in(r, r->message_1_view, psgd_message_payload(&r->message_1), elems, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
 }
 
 psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
@@ -123,7 +130,8 @@ psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
     if (elems == 0) {
         return PSGD_OK;
     }
-    return psgd_buffer_enqueue_write(r->device, r->message_1_view, psgd_message_payload(&r->message_1), bytes_of(elems));
+    return stage_out(r, psgd_message_payload(&r->message_1), r->message_1_view, bytes_of(elems),
+                     psgd_phase_name(PSGD_PHASE_REDUCE_P));
 }
 
 psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
@@ -137,12 +145,8 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_buffer_enqueue_read(r->device, r->q_local, psgd_message_payload(&r->message_2),
-                                      bytes_of(r->plan->q_elems));
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
+    return stage_in(r, r->q_local, psgd_message_payload(&r->message_2), r->plan->q_elems,
+                    psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
 }
 
 uint64_t psgd_traffic_hash_common(const psgd_reducer_t *r)

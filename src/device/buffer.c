@@ -90,6 +90,64 @@ psgd_status_t psgd_buffer_enqueue_read(psgd_device_t *device, psgd_view_t from, 
         "clEnqueueReadBuffer", device->limits.name);
 }
 
+psgd_status_t psgd_buffer_enqueue_map(psgd_device_t *device, psgd_view_t view, size_t bytes, psgd_map_mode_t mode,
+                                      void **pointer_p)
+{
+    const cl_map_flags flags = mode == PSGD_MAP_READ ? CL_MAP_READ : CL_MAP_WRITE_INVALIDATE_REGION;
+    cl_int             result;
+    void              *pointer;
+    psgd_status_t      status;
+
+    pointer = clEnqueueMapBuffer(device->queue, view.mem, CL_FALSE, flags, view.offset_bytes, bytes, 0, NULL, NULL, &result);
+    status  = psgd_cl_check(result, "clEnqueueMapBuffer", device->limits.name);
+    if (status == PSGD_OK) {
+        *pointer_p = pointer;
+    }
+    return status;
+}
+
+psgd_status_t psgd_buffer_enqueue_unmap(psgd_device_t *device, psgd_view_t view, void *pointer)
+{
+    return psgd_cl_check(clEnqueueUnmapMemObject(device->queue, view.mem, pointer, 0, NULL, NULL),
+                         "clEnqueueUnmapMemObject", device->limits.name);
+}
+
+psgd_status_t psgd_pinned_create(psgd_device_t *device, size_t bytes, psgd_pinned_t *pinned_p)
+{
+    psgd_pinned_t pinned = {NULL, NULL};
+    cl_int        result;
+    psgd_status_t status;
+
+    pinned.mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, bytes, NULL, &result);
+    status     = psgd_cl_check(result, "clCreateBuffer(CL_MEM_ALLOC_HOST_PTR)", device->limits.name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    pinned.host = clEnqueueMapBuffer(device->queue, pinned.mem, CL_FALSE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL,
+                                     &result);
+    status      = psgd_cl_check(result, "clEnqueueMapBuffer", device->limits.name);
+    if (status == PSGD_OK) {
+        status = psgd_device_wait(device, "the mapping of pinned memory");
+    }
+    if (status != PSGD_OK) {
+        clReleaseMemObject(pinned.mem);
+        return status;
+    }
+    *pinned_p = pinned;
+    return PSGD_OK;
+}
+
+void psgd_pinned_destroy(psgd_device_t *device, psgd_pinned_t *pinned)
+{
+    if (pinned->mem == NULL) {
+        return;
+    }
+    clEnqueueUnmapMemObject(device->queue, pinned->mem, pinned->host, 0, NULL, NULL);
+    clReleaseMemObject(pinned->mem);
+    pinned->mem  = NULL;
+    pinned->host = NULL;
+}
+
 psgd_status_t psgd_buffer_enqueue_copy(psgd_device_t *device, psgd_view_t from, psgd_view_t to, size_t bytes)
 {
     return psgd_cl_check(

@@ -25,6 +25,23 @@ psgd_view_t psgd_view_at(psgd_view_t view, size_t bytes);
 psgd_status_t psgd_buffer_enqueue_write(psgd_device_t *device, psgd_view_t to, const void *from, size_t bytes);
 psgd_status_t psgd_buffer_enqueue_read(psgd_device_t *device, psgd_view_t from, void *to, size_t bytes);
 
+/* view in the host's address space, `bytes` > 0. The pointer may be used from psgd_device_wait() on, until the unmap; no
+ * kernel uses the buffer in between. PSGD_MAP_WRITE: all of it will be written, what it held is lost. */
+typedef enum psgd_map_mode { PSGD_MAP_READ, PSGD_MAP_WRITE } psgd_map_mode_t;
+
+psgd_status_t psgd_buffer_enqueue_map(psgd_device_t *device, psgd_view_t view, size_t bytes, psgd_map_mode_t mode,
+                                      void **pointer_p);
+psgd_status_t psgd_buffer_enqueue_unmap(psgd_device_t *device, psgd_view_t view, void *pointer);
+
+/* Host memory that the driver has allocated, from which and to which it copies fastest. */
+typedef struct psgd_pinned {
+    void *mem; /* the memory object behind it */
+    void *host;
+} psgd_pinned_t;
+
+psgd_status_t psgd_pinned_create(psgd_device_t *device, size_t bytes, psgd_pinned_t *pinned_p);
+void          psgd_pinned_destroy(psgd_device_t *device, psgd_pinned_t *pinned); /* fine where it is all zero */
+
 /* Device to device; regions do not overlap. */
 psgd_status_t psgd_buffer_enqueue_copy(psgd_device_t *device, psgd_view_t from, psgd_view_t to, size_t bytes);
 

@@ -62,7 +62,8 @@ struct psgd_tiling {
 enum {
     TILES_PER_UNIT = 8,     /* for each compute unit, so that a slow one does not hold up the rest */
     MAX_TILE_ELEMS = 65536, /* enough to be worth a work-group, little enough to be spread evenly */
-    MIN_TILE_ELEMS = 4096
+    MIN_TILE_ELEMS = 4096,
+    PART_ALIGNMENT_ELEMS = 16 /* also in cl/ragged.clh */
 };
 
 enum { FIXED_ARGS = 4 + PSGD_RAGGED_SLOTS + 1, MAX_ARGS = FIXED_ARGS + 16 };
@@ -315,16 +316,27 @@ static void write_tiles(tile_t *tile, size_t index, const psgd_ragged_item_t *it
     }
 }
 
-/* The second sum of an item that is cut along the axis that is summed over. */
-static psgd_summation_t describe_sum(const psgd_ragged_item_t *item, psgd_cut_t cut, psgd_sums_t sums,
-                                     uint64_t part_offset)
+/* How far the sums of one column of a factor lie from those of the next in a part: aligned for vectors. */
+static uint64_t part_distance(const psgd_ragged_item_t *item, psgd_sums_t sums)
 {
-    bool             is_p = sums == PSGD_SUMS_OVER_COLS;
-    psgd_summation_t sum  = {is_p ? item->p_offset : item->q_offset, part_offset,
-                             (uint64_t)item->r * (is_p ? item->rows : item->cols),
-                             (uint32_t)num_parts(item, cut, sums)};
+    return psgd_round_up(sums == PSGD_SUMS_OVER_COLS ? item->rows : item->cols, PART_ALIGNMENT_ELEMS);
+}
 
-    return sum;
+/* The second sums of an item that is cut along the axis that is summed over, one for each column of the factor. */
+static void describe_sums(const psgd_ragged_item_t *item, psgd_cut_t cut, psgd_sums_t sums, uint64_t part_offset,
+                          psgd_summation_t *summations)
+{
+    bool     is_p     = sums == PSGD_SUMS_OVER_COLS;
+    uint64_t length   = is_p ? item->rows : item->cols;
+    uint64_t distance = part_distance(item, sums);
+
+    for (uint32_t k = 0; k < item->r; ++k) {
+        summations[k].out_offset  = (is_p ? item->p_offset : item->q_offset) + k * length;
+        summations[k].part_offset = part_offset + k * distance;
+        summations[k].stride      = item->r * distance;
+        summations[k].count       = length;
+        summations[k].num_parts   = (uint32_t)num_parts(item, cut, sums);
+    }
 }
 
 static size_t find_first_tiles(psgd_tiling_t *tiling, const psgd_cut_t *cuts)
@@ -351,13 +363,22 @@ static size_t cut_items(psgd_tiling_t *tiling, const psgd_cut_t *cuts, psgd_sums
 
         write_tiles(tiles + tiling->first_tile[i], i, item, cuts[i], sums, tiling->part_elems);
         if (num_parts(item, cuts[i], sums) > 1) {
-            psgd_summation_t *sum = &summations[num_summations++];
-
-            *sum = describe_sum(item, cuts[i], sums, tiling->part_elems);
-            tiling->part_elems += sum->count * sum->num_parts;
+            describe_sums(item, cuts[i], sums, tiling->part_elems, summations + num_summations);
+            num_summations += item->r;
+            tiling->part_elems += item->r * part_distance(item, sums) * num_parts(item, cuts[i], sums);
         }
     }
     return num_summations;
+}
+
+static size_t max_summations(const psgd_ragged_t *ragged)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < ragged->num_items; ++i) {
+        count += ragged->items[i].r;
+    }
+    return count;
 }
 
 static psgd_status_t make_tables(psgd_tiling_t *tiling, const psgd_cut_t *cuts, psgd_sums_t sums)
@@ -373,7 +394,7 @@ static psgd_status_t make_tables(psgd_tiling_t *tiling, const psgd_cut_t *cuts, 
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(tiling->ragged->num_items, sizeof(*summations), "the table of second sums", &summations);
+    status = psgd_alloc(max_summations(tiling->ragged), sizeof(*summations), "the table of second sums", &summations);
     if (status != PSGD_OK) {
         goto free_tables;
     }

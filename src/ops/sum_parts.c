@@ -54,7 +54,7 @@ static void cut(const psgd_summation_t *summations, size_t num_summations, uint6
         for (uint64_t begin = 0; begin < summations[i].count; begin += piece_elems) {
             pieces->out_offset  = summations[i].out_offset + begin;
             pieces->part_offset = summations[i].part_offset + begin;
-            pieces->stride      = summations[i].count;
+            pieces->stride      = summations[i].stride;
             pieces->count       = (uint32_t)psgd_min(piece_elems, summations[i].count - begin);
             pieces->num_parts   = summations[i].num_parts;
             ++pieces;

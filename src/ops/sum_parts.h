@@ -5,10 +5,11 @@
 #include "device/buffer.h"
 #include "device/device.h"
 
-/* out[out_offset + i] = sum over parts t of parts[part_offset + t * count + i], i < count; elements. */
+/* out[out_offset + i] = sum over parts t of parts[part_offset + t * stride + i], i < count; elements. */
 typedef struct psgd_summation {
     uint64_t out_offset;
     uint64_t part_offset;
+    uint64_t stride;
     uint64_t count;
     uint32_t num_parts;
 } psgd_summation_t;

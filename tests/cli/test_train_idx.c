@@ -10,7 +10,7 @@
 #include "dataset.h"
 #include "idx.h"
 #include "support/suite.h"
-#include "train_asserts.h"
+#include "tool_asserts.h"
 
 enum { MAX_BYTES = 64 * 1024 };
 
@@ -103,7 +103,7 @@ START_TEST(idx__is_read_as_it_is_and_by_gzip)
     write_raw("raw", plain.bytes, plain.count);
     write_raw("packed.gz", packed.bytes, packed.count);
     for (int i = 0; i < 2; ++i) {
-        assert_train_ok(idx_read(directory, i == 0 ? "raw" : "packed", 3, &idx));
+        assert_tool_ok(idx_read(directory, i == 0 ? "raw" : "packed", 3, &idx));
         ck_assert_uint_eq(idx.num_dims, 3);
         ck_assert_mem_eq(idx.dims, small_dims, sizeof(small_dims));
         ck_assert_uint_eq(idx.bytes, 120);
@@ -117,10 +117,10 @@ START_TEST(idx__a_missing_file_or_directory_names_the_package)
 {
     idx_t idx;
 
-    assert_train_fails(idx_read(directory, "nothing", 3, &idx), TRAIN_FAILED, "dataset-fashion-mnist");
-    assert_train_fails(idx_read("/nowhere/at/all", "nothing", 3, &idx), TRAIN_FAILED, "dataset-fashion-mnist");
+    assert_tool_fails(idx_read(directory, "nothing", 3, &idx), TOOL_FAILED, "dataset-fashion-mnist");
+    assert_tool_fails(idx_read("/nowhere/at/all", "nothing", 3, &idx), TOOL_FAILED, "dataset-fashion-mnist");
     write_raw("file", (const unsigned char *)"x", 1);
-    assert_train_fails(idx_read(directory, "file/nothing", 3, &idx), TRAIN_FAILED, "dataset-fashion-mnist");
+    assert_tool_fails(idx_read(directory, "file/nothing", 3, &idx), TOOL_FAILED, "dataset-fashion-mnist");
 }
 END_TEST
 
@@ -131,10 +131,10 @@ START_TEST(idx__another_magic_number_is_refused)
 
     plain.bytes[2] = 0x0D; /* floats */
     write_raw("magic", plain.bytes, plain.count);
-    assert_train_fails(idx_read(directory, "magic", 3, &idx), TRAIN_FAILED, "0x00000d03, not 0x00000803");
+    assert_tool_fails(idx_read(directory, "magic", 3, &idx), TOOL_FAILED, "0x00000d03, not 0x00000803");
     plain.bytes[2] = 0x08;
     write_raw("magic", plain.bytes, plain.count);
-    assert_train_fails(idx_read(directory, "magic", 1, &idx), TRAIN_FAILED, "0x00000803, not 0x00000801");
+    assert_tool_fails(idx_read(directory, "magic", 1, &idx), TOOL_FAILED, "0x00000803, not 0x00000801");
 }
 END_TEST
 
@@ -145,7 +145,7 @@ START_TEST(idx__every_truncation_of_a_raw_file_is_told)
 
     for (size_t count = 0; count < plain.count; ++count) {
         write_raw("short", plain.bytes, count);
-        assert_train_fails(idx_read(directory, "short", 3, &idx), TRAIN_FAILED, "is truncated");
+        assert_tool_fails(idx_read(directory, "short", 3, &idx), TOOL_FAILED, "is truncated");
     }
 }
 END_TEST
@@ -160,9 +160,9 @@ START_TEST(idx__every_truncation_of_a_gzip_file_is_told)
         write_raw("short.gz", packed.bytes, count);
         remove_file("short");
         if (count == 1) { /* not even the two bytes that say gzip: what remains is no IDX file either */
-            assert_train_fails(idx_read(directory, "short", 3, &idx), TRAIN_FAILED, "short.gz is");
+            assert_tool_fails(idx_read(directory, "short", 3, &idx), TOOL_FAILED, "short.gz is");
         } else {
-            assert_train_fails(idx_read(directory, "short", 3, &idx), TRAIN_FAILED, "is truncated");
+            assert_tool_fails(idx_read(directory, "short", 3, &idx), TOOL_FAILED, "is truncated");
         }
     }
 }
@@ -180,7 +180,7 @@ START_TEST(idx__no_flipped_bit_of_a_gzip_file_changes_what_is_read)
 
         flipped.bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
         write_raw("flipped.gz", flipped.bytes, flipped.count);
-        if (idx_read(directory, "flipped", 3, &idx) != TRAIN_OK) {
+        if (idx_read(directory, "flipped", 3, &idx) != TOOL_OK) {
             ++told;
             continue;
         }
@@ -201,9 +201,9 @@ START_TEST(idx__bytes_behind_the_values_are_refused)
     plain.bytes[plain.count++] = 0;
     packed                     = gzip(&plain);
     write_raw("long", plain.bytes, plain.count);
-    assert_train_fails(idx_read(directory, "long", 3, &idx), TRAIN_FAILED, "longer than its header says");
+    assert_tool_fails(idx_read(directory, "long", 3, &idx), TOOL_FAILED, "longer than its header says");
     write_raw("longer.gz", packed.bytes, packed.count);
-    assert_train_fails(idx_read(directory, "longer", 3, &idx), TRAIN_FAILED, "longer than its header says");
+    assert_tool_fails(idx_read(directory, "longer", 3, &idx), TOOL_FAILED, "longer than its header says");
 }
 END_TEST
 
@@ -221,7 +221,7 @@ START_TEST(idx__dimensions_that_no_file_can_hold_are_refused)
             put(&content, dims[i][k]);
         }
         write_raw("dims", content.bytes, content.count);
-        assert_train_fails(idx_read(directory, "dims", 3, &idx), TRAIN_FAILED, "claims a dimension of");
+        assert_tool_fails(idx_read(directory, "dims", 3, &idx), TOOL_FAILED, "claims a dimension of");
     }
 }
 END_TEST
@@ -248,7 +248,7 @@ START_TEST(dataset__is_read_and_measured)
     double    mean, deviation;
 
     write_dataset();
-    assert_train_ok(dataset_load(directory, &dataset));
+    assert_tool_ok(dataset_load(directory, &dataset));
     ck_assert_uint_eq(dataset.train.count, 12);
     ck_assert_uint_eq(dataset.test.count, 3);
     ck_assert_uint_eq(dataset.train.labels.values[11], 1);
@@ -258,7 +258,7 @@ START_TEST(dataset__is_read_and_measured)
     ck_assert_double_eq_tol(mean, (36.0 * 32640.0 + 18336.0) / 9408.0, 1e-9);
     ck_assert_double_eq_tol(deviation, 73.9, 0.3);
 
-    assert_train_ok(dataset_load(directory, &again));
+    assert_tool_ok(dataset_load(directory, &again));
     ck_assert_uint_eq(dataset_hash(&dataset), dataset_hash(&again));
     again.test.labels.values[2] ^= 1;
     ck_assert_uint_ne(dataset_hash(&dataset), dataset_hash(&again));
@@ -277,20 +277,20 @@ START_TEST(dataset__counts_labels_and_sizes_that_do_not_fit_are_refused)
 
     write_dataset();
     write_raw("train-labels-idx1-ubyte", content.bytes, content.count);
-    assert_train_fails(dataset_load(directory, &dataset), TRAIN_FAILED, "holds 12 images and");
+    assert_tool_fails(dataset_load(directory, &dataset), TOOL_FAILED, "holds 12 images and");
 
     content = make_idx(1, labels, 11); /* label 10 is the eleventh */
     write_raw("train-labels-idx1-ubyte", content.bytes, content.count);
-    assert_train_fails(dataset_load(directory, &dataset), TRAIN_FAILED, "label 10 is 10");
+    assert_tool_fails(dataset_load(directory, &dataset), TOOL_FAILED, "label 10 is 10");
 
     write_dataset();
     content = make_idx(3, flat, 256);
     write_raw("train-images-idx3-ubyte", content.bytes, content.count);
-    assert_train_fails(dataset_load(directory, &dataset), TRAIN_FAILED, "are 28 x 27");
+    assert_tool_fails(dataset_load(directory, &dataset), TOOL_FAILED, "are 28 x 27");
 
     write_dataset();
     remove_file("t10k-labels-idx1-ubyte");
-    assert_train_fails(dataset_load(directory, &dataset), TRAIN_FAILED, "t10k-labels-idx1-ubyte");
+    assert_tool_fails(dataset_load(directory, &dataset), TOOL_FAILED, "t10k-labels-idx1-ubyte");
 }
 END_TEST
 

@@ -7,12 +7,13 @@
 
 #include "feed.h"
 #include "gpu.h"
+#include "kernels.h"
 #include "network.h"
 #include "network_reference.h"
 #include "params.h"
 #include "random.h"
 #include "support/suite.h"
-#include "train_asserts.h"
+#include "tool_asserts.h"
 
 enum { BATCH = 5 };
 
@@ -58,7 +59,7 @@ static void randomize_params(fixture_t *fixture)
             fixture->params.tensors[i][k] = value;
         }
     }
-    assert_train_ok(gpu_write(&gpu, params->values, values, params->extent * sizeof(*values)));
+    assert_tool_ok(gpu_write(&gpu, params->values, values, params->extent * sizeof(*values)));
     free(values);
 }
 
@@ -67,7 +68,7 @@ static fixture_t *fixture_create(model_t model)
     fixture_t      *fixture = allocate(1, sizeof(*fixture));
     random_stream_t stream  = random_stream(5, 2);
 
-    assert_train_ok(network_create(&fixture->network, &gpu, model, BATCH));
+    assert_tool_ok(network_create(&fixture->network, &gpu, model, BATCH));
     randomize_params(fixture);
     for (size_t i = 0; i < BATCH * IMAGE_PIXELS; ++i) {
         fixture->images[i] = (float)(2.0 * random_unit(&stream) - 1.0);
@@ -75,8 +76,8 @@ static fixture_t *fixture_create(model_t model)
     for (size_t n = 0; n < BATCH; ++n) {
         fixture->labels[n] = random_below(&stream, NUM_CLASSES);
     }
-    assert_train_ok(gpu_write(&gpu, fixture->network.input, fixture->images, sizeof(fixture->images)));
-    assert_train_ok(gpu_write(&gpu, fixture->network.targets, fixture->labels, sizeof(fixture->labels)));
+    assert_tool_ok(gpu_write(&gpu, fixture->network.input, fixture->images, sizeof(fixture->images)));
+    assert_tool_ok(gpu_write(&gpu, fixture->network.targets, fixture->labels, sizeof(fixture->labels)));
     return fixture;
 }
 
@@ -137,10 +138,10 @@ START_TEST(network__loss_and_gradients_equal_the_float64_reference)
     float     *grads   = allocate(network->params.extent, sizeof(*grads));
     double     loss, hits;
 
-    assert_train_ok(network_enqueue_forward(network, BATCH));
-    assert_train_ok(network_enqueue_backward(network));
-    assert_train_ok(gpu_read(&gpu, network->params.grads, grads, network->params.extent * sizeof(*grads)));
-    assert_train_ok(network_take_score(network, &loss, &hits));
+    assert_tool_ok(network_enqueue_forward(network, BATCH));
+    assert_tool_ok(network_enqueue_backward(network));
+    assert_tool_ok(gpu_read(&gpu, network->params.grads, grads, network->params.extent * sizeof(*grads)));
+    assert_tool_ok(network_take_score(network, &loss, &hits));
     ck_assert_double_eq_tol(loss / BATCH, reference_loss(fixture, model, &fixture->grads), 1e-5);
     for (size_t i = 0; i < network->params.count; ++i) {
         const param_t *param    = &network->params.tensors[i];
@@ -169,16 +170,16 @@ START_TEST(network__scores_only_what_it_is_told_and_adds_up_until_read)
     fixture_t *fixture = fixture_create(MODEL_MLP);
     double     loss, hits, one_loss, one_hits;
 
-    assert_train_ok(network_enqueue_forward(&fixture->network, 2));
-    assert_train_ok(network_take_score(&fixture->network, &one_loss, &one_hits));
+    assert_tool_ok(network_enqueue_forward(&fixture->network, 2));
+    assert_tool_ok(network_take_score(&fixture->network, &one_loss, &one_hits));
     ck_assert_double_eq_tol(one_loss, 2.0 * reference_mlp(&fixture->params, fixture->images, fixture->labels, 2, NULL),
                             1e-5);
-    assert_train_ok(network_enqueue_forward(&fixture->network, 2));
-    assert_train_ok(network_enqueue_forward(&fixture->network, 2));
-    assert_train_ok(network_take_score(&fixture->network, &loss, &hits));
+    assert_tool_ok(network_enqueue_forward(&fixture->network, 2));
+    assert_tool_ok(network_enqueue_forward(&fixture->network, 2));
+    assert_tool_ok(network_take_score(&fixture->network, &loss, &hits));
     ck_assert_double_eq_tol(loss, 2.0 * one_loss, 1e-5);
     ck_assert_double_eq(hits, 2.0 * one_hits);
-    assert_train_ok(network_take_score(&fixture->network, &loss, &hits));
+    assert_tool_ok(network_take_score(&fixture->network, &loss, &hits));
     ck_assert_double_eq(loss, 0.0);
     ck_assert_double_eq(hits, 0.0);
     fixture_destroy(fixture);
@@ -193,9 +194,9 @@ START_TEST(network__a_nan_stays_visible)
     for (size_t i = 0; i < BATCH * IMAGE_PIXELS; ++i) {
         fixture->images[i] = NAN;
     }
-    assert_train_ok(gpu_write(&gpu, fixture->network.input, fixture->images, sizeof(fixture->images)));
-    assert_train_ok(network_enqueue_forward(&fixture->network, BATCH));
-    assert_train_ok(network_take_score(&fixture->network, &loss, &hits));
+    assert_tool_ok(gpu_write(&gpu, fixture->network.input, fixture->images, sizeof(fixture->images)));
+    assert_tool_ok(network_enqueue_forward(&fixture->network, BATCH));
+    assert_tool_ok(network_take_score(&fixture->network, &loss, &hits));
     ck_assert_double_nan(loss);
     ck_assert_double_eq(hits, 0.0);
     fixture_destroy(fixture);
@@ -207,14 +208,14 @@ START_TEST(params__initial_values_depend_on_the_seed_alone)
     network_t networks[2];
     uint64_t  hashes[3];
 
-    assert_train_ok(network_create(&networks[0], &gpu, MODEL_CNN, 3));
-    assert_train_ok(network_create(&networks[1], &gpu, MODEL_CNN, 4));
-    assert_train_ok(params_init(&networks[0].params, 9));
-    assert_train_ok(params_init(&networks[1].params, 9));
-    assert_train_ok(params_hash(&networks[0].params, &hashes[0]));
-    assert_train_ok(params_hash(&networks[1].params, &hashes[1]));
-    assert_train_ok(params_init(&networks[1].params, 10));
-    assert_train_ok(params_hash(&networks[1].params, &hashes[2]));
+    assert_tool_ok(network_create(&networks[0], &gpu, MODEL_CNN, 3));
+    assert_tool_ok(network_create(&networks[1], &gpu, MODEL_CNN, 4));
+    assert_tool_ok(params_init(&networks[0].params, 9));
+    assert_tool_ok(params_init(&networks[1].params, 9));
+    assert_tool_ok(params_hash(&networks[0].params, &hashes[0]));
+    assert_tool_ok(params_hash(&networks[1].params, &hashes[1]));
+    assert_tool_ok(params_init(&networks[1].params, 10));
+    assert_tool_ok(params_hash(&networks[1].params, &hashes[2]));
     ck_assert_uint_eq(hashes[0], hashes[1]);
     ck_assert_uint_ne(hashes[0], hashes[2]);
     network_destroy(&networks[0]);
@@ -248,23 +249,23 @@ START_TEST(momentum__equals_the_fma_chain_bit_by_bit)
     float           velocity[4099] = {0.0f};
     size_t          index;
 
-    assert_train_ok(params_add(&params, "w", 1, dims, 3, &index));
-    assert_train_ok(params_allocate(&params));
-    assert_train_ok(params_init(&params, 3));
+    assert_tool_ok(params_add(&params, "w", 1, dims, 3, &index));
+    assert_tool_ok(params_allocate(&params));
+    assert_tool_ok(params_init(&params, 3));
     updates = allocate(params.extent, sizeof(float));
     values  = allocate(params.extent, sizeof(float));
     got     = allocate(params.extent, sizeof(float));
-    assert_train_ok(gpu_read(&gpu, params.values, values, params.extent * sizeof(float)));
+    assert_tool_ok(gpu_read(&gpu, params.values, values, params.extent * sizeof(float)));
     for (int step = 0; step < 5; ++step) {
         for (size_t i = 0; i < dims[0]; ++i) { /* from far below the smallest normal number up to 1 */
             updates[i]  = (float)ldexp(2.0 * random_unit(&stream) - 1.0, -(int)random_below(&stream, 150));
             velocity[i] = flushed(fmaf(momentum, velocity[i], flushed(updates[i])));
             values[i]   = flushed(fmaf(-rate, velocity[i], values[i]));
         }
-        assert_train_ok(gpu_write(&gpu, params.grads, updates, params.extent * sizeof(float)));
-        assert_train_ok(params_enqueue_momentum(&params, momentum, rate));
+        assert_tool_ok(gpu_write(&gpu, params.grads, updates, params.extent * sizeof(float)));
+        assert_tool_ok(params_enqueue_momentum(&params, momentum, rate));
     }
-    assert_train_ok(gpu_read(&gpu, params.values, got, params.extent * sizeof(float)));
+    assert_tool_ok(gpu_read(&gpu, params.values, got, params.extent * sizeof(float)));
     for (size_t i = 0; i < dims[0]; ++i) {
         assert_same_bits(got[i], values[i], i);
     }
@@ -304,9 +305,9 @@ static void count_batch(const feed_t *feed, uint64_t step, network_t *network, u
     uint32_t targets[BATCH];
     size_t   scored;
 
-    assert_train_ok(feed_enqueue(feed, step, network, &scored));
-    assert_train_ok(gpu_read(&gpu, network->input, input, sizeof(input)));
-    assert_train_ok(gpu_read(&gpu, network->targets, targets, sizeof(targets)));
+    assert_tool_ok(feed_enqueue(feed, step, network, &scored));
+    assert_tool_ok(gpu_read(&gpu, network->input, input, sizeof(input)));
+    assert_tool_ok(gpu_read(&gpu, network->targets, targets, sizeof(targets)));
     for (size_t n = 0; n < scored; ++n) {
         unsigned image = (unsigned)lround(((double)input[n * IMAGE_PIXELS] * 4.0) + 20.0); /* mean 20, deviation 4 */
 
@@ -328,13 +329,13 @@ START_TEST(feed__shares_of_an_epoch_are_disjoint_and_equally_long)
     unsigned       once              = 0;
 
     make_part(&part);
-    assert_train_ok(network_create(&network, &gpu, MODEL_MLP, BATCH));
-    assert_train_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
+    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, BATCH));
+    assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
     for (uint32_t w = 0; w < 3; ++w) {
         workers_t worker = {.count = 3, .index = w};
 
         ck_assert_uint_eq(feed_steps(&feed, &worker), 3); /* 50 / (3 * 5) */
-        assert_train_ok(feed_shuffle(&feed, &worker, 1, 7));
+        assert_tool_ok(feed_shuffle(&feed, &worker, 1, 7));
         for (uint64_t step = 0; step < 3; ++step) {
             count_batch(&feed, step, &network, seen);
         }
@@ -358,14 +359,14 @@ START_TEST(feed__an_epoch_has_an_order_of_its_own_that_the_seed_repeats)
     feed_t         feed;
 
     make_part(&part);
-    assert_train_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
-    assert_train_ok(feed_shuffle(&feed, &alone, 1, 0));
+    assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
+    assert_tool_ok(feed_shuffle(&feed, &alone, 1, 0));
     memcpy(first, feed.share, sizeof(first));
-    assert_train_ok(feed_shuffle(&feed, &alone, 1, 1));
+    assert_tool_ok(feed_shuffle(&feed, &alone, 1, 1));
     ck_assert_mem_ne(first, feed.share, sizeof(first));
-    assert_train_ok(feed_shuffle(&feed, &alone, 2, 0));
+    assert_tool_ok(feed_shuffle(&feed, &alone, 2, 0));
     ck_assert_mem_ne(first, feed.share, sizeof(first));
-    assert_train_ok(feed_shuffle(&feed, &alone, 1, 0));
+    assert_tool_ok(feed_shuffle(&feed, &alone, 1, 0));
     ck_assert_mem_eq(first, feed.share, sizeof(first));
     feed_free(&feed);
     free_part(&part);
@@ -380,12 +381,12 @@ START_TEST(feed__a_test_sees_every_image_once)
     unsigned       seen[FEED_IMAGES] = {0};
 
     make_part(&part);
-    assert_train_ok(network_create(&network, &gpu, MODEL_MLP, BATCH));
-    assert_train_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
+    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, BATCH));
+    assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
     for (uint32_t w = 0; w < 4; ++w) {
         workers_t worker = {.count = 4, .index = w};
 
-        assert_train_ok(feed_deal(&feed, &worker));
+        assert_tool_ok(feed_deal(&feed, &worker));
         for (uint64_t step = 0; step * BATCH < feed.share_count; ++step) {
             count_batch(&feed, step, &network, seen);
         }
@@ -404,7 +405,7 @@ static void open_device(void)
     psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
 
     assert_ok(psgd_device_find(NULL, &info));
-    assert_train_ok(gpu_open(&info, &gpu));
+    assert_tool_ok(gpu_open(&info, &train_program, &gpu));
 }
 
 static void close_device(void)

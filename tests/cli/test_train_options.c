@@ -1,11 +1,11 @@
 /* The command line of psgd-train: what is accepted, and the sentence about what is not. */
 #include "options.h"
 #include "support/suite.h"
-#include "train_asserts.h"
+#include "tool_asserts.h"
 
 enum { MAX_ARGUMENTS = 8 };
 
-static train_status_t parse(const char *const *arguments, options_t *options)
+static tool_status_t parse(const char *const *arguments, options_t *options)
 {
     char *argv[MAX_ARGUMENTS + 2] = {(char *)(uintptr_t) "psgd-train"};
     int   argc                    = 1;
@@ -23,7 +23,7 @@ START_TEST(options__defaults_hold_where_nothing_is_given)
     const char *const none[] = {NULL};
     options_t         options;
 
-    assert_train_ok(parse(none, &options));
+    assert_tool_ok(parse(none, &options));
     ck_assert_int_eq(options.model, MODEL_MLP);
     ck_assert_str_eq(options.data, "/usr/share/datasets/fashion-mnist");
     ck_assert_uint_eq(options.rank, 4);
@@ -41,18 +41,18 @@ START_TEST(options__each_takes_its_value_behind_a_blank_or_an_equals_sign)
 {
     options_t options;
 
-    assert_train_ok(PARSE(&options, "--model", "cnn", "--rank=0", "--epochs", "7", "--steps=12", "--batch=64"));
+    assert_tool_ok(PARSE(&options, "--model", "cnn", "--rank=0", "--epochs", "7", "--steps=12", "--batch=64"));
     ck_assert_int_eq(options.model, MODEL_CNN);
     ck_assert_uint_eq(options.rank, 0);
     ck_assert_uint_eq(options.epochs, 7);
     ck_assert_uint_eq(options.steps, 12);
     ck_assert_uint_eq(options.batch, 64);
-    assert_train_ok(PARSE(&options, "--lr=0.25", "--decay", "cosine", "--momentum=0", "--seed=18446744073709551615"));
+    assert_tool_ok(PARSE(&options, "--lr=0.25", "--decay", "cosine", "--momentum=0", "--seed=18446744073709551615"));
     ck_assert_double_eq(options.lr, 0.25);
     ck_assert_int_eq(options.decay, DECAY_COSINE);
     ck_assert_double_eq(options.momentum, 0.0);
     ck_assert_uint_eq(options.seed, UINT64_MAX);
-    assert_train_ok(
+    assert_tool_ok(
         PARSE(&options, "--start-step=5", "--min-compression-rate=0", "--device=cpu", "--data=x", "--compare"));
     ck_assert_uint_eq(options.start_step, 5);
     ck_assert_double_eq(options.min_compression_rate, 0.0);
@@ -66,14 +66,14 @@ START_TEST(options__json_takes_a_file_or_none)
 {
     options_t options;
 
-    assert_train_ok(PARSE(&options, "--json"));
+    assert_tool_ok(PARSE(&options, "--json"));
     ck_assert(options.json && options.json_file == NULL);
-    assert_train_ok(PARSE(&options, "--json", "--compare"));
+    assert_tool_ok(PARSE(&options, "--json", "--compare"));
     ck_assert(options.json && options.json_file == NULL && options.compare);
-    assert_train_ok(PARSE(&options, "--json", "out.json", "--compare"));
+    assert_tool_ok(PARSE(&options, "--json", "out.json", "--compare"));
     ck_assert(options.json && options.compare);
     ck_assert_str_eq(options.json_file, "out.json");
-    assert_train_ok(PARSE(&options, "--json=out.json"));
+    assert_tool_ok(PARSE(&options, "--json=out.json"));
     ck_assert_str_eq(options.json_file, "out.json");
 }
 END_TEST
@@ -117,7 +117,7 @@ START_TEST(options__what_cannot_be_is_refused_with_a_sentence)
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
         options_t options;
-        assert_train_fails(parse(cases[i].arguments, &options), TRAIN_USAGE, cases[i].words);
+        assert_tool_fails(parse(cases[i].arguments, &options), TOOL_USAGE, cases[i].words);
     }
 }
 END_TEST
@@ -126,12 +126,12 @@ START_TEST(options__hash_tells_apart_what_workers_must_share)
 {
     options_t options, other;
 
-    assert_train_ok(PARSE(&options, "--rank=4"));
-    assert_train_ok(PARSE(&other, "--device=1", "--json=x", "--data=y"));
+    assert_tool_ok(PARSE(&options, "--rank=4"));
+    assert_tool_ok(PARSE(&other, "--device=1", "--json=x", "--data=y"));
     ck_assert_uint_eq(options_hash(&options), options_hash(&other));
-    assert_train_ok(PARSE(&other, "--seed=2"));
+    assert_tool_ok(PARSE(&other, "--seed=2"));
     ck_assert_uint_ne(options_hash(&options), options_hash(&other));
-    assert_train_ok(PARSE(&other, "--lr=0.011"));
+    assert_tool_ok(PARSE(&other, "--lr=0.011"));
     ck_assert_uint_ne(options_hash(&options), options_hash(&other));
 }
 END_TEST

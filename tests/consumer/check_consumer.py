@@ -28,7 +28,7 @@ include/psgd/psgd.h include/psgd/psgd_mpi.h
 {lib}/cmake/psgd/psgdConfig.cmake {lib}/cmake/psgd/psgdConfigVersion.cmake {lib}/cmake/psgd/psgdTargets.cmake
 {lib}/cmake/psgd/psgdStaticTargets.cmake {lib}/cmake/psgd/psgdMpiTargets.cmake
 {lib}/cmake/psgd/psgdMpiStaticTargets.cmake
-bin/psgd-devicequery bin/psgd-train
+bin/psgd-bench bin/psgd-devicequery bin/psgd-train
 """
 
 
@@ -116,7 +116,7 @@ def core_by_pkg_config(folder, lib, environment):
 
 def installed_tools(prefix):
     """They find the installed library by themselves."""
-    for tool in ("psgd-devicequery", "psgd-train"):
+    for tool in ("psgd-bench", "psgd-devicequery", "psgd-train"):
         version = run([prefix / "bin" / tool, "--version"])
         if "0.1.0" not in version:
             sys.exit("%s --version printed: %s" % (tool, version))

@@ -13,7 +13,7 @@ from source import ROOT, files, finish
 
 C_FLAGS = ["-x", "c", "-std=c11", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
 CXX_FLAGS = ["-x", "c++", "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
-PATHS = ["-I", str(ROOT / "include"), "-I", str(ROOT / "src"), "-I", str(ROOT / "tests"), "-I", str(ROOT / "tools" / "train")]
+PATHS = [word for folder in ("include", "src", "tests", "tools/common", "tools/train") for word in ("-I", str(ROOT / folder))]
 
 
 def compile_alone(job):

@@ -49,6 +49,15 @@ void op_device_pretend_cpu(psgd_device_t *device, bool is_cpu)
     writable->is_cpu = is_cpu;
 }
 
+void op_device_pretend_unified(psgd_device_t *device, bool is_unified)
+{
+    const psgd_device_limits_t *limits = psgd_device_limits(device);
+    psgd_device_limits_t       *writable;
+
+    memcpy(&writable, &limits, sizeof(writable));
+    writable->has_unified_memory = is_unified;
+}
+
 region_t region_create(psgd_device_t *device, size_t elems, size_t offset_bytes, const float *values)
 {
     size_t   offset_elems = offset_bytes / sizeof(float);

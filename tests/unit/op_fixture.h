@@ -20,6 +20,9 @@ psgd_status_t op_device_open(const psgd_log_t *log, psgd_device_t **device_p);
 /* The kernels that are created from now on take the form for GPUs (or for CPUs) whatever the device is. */
 void op_device_pretend_cpu(psgd_device_t *device, bool is_cpu);
 
+/* Whether the device says that host and device share one memory. */
+void op_device_pretend_unified(psgd_device_t *device, bool is_unified);
+
 /* `elems` floats at byte offset `offset_bytes` (a multiple of 4) of a buffer, with guards before and behind them. */
 typedef struct region {
     psgd_device_t *device;

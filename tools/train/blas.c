@@ -4,12 +4,12 @@
 
 #include <clblast_c.h>
 
-static train_status_t check_clblast(const gpu_t *gpu, CLBlastStatusCode result, const char *call)
+static tool_status_t check_clblast(const gpu_t *gpu, CLBlastStatusCode result, const char *call)
 {
     if (result == CLBlastSuccess) {
-        return TRAIN_OK;
+        return TOOL_OK;
     }
-    return train_fail(TRAIN_FAILED, "%s failed on %s: error %d (see clblast_c.h)", call, gpu->info.name, (int)result);
+    return tool_fail(TOOL_FAILED, "%s failed on %s: error %d (see clblast_c.h)", call, gpu->info.name, (int)result);
 }
 
 static CLBlastTranspose transpose_a(blas_form_t form)
@@ -33,8 +33,8 @@ static size_t row_b(blas_form_t form, size_t n, size_t k)
     return form == BLAS_NT ? k : n;
 }
 
-train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
-                            span_t c)
+tool_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                           span_t c)
 {
     cl_command_queue queue = gpu->queue;
 
@@ -45,8 +45,8 @@ train_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t
                          "CLBlastSgemm");
 }
 
-train_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a,
-                             size_t a_stride, span_t b, size_t b_stride, span_t c, size_t c_stride, size_t batch)
+tool_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, size_t a_stride,
+                            span_t b, size_t b_stride, span_t c, size_t c_stride, size_t batch)
 {
     cl_command_queue queue = gpu->queue;
 
@@ -58,7 +58,7 @@ train_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_
                          "CLBlastSgemmStridedBatched");
 }
 
-train_status_t blas_im2col(const gpu_t *gpu, const blas_window_t *window, span_t image, span_t columns)
+tool_status_t blas_im2col(const gpu_t *gpu, const blas_window_t *window, span_t image, span_t columns)
 {
     cl_command_queue queue = gpu->queue;
 
@@ -69,12 +69,12 @@ train_status_t blas_im2col(const gpu_t *gpu, const blas_window_t *window, span_t
                          "CLBlastSim2col");
 }
 
-train_status_t blas_col2im(const gpu_t *gpu, const blas_window_t *window, span_t columns, span_t image)
+tool_status_t blas_col2im(const gpu_t *gpu, const blas_window_t *window, span_t columns, span_t image)
 {
     cl_command_queue queue  = gpu->queue;
-    train_status_t   status = gpu_zero(gpu, image, window->channels * window->height * window->width);
+    tool_status_t    status = gpu_zero(gpu, image, window->channels * window->height * window->width);
 
-    if (status != TRAIN_OK) { /* CLBlast adds to what is there */
+    if (status != TOOL_OK) { /* CLBlast adds to what is there */
         return status;
     }
     return check_clblast(gpu,

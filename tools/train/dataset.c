@@ -6,65 +6,64 @@
 
 #include "random.h"
 
-static train_status_t check_part(const char *directory, const char *prefix, const dataset_part_t *part)
+static tool_status_t check_part(const char *directory, const char *prefix, const dataset_part_t *part)
 {
     const idx_t *images = &part->images;
     const idx_t *labels = &part->labels;
 
     if (images->dims[1] != IMAGE_SIDE || images->dims[2] != IMAGE_SIDE) {
-        return train_fail(TRAIN_FAILED, "the images of %s/%s-images-idx3-ubyte are %u x %u; the models take %d x %d",
-                          directory, prefix, (unsigned)images->dims[1], (unsigned)images->dims[2], IMAGE_SIDE,
-                          IMAGE_SIDE);
+        return tool_fail(TOOL_FAILED, "the images of %s/%s-images-idx3-ubyte are %u x %u; the models take %d x %d",
+                         directory, prefix, (unsigned)images->dims[1], (unsigned)images->dims[2], IMAGE_SIDE,
+                         IMAGE_SIDE);
     }
     if (images->dims[0] != labels->dims[0]) {
-        return train_fail(TRAIN_FAILED,
-                          "in %s, %s-images-idx3-ubyte holds %u images and %s-labels-idx1-ubyte %u labels", directory,
-                          prefix, (unsigned)images->dims[0], prefix, (unsigned)labels->dims[0]);
+        return tool_fail(TOOL_FAILED, "in %s, %s-images-idx3-ubyte holds %u images and %s-labels-idx1-ubyte %u labels",
+                         directory, prefix, (unsigned)images->dims[0], prefix, (unsigned)labels->dims[0]);
     }
     for (uint32_t i = 0; i < labels->dims[0]; ++i) {
         if (labels->values[i] >= NUM_CLASSES) {
-            return train_fail(TRAIN_FAILED, "in %s/%s-labels-idx1-ubyte, label %u is %u; labels are 0 to %d", directory,
-                              prefix, (unsigned)i, (unsigned)labels->values[i], NUM_CLASSES - 1);
+            return tool_fail(TOOL_FAILED, "in %s/%s-labels-idx1-ubyte, label %u is %u; labels are 0 to %d", directory,
+                             prefix, (unsigned)i, (unsigned)labels->values[i], NUM_CLASSES - 1);
         }
     }
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
-static train_status_t load_part(const char *directory, const char *prefix, dataset_part_t *part)
+static tool_status_t load_part(const char *directory, const char *prefix, dataset_part_t *part)
 {
-    char           name[64];
-    train_status_t status;
+    char          name[64];
+    tool_status_t status;
 
     snprintf(name, sizeof(name), "%s-images-idx3-ubyte", prefix);
     status = idx_read(directory, name, 3, &part->images);
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     snprintf(name, sizeof(name), "%s-labels-idx1-ubyte", prefix);
     status = idx_read(directory, name, 1, &part->labels);
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     part->count = part->images.dims[0];
     return check_part(directory, prefix, part);
 }
 
-train_status_t dataset_load(const char *directory, dataset_t *dataset_p)
+tool_status_t dataset_load(const char *directory, dataset_t *dataset_p)
 {
-    dataset_t      dataset;
-    train_status_t status;
+    dataset_t     dataset;
+    tool_status_t status;
 
     memset(&dataset, 0, sizeof(dataset));
     status = load_part(directory, "train", &dataset.train);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = load_part(directory, "t10k", &dataset.test);
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         dataset_free(&dataset);
         return status;
     }
     *dataset_p = dataset;
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
 void dataset_free(dataset_t *dataset)

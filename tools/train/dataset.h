@@ -22,7 +22,7 @@ typedef struct dataset {
 /* Reads the four files of `directory`: {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]. *dataset_p is freed by
  * dataset_free(). Errors: those of idx_read(); images of another size, not as many labels as images, a label that is
  * no class. */
-train_status_t dataset_load(const char *directory, dataset_t *dataset_p);
+tool_status_t dataset_load(const char *directory, dataset_t *dataset_p);
 
 /* Fine for a dataset_t that is all zero. */
 void dataset_free(dataset_t *dataset);

@@ -3,50 +3,51 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels.h"
 #include "random.h"
 
-static train_status_t allocate(feed_t *feed, const dataset_part_t *part)
+static tool_status_t allocate(feed_t *feed, const dataset_part_t *part)
 {
-    train_status_t status;
+    tool_status_t status;
 
     status = gpu_alloc(feed->gpu, part->images.bytes, 1, "the images", &feed->images);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(feed->gpu, part->labels.bytes, 1, "the labels", &feed->labels);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(feed->gpu, feed->share_capacity, sizeof(cl_uint), "the order of images", &feed->order);
     }
-    if (status == TRAIN_OK) {
-        status = train_alloc(feed->count, sizeof(*feed->all), "the order of images", &feed->all);
+    if (status == TOOL_OK) {
+        status = tool_alloc(feed->count, sizeof(*feed->all), "the order of images", &feed->all);
     }
-    if (status == TRAIN_OK) {
-        status = train_alloc(feed->share_capacity, sizeof(*feed->share), "the order of images", &feed->share);
+    if (status == TOOL_OK) {
+        status = tool_alloc(feed->share_capacity, sizeof(*feed->share), "the order of images", &feed->share);
     }
     return status;
 }
 
-train_status_t feed_create(const gpu_t *gpu, const dataset_part_t *part, double mean, double deviation, uint32_t batch,
-                           feed_t *feed_p)
+tool_status_t feed_create(const gpu_t *gpu, const dataset_part_t *part, double mean, double deviation, uint32_t batch,
+                          feed_t *feed_p)
 {
-    feed_t         feed = {.gpu = gpu, .count = part->count, .batch = batch};
-    train_status_t status;
+    feed_t        feed = {.gpu = gpu, .count = part->count, .batch = batch};
+    tool_status_t status;
 
     feed.scale          = (float)(1.0 / deviation);
     feed.shift          = (float)(-mean / deviation);
     feed.share_capacity = (part->count + batch - 1) / batch * batch; /* what one worker alone sees */
     status              = allocate(&feed, part);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_write(gpu, feed.images, part->images.values, part->images.bytes);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_write(gpu, feed.labels, part->labels.values, part->labels.bytes);
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         feed_free(&feed);
         return status;
     }
     *feed_p = feed;
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
 void feed_free(feed_t *feed)
@@ -71,12 +72,12 @@ static void count_up(uint32_t *numbers, uint32_t count)
     }
 }
 
-static train_status_t upload_share(feed_t *feed)
+static tool_status_t upload_share(feed_t *feed)
 {
     return gpu_write(feed->gpu, feed->order, feed->share, feed->share_capacity * sizeof(*feed->share));
 }
 
-train_status_t feed_shuffle(feed_t *feed, const workers_t *workers, uint64_t seed, uint64_t epoch)
+tool_status_t feed_shuffle(feed_t *feed, const workers_t *workers, uint64_t seed, uint64_t epoch)
 {
     random_stream_t stream = random_stream(seed, UINT64_C(0x6F72646572) + epoch);
     uint64_t        steps  = feed_steps(feed, workers);
@@ -91,7 +92,7 @@ train_status_t feed_shuffle(feed_t *feed, const workers_t *workers, uint64_t see
     return upload_share(feed);
 }
 
-train_status_t feed_deal(feed_t *feed, const workers_t *workers)
+tool_status_t feed_deal(feed_t *feed, const workers_t *workers)
 {
     uint32_t mine = 0;
 
@@ -103,22 +104,22 @@ train_status_t feed_deal(feed_t *feed, const workers_t *workers)
     return upload_share(feed);
 }
 
-train_status_t feed_enqueue(const feed_t *feed, uint64_t step, network_t *network, size_t *scored_p)
+tool_status_t feed_enqueue(const feed_t *feed, uint64_t step, network_t *network, size_t *scored_p)
 {
-    uint64_t       first  = step * feed->batch;
-    uint64_t       left   = feed->share_count - first;
-    cl_uint        start  = (cl_uint)first;
-    cl_uint        pixels = IMAGE_PIXELS;
-    train_status_t status;
+    uint64_t      first  = step * feed->batch;
+    uint64_t      left   = feed->share_count - first;
+    cl_uint       start  = (cl_uint)first;
+    cl_uint       pixels = IMAGE_PIXELS;
+    tool_status_t status;
 
     status = GPU_LAUNCH(feed->gpu, GPU_KERNEL_GATHER_IMAGES, (size_t)feed->batch * IMAGE_PIXELS, GPU_ARG(feed->images),
                         GPU_ARG(feed->order), GPU_ARG(start), GPU_ARG(pixels), GPU_ARG(feed->scale),
                         GPU_ARG(feed->shift), GPU_ARG(network->input));
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = GPU_LAUNCH(feed->gpu, GPU_KERNEL_GATHER_LABELS, feed->batch, GPU_ARG(feed->labels),
                             GPU_ARG(feed->order), GPU_ARG(start), GPU_ARG(network->targets));
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *scored_p = left < feed->batch ? (size_t)left : feed->batch;
     }
     return status;

@@ -22,9 +22,9 @@ typedef struct feed {
 } feed_t;
 
 /* Copies the part to the device. *feed_p is freed by feed_free(). */
-train_status_t feed_create(const gpu_t *gpu, const dataset_part_t *part, double mean, double deviation, uint32_t batch,
-                           feed_t *feed_p);
-void           feed_free(feed_t *feed); /* fine for a feed_t that is all zero */
+tool_status_t feed_create(const gpu_t *gpu, const dataset_part_t *part, double mean, double deviation, uint32_t batch,
+                          feed_t *feed_p);
+void          feed_free(feed_t *feed); /* fine for a feed_t that is all zero */
 
 /* Steps that W workers can make before an image comes twice. */
 uint64_t feed_steps(const feed_t *feed, const workers_t *workers);
@@ -32,13 +32,13 @@ uint64_t feed_steps(const feed_t *feed, const workers_t *workers);
 /* The order of epoch `epoch`: one shuffle by the seed, the same on every worker, dealt out so that step s of worker
  * w sees positions (s W + w) batch up to the next. The shares are disjoint, of equal length, and what does not fill
  * a step of all workers is left out. Waits. */
-train_status_t feed_shuffle(feed_t *feed, const workers_t *workers, uint64_t seed, uint64_t epoch);
+tool_status_t feed_shuffle(feed_t *feed, const workers_t *workers, uint64_t seed, uint64_t epoch);
 
 /* All images, once, dealt out evenly; the last batch is filled up. Waits. */
-train_status_t feed_deal(feed_t *feed, const workers_t *workers);
+tool_status_t feed_deal(feed_t *feed, const workers_t *workers);
 
 /* Enqueues batch number `step` of this worker's share into the network's input and targets. *scored_p is how many of
  * its images are to be seen (the batch, but for the last of feed_deal()). */
-train_status_t feed_enqueue(const feed_t *feed, uint64_t step, network_t *network, size_t *scored_p);
+tool_status_t feed_enqueue(const feed_t *feed, uint64_t step, network_t *network, size_t *scored_p);
 
 #endif

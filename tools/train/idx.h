@@ -23,9 +23,9 @@ typedef struct idx {
 } idx_t;
 
 /* Reads DIR/NAME, or DIR/NAME.gz where that does not exist. The file must have num_dims dimensions (1 to
- * IDX_MAX_DIMS) of unsigned bytes. *idx_p is freed by idx_free(). Errors: TRAIN_FAILED: not there (the sentence
+ * IDX_MAX_DIMS) of unsigned bytes. *idx_p is freed by idx_free(). Errors: TOOL_FAILED: not there (the sentence
  * names the Debian package), not an IDX file, of another shape, truncated, damaged, or longer than its header says. */
-train_status_t idx_read(const char *directory, const char *name, uint32_t num_dims, idx_t *idx_p);
+tool_status_t idx_read(const char *directory, const char *name, uint32_t num_dims, idx_t *idx_p);
 
 /* Fine for an idx_t that is all zero. */
 void idx_free(idx_t *idx);

@@ -2,12 +2,12 @@
 
 #include <stdlib.h>
 
-train_status_t layer_allocate(layer_t *layer)
+tool_status_t layer_allocate(layer_t *layer)
 {
-    train_status_t status;
+    tool_status_t status;
 
     status = gpu_alloc(layer->gpu, layer->batch * layer->out_elems, sizeof(float), "a layer's output", &layer->output);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(layer->gpu, layer->batch * layer->out_elems, sizeof(float),
                            "the gradient of a layer's output", &layer->output_grad);
     }

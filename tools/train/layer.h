@@ -16,11 +16,11 @@ typedef struct layer layer_t;
 
 typedef struct layer_ops {
     /* output = f(input); input: batch x in_elems */
-    train_status_t (*forward)(layer_t *layer, cl_mem input);
+    tool_status_t (*forward)(layer_t *layer, cl_mem input);
 
     /* From output_grad (which it may overwrite) the gradients of the parameters, of the loss as it is, nothing added
      * to what was there; and input_grad: batch x in_elems, where that is not NULL. `input` is as in forward. */
-    train_status_t (*backward)(layer_t *layer, cl_mem input, cl_mem input_grad);
+    tool_status_t (*backward)(layer_t *layer, cl_mem input, cl_mem input_grad);
 
     void (*destroy)(layer_t *layer);
 } layer_ops_t;
@@ -37,8 +37,8 @@ struct layer {
 };
 
 /* Fully connected: output = input W^T + b, with a ReLU or not. Parameters: weight_name out x in, bias_name out. */
-train_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, bool relu,
-                                   const char *weight_name, const char *bias_name, layer_t **layer_p);
+tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, bool relu,
+                                  const char *weight_name, const char *bias_name, layer_t **layer_p);
 
 /* The shape of a convolution's input, and of its filters. */
 typedef struct conv_shape {
@@ -49,11 +49,11 @@ typedef struct conv_shape {
 
 /* Convolution, bias, ReLU, 2x2 max pooling: output is batch x filters x half the convolution's height x half its
  * width, which must both be even. Parameters: weight_name filters x channels x kernel x kernel, bias_name filters. */
-train_status_t layer_create_conv(params_t *params, size_t batch, const conv_shape_t *shape, const char *weight_name,
-                                 const char *bias_name, layer_t **layer_p);
+tool_status_t layer_create_conv(params_t *params, size_t batch, const conv_shape_t *shape, const char *weight_name,
+                                const char *bias_name, layer_t **layer_p);
 
 /* For the kinds: output and output_grad. */
-train_status_t layer_allocate(layer_t *layer);
-void           layer_free(layer_t *layer);
+tool_status_t layer_allocate(layer_t *layer);
+void          layer_free(layer_t *layer);
 
 #endif

@@ -2,7 +2,6 @@
  *
  * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: trainer.c is where. Run alone
  * it is one worker; under mpiexec each process is one. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,71 +9,52 @@
 #include "dataset.h"
 #include "devices.h"
 #include "options.h"
+#include "output.h"
 #include "report.h"
 #include "trainer.h"
 #include "workers.h"
 
-/* Sees to it that --json's FILE can be written before the training, so that a wrong path costs no hour. What it holds
- * stays until there is something new. */
-static train_status_t check_json(const options_t *options, const workers_t *workers)
+static void write_table(const void *report, FILE *file)
 {
-    FILE *file;
-
-    if (options->json_file == NULL || !workers_is_speaker(workers)) {
-        return TRAIN_OK;
-    }
-    file = fopen(options->json_file, "a");
-    if (file == NULL || fclose(file) != 0) {
-        return train_fail(TRAIN_FAILED, "cannot write %s: %s", options->json_file, strerror(errno));
-    }
-    return TRAIN_OK;
+    report_write_table(report, file);
 }
 
-/* The table and the JSON, each where the options want it. A full disk shows at the end. */
-static train_status_t write_report(const options_t *options, const report_t *report)
+static void write_json(const void *report, FILE *file)
 {
-    FILE *file;
+    report_write_json(report, file);
+}
 
-    if (!options->json || options->json_file != NULL) {
-        report_write_table(report, stdout);
-    } else {
-        report_write_json(report, stdout);
+/* The table and the JSON, each where the options want it. */
+static tool_status_t write_report(const options_t *options, const report_t *report)
+{
+    bool          json_alone = options->json && options->json_file == NULL;
+    tool_status_t status     = output_write(NULL, json_alone ? write_json : write_table, report);
+
+    if (status == TOOL_OK && options->json_file != NULL) {
+        status = output_write(options->json_file, write_json, report);
     }
-    if (fflush(stdout) != 0) {
-        return train_fail(TRAIN_FAILED, "cannot write the results: %s", strerror(errno));
-    }
-    if (options->json_file == NULL) {
-        return TRAIN_OK;
-    }
-    file = fopen(options->json_file, "w");
-    if (file != NULL) {
-        report_write_json(report, file);
-    }
-    if (file == NULL || fclose(file) != 0) {
-        return train_fail(TRAIN_FAILED, "cannot write %s: %s", options->json_file, strerror(errno));
-    }
-    return TRAIN_OK;
+    return status;
 }
 
 /* The runs that the options ask for, and what came out. */
-static train_status_t run_and_report(trainer_t *trainer)
+static tool_status_t run_and_report(trainer_t *trainer)
 {
     const options_t *options     = trainer->options;
     bool             wants_plain = options->compare || options->rank == 0;
     bool             wants_psgd  = options->rank > 0;
     run_t            plain, powersgd;
     report_t         report = {trainer, wants_plain ? &plain : NULL, wants_psgd ? &powersgd : NULL};
-    train_status_t   status = TRAIN_OK;
+    tool_status_t    status = TOOL_OK;
 
     if (wants_plain) {
         status = trainer_run(trainer, 0, &plain);
     }
-    if (status == TRAIN_OK && wants_psgd) {
+    if (status == TOOL_OK && wants_psgd) {
         status = trainer_run(trainer, options->rank, &powersgd);
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         workers_give_up(trainer->workers, status);
-        return TRAIN_FAILED;
+        return TOOL_FAILED;
     }
     if (workers_is_speaker(trainer->workers)) {
         status = write_report(options, &report);
@@ -83,21 +63,21 @@ static train_status_t run_and_report(trainer_t *trainer)
 }
 
 /* With the data read: the device, the trainer, the runs. */
-static train_status_t train(const options_t *options, const workers_t *workers, const dataset_t *dataset)
+static tool_status_t train(const options_t *options, const workers_t *workers, const dataset_t *dataset)
 {
     static trainer_t   trainer; /* its parts point to each other */
     psgd_device_info_t info   = PSGD_DEVICE_INFO_INIT;
-    train_status_t     status = workers_share_cores(workers);
+    tool_status_t      status = workers_share_cores(workers);
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = devices_choose(options->device, workers, &info);
     }
     status = workers_agree(workers, status);
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     status = trainer_create(&trainer, options, workers, &info, dataset);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = run_and_report(&trainer);
     }
     trainer_destroy(&trainer);
@@ -105,29 +85,29 @@ static train_status_t train(const options_t *options, const workers_t *workers, 
 }
 
 /* Reads the data, and sees to it that all workers mean the same. */
-static train_status_t load(const options_t *options, const workers_t *workers, dataset_t *dataset_p)
+static tool_status_t load(const options_t *options, const workers_t *workers, dataset_t *dataset_p)
 {
-    train_status_t status;
+    tool_status_t status;
 
     status = workers_agree(workers, workers_compare(workers, options_hash(options), "the options"));
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_agree(workers, dataset_load(options->data, dataset_p));
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_agree(workers, workers_compare(workers, dataset_hash(dataset_p), "the data"));
     }
     return status;
 }
 
-static train_status_t run(int argc, char **argv, const workers_t *workers)
+static tool_status_t run(int argc, char **argv, const workers_t *workers)
 {
-    options_t      options;
-    dataset_t      dataset;
-    train_status_t status;
+    options_t     options;
+    dataset_t     dataset;
+    tool_status_t status;
 
     memset(&dataset, 0, sizeof(dataset));
     status = workers_agree(workers, options_parse(argc, argv, &options));
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     if (options.help || options.version) {
@@ -136,13 +116,13 @@ static train_status_t run(int argc, char **argv, const workers_t *workers)
         } else if (workers_is_speaker(workers)) {
             printf("psgd-train %s\n", psgd_version_string());
         }
-        return TRAIN_OK;
+        return TOOL_OK;
     }
-    status = workers_agree(workers, check_json(&options, workers));
-    if (status == TRAIN_OK) {
+    status = workers_agree(workers, output_check(workers_is_speaker(workers) ? options.json_file : NULL));
+    if (status == TOOL_OK) {
         status = load(&options, workers, &dataset);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = train(&options, workers, &dataset);
     }
     dataset_free(&dataset);
@@ -151,14 +131,16 @@ static train_status_t run(int argc, char **argv, const workers_t *workers)
 
 int main(int argc, char **argv)
 {
-    workers_t      workers;
-    train_status_t status = workers_begin(&argc, &argv, &workers);
+    workers_t     workers;
+    tool_status_t status;
 
-    if (status != TRAIN_OK) {
-        fprintf(stderr, "psgd-train: %s\n", train_last_error());
+    tool_set_name("psgd-train");
+    status = workers_begin(&argc, &argv, &workers);
+    if (status != TOOL_OK) {
+        fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
         return EXIT_FAILURE;
     }
     status = run(argc, argv, &workers);
     workers_end(&workers);
-    return status == TRAIN_ALL_FAILED ? TRAIN_FAILED : (int)status;
+    return tool_exit_code(status);
 }

@@ -3,98 +3,100 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels.h"
+
 /* The last layer so far, whose output the next one takes; NULL: the network's input. */
 static layer_t *last_layer(const network_t *network)
 {
     return network->num_layers > 0 ? network->layers[network->num_layers - 1] : NULL;
 }
 
-static train_status_t add_linear(network_t *network, size_t out_elems, bool relu, const char *weight_name,
-                                 const char *bias_name)
+static tool_status_t add_linear(network_t *network, size_t out_elems, bool relu, const char *weight_name,
+                                const char *bias_name)
 {
     const layer_t *below  = last_layer(network);
     size_t         in     = below != NULL ? below->out_elems : IMAGE_PIXELS;
-    train_status_t status = layer_create_linear(&network->params, network->batch, in, out_elems, relu, weight_name,
+    tool_status_t  status = layer_create_linear(&network->params, network->batch, in, out_elems, relu, weight_name,
                                                 bias_name, &network->layers[network->num_layers]);
 
-    network->num_layers += status == TRAIN_OK;
+    network->num_layers += status == TOOL_OK;
     return status;
 }
 
-static train_status_t add_conv(network_t *network, const conv_shape_t *shape, const char *weight_name,
-                               const char *bias_name)
+static tool_status_t add_conv(network_t *network, const conv_shape_t *shape, const char *weight_name,
+                              const char *bias_name)
 {
-    train_status_t status = layer_create_conv(&network->params, network->batch, shape, weight_name, bias_name,
-                                              &network->layers[network->num_layers]);
+    tool_status_t status = layer_create_conv(&network->params, network->batch, shape, weight_name, bias_name,
+                                             &network->layers[network->num_layers]);
 
-    network->num_layers += status == TRAIN_OK;
+    network->num_layers += status == TOOL_OK;
     return status;
 }
 
 /* 784 - 256 - 128 - 10 */
-static train_status_t add_mlp(network_t *network)
+static tool_status_t add_mlp(network_t *network)
 {
-    train_status_t status = add_linear(network, 256, true, "fc1.weight", "fc1.bias");
+    tool_status_t status = add_linear(network, 256, true, "fc1.weight", "fc1.bias");
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = add_linear(network, 128, true, "fc2.weight", "fc2.bias");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = add_linear(network, NUM_CLASSES, false, "fc3.weight", "fc3.bias");
     }
     return status;
 }
 
 /* 1 x 28 x 28 - 8 x 14 x 14 - 16 x 7 x 7 - 64 - 10 */
-static train_status_t add_cnn(network_t *network)
+static tool_status_t add_cnn(network_t *network)
 {
     static const conv_shape_t first  = {1, IMAGE_SIDE, IMAGE_SIDE, 8, 5, 2};
     static const conv_shape_t second = {8, 14, 14, 16, 5, 2};
-    train_status_t            status = add_conv(network, &first, "conv1.weight", "conv1.bias");
+    tool_status_t             status = add_conv(network, &first, "conv1.weight", "conv1.bias");
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = add_conv(network, &second, "conv2.weight", "conv2.bias");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = add_linear(network, 64, true, "fc1.weight", "fc1.bias");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = add_linear(network, NUM_CLASSES, false, "fc2.weight", "fc2.bias");
     }
     return status;
 }
 
-static train_status_t allocate_ends(network_t *network)
+static tool_status_t allocate_ends(network_t *network)
 {
-    train_status_t status;
+    tool_status_t status;
 
     status =
         gpu_alloc(network->gpu, network->batch * IMAGE_PIXELS, sizeof(cl_float), "a batch of images", &network->input);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(network->gpu, network->batch, sizeof(cl_uint), "a batch of labels", &network->targets);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(network->gpu, network->batch, sizeof(cl_float), "a batch of losses", &network->losses);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(network->gpu, network->batch, sizeof(cl_uint), "a batch of hits", &network->hits);
     }
     return status;
 }
 
-train_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch)
+tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch)
 {
-    train_status_t status;
+    tool_status_t status;
 
     memset(network, 0, sizeof(*network));
     network->gpu        = gpu;
     network->params.gpu = gpu;
     network->batch      = batch;
     status              = allocate_ends(network);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = model == MODEL_CNN ? add_cnn(network) : add_mlp(network);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = params_allocate(&network->params);
     }
     return status;
@@ -125,17 +127,17 @@ static cl_mem input_grad_of(const network_t *network, size_t index)
     return index > 0 ? network->layers[index - 1]->output_grad : NULL;
 }
 
-train_status_t network_enqueue_forward(network_t *network, size_t scored)
+tool_status_t network_enqueue_forward(network_t *network, size_t scored)
 {
     const layer_t *top          = network->layers[network->num_layers - 1];
     cl_uint        classes      = (cl_uint)top->out_elems;
     cl_uint        scored_count = (cl_uint)scored;
-    train_status_t status       = TRAIN_OK;
+    tool_status_t  status       = TOOL_OK;
 
-    for (size_t i = 0; i < network->num_layers && status == TRAIN_OK; ++i) {
+    for (size_t i = 0; i < network->num_layers && status == TOOL_OK; ++i) {
         status = network->layers[i]->ops->forward(network->layers[i], input_of(network, i));
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = GPU_LAUNCH(network->gpu, GPU_KERNEL_SOFTMAX, network->batch, GPU_ARG(top->output),
                             GPU_ARG(network->targets), GPU_ARG(classes), GPU_ARG(scored_count),
                             GPU_ARG(top->output_grad), GPU_ARG(network->losses), GPU_ARG(network->hits));
@@ -143,47 +145,47 @@ train_status_t network_enqueue_forward(network_t *network, size_t scored)
     return status;
 }
 
-train_status_t network_enqueue_backward(network_t *network)
+tool_status_t network_enqueue_backward(network_t *network)
 {
-    train_status_t status = TRAIN_OK;
+    tool_status_t status = TOOL_OK;
 
-    for (size_t i = network->num_layers; i-- > 0 && status == TRAIN_OK;) {
+    for (size_t i = network->num_layers; i-- > 0 && status == TOOL_OK;) {
         status = network->layers[i]->ops->backward(network->layers[i], input_of(network, i), input_grad_of(network, i));
     }
     return status;
 }
 
-train_status_t network_take_score(network_t *network, double *loss_p, double *hits_p)
+tool_status_t network_take_score(network_t *network, double *loss_p, double *hits_p)
 {
-    size_t         batch  = network->batch;
-    float         *losses = NULL;
-    cl_uint       *hits   = NULL;
-    double         loss   = 0.0;
-    double         right  = 0.0;
-    train_status_t status = train_alloc(batch, sizeof(*losses), "a batch of losses", &losses);
+    size_t        batch  = network->batch;
+    float        *losses = NULL;
+    cl_uint      *hits   = NULL;
+    double        loss   = 0.0;
+    double        right  = 0.0;
+    tool_status_t status = tool_alloc(batch, sizeof(*losses), "a batch of losses", &losses);
 
-    if (status == TRAIN_OK) {
-        status = train_alloc(batch, sizeof(*hits), "a batch of hits", &hits);
+    if (status == TOOL_OK) {
+        status = tool_alloc(batch, sizeof(*hits), "a batch of hits", &hits);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_read(network->gpu, network->losses, losses, batch * sizeof(*losses));
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_read(network->gpu, network->hits, hits, batch * sizeof(*hits));
     }
-    for (size_t i = 0; i < batch && status == TRAIN_OK; ++i) {
+    for (size_t i = 0; i < batch && status == TOOL_OK; ++i) {
         loss += losses[i];
         right += hits[i];
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_zero(network->gpu, (span_t){network->losses, 0}, batch);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_zero(network->gpu, (span_t){network->hits, 0}, batch); /* a uint zero has the bits of a float's */
     }
     free(losses);
     free(hits);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *loss_p = loss;
         *hits_p = right;
     }

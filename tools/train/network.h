@@ -24,17 +24,17 @@ typedef struct network {
 
 /* The buffers, the layers and their parameters (all zero: see params_init()). The network must not move: its layers
  * point to its parameters. Freed by network_destroy(), also after an error. */
-train_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch);
-void           network_destroy(network_t *network);
+tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch);
+void          network_destroy(network_t *network);
 
 /* Logits, loss and the loss's gradient by the logits, of the batch in `input` and `targets`; of its examples the first
  * `scored` count in losses and hits. */
-train_status_t network_enqueue_forward(network_t *network, size_t scored);
+tool_status_t network_enqueue_forward(network_t *network, size_t scored);
 
 /* The gradients of all parameters, of the mean loss over the batch. */
-train_status_t network_enqueue_backward(network_t *network);
+tool_status_t network_enqueue_backward(network_t *network);
 
 /* Reads and resets what was scored: the sum of losses, and how many were right. Waits. */
-train_status_t network_take_score(network_t *network, double *loss_p, double *hits_p);
+tool_status_t network_take_score(network_t *network, double *loss_p, double *hits_p);
 
 #endif

@@ -32,9 +32,9 @@ typedef struct options {
     const char *json_file; /* NULL: standard output, in place of the table */
 } options_t;
 
-/* Reads argv into *options_p, with the defaults for what is not given. Nothing is printed. Errors: TRAIN_USAGE, with a
+/* Reads argv into *options_p, with the defaults for what is not given. Nothing is printed. Errors: TOOL_USAGE, with a
  * sentence that names the option. */
-train_status_t options_parse(int argc, char **argv, options_t *options_p);
+tool_status_t options_parse(int argc, char **argv, options_t *options_p);
 
 /* What --help prints. */
 void options_print_help(FILE *file);

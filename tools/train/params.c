@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels.h"
 #include "random.h"
 
 enum { ALIGNMENT_ELEMS = 32 }; /* 128 bytes: vector loads of every device start where a tensor does */
 
-train_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
-                          size_t *index_p)
+tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
+                         size_t *index_p)
 {
     param_t *param = &params->tensors[params->count];
 
     if (params->count == PARAMS_MAX_TENSORS || num_dims > PARAMS_MAX_DIMS) {
-        return train_fail(TRAIN_FAILED, "the model has too many tensors (%s is number %d)", name,
-                          PARAMS_MAX_TENSORS + 1);
+        return tool_fail(TOOL_FAILED, "the model has too many tensors (%s is number %d)", name, PARAMS_MAX_TENSORS + 1);
     }
     param->name     = name;
     param->num_dims = num_dims;
@@ -29,18 +29,18 @@ train_status_t params_add(params_t *params, const char *name, uint32_t num_dims,
     params->elems += param->elems;
     params->extent += (param->elems + ALIGNMENT_ELEMS - 1) / ALIGNMENT_ELEMS * ALIGNMENT_ELEMS;
     *index_p = params->count++;
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
-train_status_t params_allocate(params_t *params)
+tool_status_t params_allocate(params_t *params)
 {
-    train_status_t status;
+    tool_status_t status;
 
     status = gpu_alloc(params->gpu, params->extent, sizeof(float), "the parameters", &params->values);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(params->gpu, params->extent, sizeof(float), "the gradients", &params->grads);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_alloc(params->gpu, params->extent, sizeof(float), "the momentum", &params->velocities);
     }
     return status;
@@ -65,12 +65,12 @@ static void init_weight(const param_t *param, uint64_t seed, uint64_t index, flo
     }
 }
 
-train_status_t params_init(params_t *params, uint64_t seed)
+tool_status_t params_init(params_t *params, uint64_t seed)
 {
-    float         *values = NULL;
-    train_status_t status = train_alloc(params->extent, sizeof(*values), "the initial parameters", &values);
+    float        *values = NULL;
+    tool_status_t status = tool_alloc(params->extent, sizeof(*values), "the initial parameters", &values);
 
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     for (size_t i = 0; i < params->count; ++i) {
@@ -79,7 +79,7 @@ train_status_t params_init(params_t *params, uint64_t seed)
         }
     }
     status = gpu_write(params->gpu, params->values, values, params->extent * sizeof(*values));
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = gpu_zero(params->gpu, (span_t){params->velocities, 0}, params->extent);
     }
     free(values);
@@ -113,29 +113,29 @@ psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_com
     return tensor;
 }
 
-train_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate)
+tool_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate)
 {
     return GPU_LAUNCH(params->gpu, GPU_KERNEL_MOMENTUM, params->extent, GPU_ARG(params->grads), GPU_ARG(momentum),
                       GPU_ARG(rate), GPU_ARG(params->velocities), GPU_ARG(params->values));
 }
 
-train_status_t params_hash(const params_t *params, uint64_t *hash_p)
+tool_status_t params_hash(const params_t *params, uint64_t *hash_p)
 {
-    float         *values = NULL;
-    uint64_t       hash   = 0;
-    train_status_t status = train_alloc(params->extent, sizeof(*values), "the parameters", &values);
+    float        *values = NULL;
+    uint64_t      hash   = 0;
+    tool_status_t status = tool_alloc(params->extent, sizeof(*values), "the parameters", &values);
 
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     status = gpu_read(params->gpu, params->values, values, params->extent * sizeof(*values));
-    for (size_t i = 0; i < params->extent && status == TRAIN_OK; ++i) {
+    for (size_t i = 0; i < params->extent && status == TOOL_OK; ++i) {
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof(bits));
         hash = random_mix(hash ^ bits);
     }
     free(values);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *hash_p = hash;
     }
     return status;

@@ -30,15 +30,15 @@ typedef struct params {
 } params_t;
 
 /* Declares a tensor; *index_p is how layers know it. Before params_allocate(). */
-train_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
-                          size_t *index_p);
+tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
+                         size_t *index_p);
 
-train_status_t params_allocate(params_t *params);
-void           params_free(params_t *params);
+tool_status_t params_allocate(params_t *params);
+void          params_free(params_t *params);
 
 /* Initial parameters: weights even in +-sqrt(6 / fan_in) (He et al. 2015), a function of the seed and the tensor's
  * place alone; biases and velocities 0. Waits. */
-train_status_t params_init(params_t *params, uint64_t seed);
+tool_status_t params_init(params_t *params, uint64_t seed);
 
 span_t        params_value(const params_t *params, size_t index);
 span_t        params_grad(const params_t *params, size_t index);
@@ -48,9 +48,9 @@ psgd_buffer_t params_grad_buffer(const params_t *params, size_t index);
 psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_compress);
 
 /* One step of SGD: velocity = momentum * velocity + grad, value -= rate * velocity. */
-train_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate);
+tool_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate);
 
 /* The bits of all values as one number. Waits. */
-train_status_t params_hash(const params_t *params, uint64_t *hash_p);
+tool_status_t params_hash(const params_t *params, uint64_t *hash_p);
 
 #endif

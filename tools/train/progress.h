@@ -5,9 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Seconds from an arbitrary start. */
-double progress_now(void);
-
 typedef struct progress {
     bool        visible;     /* false: all calls do nothing */
     const char *label;       /* what is running: "plain" */
@@ -25,12 +22,5 @@ void progress_write(progress_t *progress, uint64_t done, uint64_t total, double 
 
 /* Removes the line. */
 void progress_end(progress_t *progress);
-
-/* A notice that is printed to stderr if it takes longer than some seconds: begin, do what may take long, end. */
-typedef struct notice notice_t;
-
-/* `text` stays valid until notice_end(). NULL where no thread can be made: then there is no notice. */
-notice_t *notice_begin(double seconds, const char *text);
-void      notice_end(notice_t *notice); /* NULL is fine */
 
 #endif

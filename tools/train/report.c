@@ -1,6 +1,6 @@
 #include "report.h"
 
-#include <math.h>
+#include "json.h"
 
 enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 18 };
 
@@ -114,88 +114,81 @@ void report_write_table(const report_t *report, FILE *file)
     }
 }
 
-/* A JSON string. */
-static void write_string(const char *text, FILE *file)
+static void write_run(json_t *json, const char *key, const run_t *run)
 {
-    fputc('"', file);
-    for (; *text != '\0'; ++text) {
-        unsigned char byte = (unsigned char)*text;
+    char hash[17];
 
-        if (byte == '"' || byte == '\\') {
-            fprintf(file, "\\%c", byte);
-        } else if (byte < 0x20) {
-            fprintf(file, "\\u%04x", byte);
-        } else {
-            fputc(byte, file);
-        }
-    }
-    fputc('"', file);
-}
-
-/* A number, or null where there is none (JSON knows no NaN). */
-static void write_number(const char *key, double number, FILE *file)
-{
-    if (isfinite(number)) {
-        fprintf(file, "    \"%s\": %.10g,\n", key, number);
-    } else {
-        fprintf(file, "    \"%s\": null,\n", key);
-    }
-}
-
-static void write_run(const char *key, const run_t *run, FILE *file)
-{
     if (run == NULL) {
-        fprintf(file, "  \"%s\": null", key);
+        json_null(json, key);
         return;
     }
-    fprintf(file, "  \"%s\": {\n", key);
-    fprintf(file, "    \"rank\": %u,\n", (unsigned)run->rank);
-    write_number("accuracy", run->accuracy, file);
-    write_number("test_loss", run->test_loss, file);
-    write_number("bytes_per_step", run->bytes_per_step, file);
-    fprintf(file, "    \"bytes_total\": %llu,\n", (unsigned long long)run->bytes_total);
-    fprintf(file, "    \"messages_per_step\": %llu,\n", (unsigned long long)run->messages_per_step);
-    write_number("compression_rate", run->compression_rate, file);
-    write_number("ms_per_step", run->ms_per_step, file);
-    write_number("exchange_ms", run->exchange_ms, file);
-    write_number("seconds", run->seconds, file);
-    fprintf(file, "    \"params_hash\": \"%016llx\"\n", (unsigned long long)run->params_hash);
-    fprintf(file, "  }");
+    snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)run->params_hash);
+    json_begin_object(json, key);
+    json_integer(json, "rank", run->rank);
+    json_real(json, "accuracy", run->accuracy);
+    json_real(json, "test_loss", run->test_loss);
+    json_real(json, "bytes_per_step", run->bytes_per_step);
+    json_integer(json, "bytes_total", run->bytes_total);
+    json_integer(json, "messages_per_step", run->messages_per_step);
+    json_real(json, "compression_rate", run->compression_rate);
+    json_real(json, "ms_per_step", run->ms_per_step);
+    json_real(json, "exchange_ms", run->exchange_ms);
+    json_real(json, "seconds", run->seconds);
+    json_text(json, "params_hash", hash);
+    json_end_object(json);
+}
+
+/* What was trained, by whom, on what. */
+static void write_job(json_t *json, const trainer_t *trainer)
+{
+    const options_t *options = trainer->options;
+
+    json_integer(json, "schema", 1);
+    json_text(json, "version", psgd_version_string());
+    json_text(json, "model", model_name(options->model));
+    json_integer(json, "parameters", trainer->network.params.elems);
+    json_integer(json, "workers", trainer->workers->count);
+    json_text(json, "device", trainer->gpu.info.name);
+    json_text(json, "driver", trainer->gpu.info.driver_version);
+    json_bool(json, "same_devices", trainer->same_devices);
+    json_begin_array(json, "device_indices");
+    for (uint32_t w = 0; w < trainer->workers->count; ++w) {
+        json_integer(json, NULL, trainer->device_indices[w]);
+    }
+    json_end_array(json);
+    json_text(json, "data", options->data);
+    json_integer(json, "train_images", trainer->train.count);
+    json_integer(json, "test_images", trainer->test.count);
+}
+
+static void write_settings(json_t *json, const trainer_t *trainer)
+{
+    const options_t *options = trainer->options;
+
+    json_integer(json, "rank", options->rank);
+    json_real(json, "epochs", (double)trainer->steps / (double)trainer->steps_per_epoch);
+    json_integer(json, "steps", trainer->steps);
+    json_integer(json, "steps_per_epoch", trainer->steps_per_epoch);
+    json_integer(json, "batch", options->batch);
+    json_real(json, "lr", options->lr);
+    json_text(json, "decay", decay_name(options->decay));
+    json_real(json, "momentum", options->momentum);
+    json_integer(json, "seed", options->seed);
+    json_integer(json, "start_step", options->start_step);
+    json_real(json, "min_compression_rate", options->min_compression_rate);
 }
 
 void report_write_json(const report_t *report, FILE *file)
 {
-    const trainer_t *trainer = report->trainer;
-    const options_t *options = trainer->options;
+    json_t json = {file, 0, true};
 
-    fprintf(file, "{\n  \"schema\": 1,\n  \"version\": \"%s\",\n", psgd_version_string());
-    fprintf(file, "  \"model\": \"%s\",\n  \"parameters\": %zu,\n", model_name(options->model),
-            trainer->network.params.elems);
-    fprintf(file, "  \"workers\": %u,\n  \"device\": ", (unsigned)trainer->workers->count);
-    write_string(trainer->gpu.info.name, file);
-    fprintf(file, ",\n  \"driver\": ");
-    write_string(trainer->gpu.info.driver_version, file);
-    fprintf(file, ",\n  \"same_devices\": %s,\n  \"device_indices\": [", trainer->same_devices ? "true" : "false");
-    for (uint32_t w = 0; w < trainer->workers->count; ++w) {
-        fprintf(file, "%s%u", w > 0 ? ", " : "", (unsigned)trainer->device_indices[w]);
-    }
-    fprintf(file, "]");
-    fprintf(file, ",\n  \"data\": ");
-    write_string(options->data, file);
-    fprintf(file, ",\n  \"train_images\": %u,\n  \"test_images\": %u,\n", (unsigned)trainer->train.count,
-            (unsigned)trainer->test.count);
-    fprintf(file, "  \"rank\": %u,\n  \"epochs\": %.6g,\n  \"steps\": %llu,\n  \"steps_per_epoch\": %llu,\n",
-            (unsigned)options->rank, (double)trainer->steps / (double)trainer->steps_per_epoch,
-            (unsigned long long)trainer->steps, (unsigned long long)trainer->steps_per_epoch);
-    fprintf(file, "  \"batch\": %u,\n  \"lr\": %.17g,\n  \"decay\": \"%s\",\n  \"momentum\": %.17g,\n",
-            (unsigned)options->batch, options->lr, decay_name(options->decay), options->momentum);
-    fprintf(file, "  \"seed\": %llu,\n  \"start_step\": %llu,\n  \"min_compression_rate\": %.17g,\n",
-            (unsigned long long)options->seed, (unsigned long long)options->start_step, options->min_compression_rate);
-    write_run("plain", report->plain, file);
-    fprintf(file, ",\n");
-    write_run("powersgd", report->powersgd, file);
+    json_begin_object(&json, NULL);
+    write_job(&json, report->trainer);
+    write_settings(&json, report->trainer);
+    write_run(&json, "plain", report->plain);
+    write_run(&json, "powersgd", report->powersgd);
     if (report->plain != NULL && report->powersgd != NULL) {
-        fprintf(file, ",\n  \"bytes_ratio\": %.6g", report->plain->bytes_per_step / report->powersgd->bytes_per_step);
+        json_real(&json, "bytes_ratio", report->plain->bytes_per_step / report->powersgd->bytes_per_step);
     }
-    fprintf(file, "\n}\n");
+    json_end_object(&json);
 }

@@ -7,48 +7,51 @@
 
 #include <psgd/psgd_mpi.h>
 
+#include "clock.h"
 #include "devices.h"
+#include "kernels.h"
+#include "notice.h"
 #include "progress.h"
 
 /* So many steps apart, a step is drained before its exchange, so that the exchange can be timed by itself; the
  * others run on. */
 enum { STEPS_BETWEEN_SAMPLES = 8 };
 
-static train_status_t check_data(const trainer_t *trainer)
+static tool_status_t check_data(const trainer_t *trainer)
 {
     if (trainer->steps_per_epoch == 0) {
-        return train_fail(TRAIN_FAILED, "%u training images are too few for %u workers with a batch of %u each",
-                          (unsigned)trainer->train.count, (unsigned)trainer->workers->count,
-                          (unsigned)trainer->options->batch);
+        return tool_fail(TOOL_FAILED, "%u training images are too few for %u workers with a batch of %u each",
+                         (unsigned)trainer->train.count, (unsigned)trainer->workers->count,
+                         (unsigned)trainer->options->batch);
     }
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
 /* What a worker does for itself. */
-static train_status_t build(trainer_t *trainer, const psgd_device_info_t *info, const dataset_t *dataset)
+static tool_status_t build(trainer_t *trainer, const psgd_device_info_t *info, const dataset_t *dataset)
 {
     const options_t *options = trainer->options;
     double           mean = 0.0, deviation = 1.0;
-    train_status_t   status;
+    tool_status_t    status;
 
     dataset_moments(&dataset->train, &mean, &deviation);
-    status = gpu_open(info, &trainer->gpu);
-    if (status == TRAIN_OK) {
+    status = gpu_open(info, &train_program, &trainer->gpu);
+    if (status == TOOL_OK) {
         status = network_create(&trainer->network, &trainer->gpu, (model_t)options->model, options->batch);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = feed_create(&trainer->gpu, &dataset->train, mean, deviation, options->batch, &trainer->train);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = feed_create(&trainer->gpu, &dataset->test, mean, deviation, options->batch, &trainer->test);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         trainer->steps_per_epoch = feed_steps(&trainer->train, trainer->workers);
         trainer->steps           = options->steps > 0 ? options->steps : options->epochs * trainer->steps_per_epoch;
         status                   = check_data(trainer);
     }
-    if (status == TRAIN_OK) {
-        status = train_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
+    if (status == TOOL_OK) {
+        status = tool_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
     }
     return status;
 }
@@ -66,8 +69,8 @@ void trainer_destroy(trainer_t *trainer)
 }
 
 /* The reducer of a run: at rank 0, one that never compresses. */
-static train_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step,
-                                     const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
+static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step,
+                                    const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
 {
     const params_t *params = &trainer->network.params;
     psgd_tensor_t   tensors[PARAMS_MAX_TENSORS];
@@ -80,13 +83,13 @@ static train_status_t create_reducer(const trainer_t *trainer, uint32_t rank, ui
     config.min_compression_rate = trainer->options->min_compression_rate;
     config.start_step           = start_step;
     config.seed                 = trainer->options->seed;
-    return train_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
-                                           params->count, &config, comm, reducer_p),
-                       "creating the reducer");
+    return tool_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
+                                          params->count, &config, comm, reducer_p),
+                      "creating the reducer");
 }
 
 /* Replaces this worker's gradients by the update that all share. Blocks. */
-static train_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
+static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
 {
     const params_t *params = &trainer->network.params;
     psgd_buffer_t   grads[PARAMS_MAX_TENSORS];
@@ -97,11 +100,11 @@ static train_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer
     }
     result = psgd_reducer_step(reducer, grads, params->count);
     if (result == PSGD_ERR_NONFINITE) {
-        return train_fail(TRAIN_ALL_FAILED,
-                          "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
-                          (unsigned long long)step);
+        return tool_fail(TOOL_ALL_FAILED,
+                         "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
+                         (unsigned long long)step);
     }
-    return train_check(result, "the exchange of gradients");
+    return tool_check(result, "the exchange of gradients");
 }
 
 /* What a run accumulates. */
@@ -112,34 +115,34 @@ typedef struct clock_sums {
 
 /* One training step. Nothing blocks but the exchange, and, where it is to be timed, waiting for what comes before
  * it. */
-static train_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, uint64_t step_in_epoch,
-                                 float rate, clock_sums_t *sums)
+static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, uint64_t step_in_epoch,
+                                float rate, clock_sums_t *sums)
 {
-    network_t     *network = &trainer->network;
-    bool           sampled = step % STEPS_BETWEEN_SAMPLES == 0;
-    size_t         scored  = 0;
-    double         start   = 0.0;
-    train_status_t status;
+    network_t    *network = &trainer->network;
+    bool          sampled = step % STEPS_BETWEEN_SAMPLES == 0;
+    size_t        scored  = 0;
+    double        start   = 0.0;
+    tool_status_t status;
 
     status = feed_enqueue(&trainer->train, step_in_epoch, network, &scored);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = network_enqueue_forward(network, scored);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = network_enqueue_backward(network);
     }
-    if (status == TRAIN_OK && sampled) {
+    if (status == TOOL_OK && sampled) {
         status = gpu_wait(&trainer->gpu);
-        start  = progress_now();
+        start  = clock_now();
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = exchange(trainer, reducer, step);
     }
-    if (status == TRAIN_OK && sampled) {
-        sums->exchange_seconds += progress_now() - start;
+    if (status == TOOL_OK && sampled) {
+        sums->exchange_seconds += clock_now() - start;
         ++sums->samples;
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = params_enqueue_momentum(&network->params, (float)trainer->options->momentum, rate);
     }
     return status;
@@ -161,32 +164,32 @@ static float rate_at(const options_t *options, uint64_t step, uint64_t steps)
 
 /* The learning rates and the order of images of an epoch. The rates are worker 0's: another C library may round a
  * cosine otherwise, and then the workers would part. */
-static train_status_t begin_epoch(trainer_t *trainer, uint64_t epoch)
+static tool_status_t begin_epoch(trainer_t *trainer, uint64_t epoch)
 {
-    uint64_t       first = epoch * trainer->steps_per_epoch;
-    train_status_t status;
+    uint64_t      first = epoch * trainer->steps_per_epoch;
+    tool_status_t status;
 
     for (uint64_t i = 0; i < trainer->steps_per_epoch; ++i) {
         trainer->rates[i] = rate_at(trainer->options, first + i, trainer->steps);
     }
     status = workers_share(trainer->workers, trainer->rates, trainer->steps_per_epoch);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = feed_shuffle(&trainer->train, trainer->workers, trainer->options->seed, epoch);
     }
     return status;
 }
 
 /* Writes the progress line where it is due. */
-static train_status_t report_progress(trainer_t *trainer, progress_t *progress, uint64_t done, uint64_t *scored_from)
+static tool_status_t report_progress(trainer_t *trainer, progress_t *progress, uint64_t done, uint64_t *scored_from)
 {
-    double         loss = 0.0, hits = 0.0;
-    train_status_t status;
+    double        loss = 0.0, hits = 0.0;
+    tool_status_t status;
 
     if (!progress_is_due(progress)) {
-        return TRAIN_OK;
+        return TOOL_OK;
     }
     status = network_take_score(&trainer->network, &loss, &hits);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         progress_write(progress, done, trainer->steps,
                        loss / (double)((done - *scored_from) * trainer->options->batch));
         *scored_from = done;
@@ -195,58 +198,58 @@ static train_status_t report_progress(trainer_t *trainer, progress_t *progress, 
 }
 
 /* All steps of a run. */
-static train_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, progress_t *progress, clock_sums_t *sums)
+static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, progress_t *progress, clock_sums_t *sums)
 {
-    uint64_t       scored_from = 0;
-    train_status_t status      = TRAIN_OK;
+    uint64_t      scored_from = 0;
+    tool_status_t status      = TOOL_OK;
 
-    for (uint64_t step = 0; step < trainer->steps && status == TRAIN_OK; ++step) {
+    for (uint64_t step = 0; step < trainer->steps && status == TOOL_OK; ++step) {
         uint64_t step_in_epoch = step % trainer->steps_per_epoch;
 
         if (step_in_epoch == 0) {
             status = begin_epoch(trainer, step / trainer->steps_per_epoch);
         }
-        if (status == TRAIN_OK) {
+        if (status == TOOL_OK) {
             status = train_step(trainer, reducer, step, step_in_epoch, trainer->rates[step_in_epoch], sums);
         }
-        if (status == TRAIN_OK) {
+        if (status == TOOL_OK) {
             status = report_progress(trainer, progress, step + 1, &scored_from);
         }
     }
-    return status == TRAIN_OK ? gpu_wait(&trainer->gpu) : status;
+    return status == TOOL_OK ? gpu_wait(&trainer->gpu) : status;
 }
 
 /* Sums of loss and hits over the first `batches` batches of this worker's test images. */
-static train_status_t score_batches(trainer_t *trainer, uint64_t batches, double sums[2])
+static tool_status_t score_batches(trainer_t *trainer, uint64_t batches, double sums[2])
 {
-    network_t     *network = &trainer->network;
-    train_status_t status  = network_take_score(network, &sums[0], &sums[1]); /* what training has left there */
+    network_t    *network = &trainer->network;
+    tool_status_t status  = network_take_score(network, &sums[0], &sums[1]); /* what training has left there */
 
-    for (uint64_t i = 0; i < batches && status == TRAIN_OK; ++i) {
+    for (uint64_t i = 0; i < batches && status == TOOL_OK; ++i) {
         size_t scored = 0;
 
         status = feed_enqueue(&trainer->test, i, network, &scored);
-        if (status == TRAIN_OK) {
+        if (status == TOOL_OK) {
             status = network_enqueue_forward(network, scored);
         }
     }
-    return status == TRAIN_OK ? network_take_score(network, &sums[0], &sums[1]) : status;
+    return status == TOOL_OK ? network_take_score(network, &sums[0], &sums[1]) : status;
 }
 
 /* Accuracy and loss on the test images, of which each worker takes its share. */
-static train_status_t test(trainer_t *trainer, run_t *run)
+static tool_status_t test(trainer_t *trainer, run_t *run)
 {
-    double         sums[2] = {0.0, 0.0};
-    train_status_t status  = feed_deal(&trainer->test, trainer->workers);
+    double        sums[2] = {0.0, 0.0};
+    tool_status_t status  = feed_deal(&trainer->test, trainer->workers);
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status =
             score_batches(trainer, (trainer->test.share_count + trainer->test.batch - 1) / trainer->test.batch, sums);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_sum(trainer->workers, sums, 2);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         run->test_loss = sums[0] / (double)trainer->test.count;
         run->accuracy  = sums[1] / (double)trainer->test.count;
     }
@@ -254,17 +257,17 @@ static train_status_t test(trainer_t *trainer, run_t *run)
 }
 
 /* Times as means over the workers, and what the reducer has counted. */
-static train_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, double seconds,
-                                const clock_sums_t *sums, run_t *run)
+static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, double seconds,
+                               const clock_sums_t *sums, run_t *run)
 {
-    psgd_stats_t   stats    = PSGD_STATS_INIT;
-    double         times[2] = {seconds, sums->exchange_seconds / (double)sums->samples};
-    train_status_t status   = train_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
+    psgd_stats_t  stats    = PSGD_STATS_INIT;
+    double        times[2] = {seconds, sums->exchange_seconds / (double)sums->samples};
+    tool_status_t status   = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_sum(trainer->workers, times, 2);
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     run->seconds           = times[0] / (double)trainer->workers->count;
@@ -274,22 +277,22 @@ static train_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *
     run->bytes_per_step    = (double)stats.bytes_total / (double)trainer->steps;
     run->messages_per_step = stats.messages_last_step;
     run->compression_rate  = stats.compression_rate;
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
 /* Trains with the reducer, and tests. */
-static train_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t *run)
+static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t *run)
 {
-    clock_sums_t   sums = {0.0, 0};
-    char           label[32];
-    progress_t     progress;
-    double         start, seconds;
-    train_status_t status = params_init(&trainer->network.params, trainer->options->seed);
+    clock_sums_t  sums = {0.0, 0};
+    char          label[32];
+    progress_t    progress;
+    double        start, seconds;
+    tool_status_t status = params_init(&trainer->network.params, trainer->options->seed);
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_wait(trainer->workers);
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     if (run->rank > 0) {
@@ -298,76 +301,76 @@ static train_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_
         snprintf(label, sizeof(label), "plain all-reduce:");
     }
     progress = progress_begin(label, workers_is_speaker(trainer->workers));
-    start    = progress_now();
+    start    = clock_now();
     status   = train_all(trainer, reducer, &progress, &sums);
-    seconds  = progress_now() - start;
+    seconds  = clock_now() - start;
     progress_end(&progress);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = summarize(trainer, reducer, seconds, &sums, run);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = test(trainer, run);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = params_hash(&trainer->network.params, &run->params_hash);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_compare(trainer->workers, run->params_hash, "the parameters that training ended with");
     }
     return status;
 }
 
-train_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p)
+tool_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p)
 {
     run_t           run     = {.rank = rank};
     psgd_reducer_t *reducer = NULL;
-    train_status_t  status  = create_reducer(trainer, rank, trainer->options->start_step, trainer->comm, &reducer);
+    tool_status_t   status  = create_reducer(trainer, rank, trainer->options->start_step, trainer->comm, &reducer);
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = run_with(trainer, reducer, &run);
     }
     psgd_reducer_destroy(reducer);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *run_p = run;
     }
     return status;
 }
 
 /* Every kernel that a run at this rank launches, by a plain step, a compressed one and a test of one worker alone. */
-static train_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm_t *self)
+static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm_t *self)
 {
     clock_sums_t    sums     = {0.0, 0};
     double          score[2] = {0.0, 0.0};
     psgd_reducer_t *reducer  = NULL;
-    train_status_t  status   = create_reducer(trainer, rank, 1, self, &reducer);
+    tool_status_t   status   = create_reducer(trainer, rank, 1, self, &reducer);
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = params_init(&trainer->network.params, trainer->options->seed);
     }
-    for (uint64_t step = 0; step < 2 && status == TRAIN_OK; ++step) {
+    for (uint64_t step = 0; step < 2 && status == TOOL_OK; ++step) {
         status = train_step(trainer, reducer, step, 0, 0.0f, &sums);
     }
     psgd_reducer_destroy(reducer);
-    return status == TRAIN_OK ? score_batches(trainer, 1, score) : status;
+    return status == TOOL_OK ? score_batches(trainer, 1, score) : status;
 }
 
 /* The runs that the options ask for, rehearsed. */
-static train_status_t rehearse_all(trainer_t *trainer)
+static tool_status_t rehearse_all(trainer_t *trainer)
 {
     const options_t *options = trainer->options;
     psgd_comm_t     *self    = NULL;
-    train_status_t   status  = train_check(psgd_comm_self_create(&self), "a communicator of one worker");
+    tool_status_t    status  = tool_check(psgd_comm_self_create(&self), "a communicator of one worker");
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = feed_shuffle(&trainer->train, trainer->workers, options->seed, 0);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = feed_deal(&trainer->test, trainer->workers);
     }
-    if (status == TRAIN_OK && (options->compare || options->rank == 0)) {
+    if (status == TOOL_OK && (options->compare || options->rank == 0)) {
         status = rehearse(trainer, 0, self);
     }
-    if (status == TRAIN_OK && options->rank > 0) {
+    if (status == TOOL_OK && options->rank > 0) {
         status = rehearse(trainer, options->rank, self);
     }
     psgd_comm_destroy(self);
@@ -375,15 +378,15 @@ static train_status_t rehearse_all(trainer_t *trainer)
 }
 
 /* Builds and rehearses in two turns: first the worker that leads, then the others. */
-static train_status_t prepare_in_turns(trainer_t *trainer, const psgd_device_info_t *info, const dataset_t *dataset)
+static tool_status_t prepare_in_turns(trainer_t *trainer, const psgd_device_info_t *info, const dataset_t *dataset)
 {
-    bool           leads  = false;
-    train_status_t status = workers_agree(trainer->workers, workers_lead(trainer->workers, devices_hash(info), &leads));
+    bool          leads  = false;
+    tool_status_t status = workers_agree(trainer->workers, workers_lead(trainer->workers, devices_hash(info), &leads));
 
-    for (int turn = 0; turn < 2 && status == TRAIN_OK; ++turn) {
+    for (int turn = 0; turn < 2 && status == TOOL_OK; ++turn) {
         if (leads == (turn == 0)) {
             status = build(trainer, info, dataset);
-            if (status == TRAIN_OK) {
+            if (status == TOOL_OK) {
                 status = rehearse_all(trainer);
             }
         }
@@ -393,27 +396,27 @@ static train_status_t prepare_in_turns(trainer_t *trainer, const psgd_device_inf
 }
 
 /* Which devices the workers took, and whether they are alike. */
-static train_status_t compare_devices(trainer_t *trainer, const psgd_device_info_t *info)
+static tool_status_t compare_devices(trainer_t *trainer, const psgd_device_info_t *info)
 {
     const workers_t *workers = trainer->workers;
-    train_status_t   status;
+    tool_status_t    status;
 
     status =
-        train_alloc(workers->count, sizeof(*trainer->device_indices), "the workers' devices", &trainer->device_indices);
-    if (status == TRAIN_OK) {
+        tool_alloc(workers->count, sizeof(*trainer->device_indices), "the workers' devices", &trainer->device_indices);
+    if (status == TOOL_OK) {
         status = workers_gather(workers, info->index, trainer->device_indices);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_are_equal(workers, devices_hash(info), &trainer->same_devices);
     }
     return status;
 }
 
-train_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
-                              const psgd_device_info_t *info, const dataset_t *dataset)
+tool_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
+                             const psgd_device_info_t *info, const dataset_t *dataset)
 {
-    notice_t      *notice = NULL;
-    train_status_t status;
+    notice_t     *notice = NULL;
+    tool_status_t status;
 
     memset(trainer, 0, sizeof(*trainer));
     trainer->options = options;
@@ -424,11 +427,11 @@ train_status_t trainer_create(trainer_t *trainer, const options_t *options, cons
     }
     status = prepare_in_turns(trainer, info, dataset);
     notice_end(notice);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = workers_agree(workers, compare_devices(trainer, info));
     }
-    if (status == TRAIN_OK) {
-        status = train_check(psgd_comm_mpi_create(workers->all, 0.0, &trainer->comm), "connecting the workers");
+    if (status == TOOL_OK) {
+        status = tool_check(psgd_comm_mpi_create(workers->all, 0.0, &trainer->comm), "connecting the workers");
         status = workers_agree(workers, status);
     }
     return status;

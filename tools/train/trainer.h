@@ -43,12 +43,12 @@ typedef struct trainer {
  * of device on a machine goes first, and the others find what it left in the driver's cache: drivers may fail where
  * several processes fill that at once. Where it fails it has said why. The trainer must not move. Freed by
  * trainer_destroy(), also after an error. */
-train_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
-                              const psgd_device_info_t *info, const dataset_t *dataset);
-void           trainer_destroy(trainer_t *trainer);
+tool_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
+                             const psgd_device_info_t *info, const dataset_t *dataset);
+void          trainer_destroy(trainer_t *trainer);
 
 /* Trains from the initial parameters of the seed, with gradients averaged at low rank `rank` (0: as they are), and
  * tests. Parameters that differ between workers in the end are an error. A collective. */
-train_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p);
+tool_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p);
 
 #endif

@@ -7,19 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* TRAIN_OK where `result` is MPI_SUCCESS; else the call's name and MPI's own words. */
-static train_status_t check_mpi(int result, const char *call)
+/* TOOL_OK where `result` is MPI_SUCCESS; else the call's name and MPI's own words. */
+static tool_status_t check_mpi(int result, const char *call)
 {
     char words[MPI_MAX_ERROR_STRING];
     int  length = 0;
 
     if (result == MPI_SUCCESS) {
-        return TRAIN_OK;
+        return TOOL_OK;
     }
     if (MPI_Error_string(result, words, &length) != MPI_SUCCESS) {
         snprintf(words, sizeof(words), "error %d", result);
     }
-    return train_fail(TRAIN_FAILED, "%s: %s", call, words);
+    return tool_fail(TOOL_FAILED, "%s: %s", call, words);
 }
 
 static uint64_t hash_text(const char *text)
@@ -33,78 +33,78 @@ static uint64_t hash_text(const char *text)
 }
 
 /* The workers of `comm` that pass the same key, in the order of their indices. */
-static train_status_t split_by_key(MPI_Comm comm, uint64_t key, MPI_Comm *group_p)
+static tool_status_t split_by_key(MPI_Comm comm, uint64_t key, MPI_Comm *group_p)
 {
-    int            index  = 0;
-    train_status_t status = check_mpi(MPI_Comm_rank(comm, &index), "MPI_Comm_rank");
+    int           index  = 0;
+    tool_status_t status = check_mpi(MPI_Comm_rank(comm, &index), "MPI_Comm_rank");
 
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     return check_mpi(MPI_Comm_split(comm, (int)(key % INT_MAX), index, group_p), "MPI_Comm_split");
 }
 
-static train_status_t size_and_index(MPI_Comm comm, uint32_t *count_p, uint32_t *index_p)
+static tool_status_t size_and_index(MPI_Comm comm, uint32_t *count_p, uint32_t *index_p)
 {
-    int            count = 0, index = 0;
-    train_status_t status = check_mpi(MPI_Comm_size(comm, &count), "MPI_Comm_size");
+    int           count = 0, index = 0;
+    tool_status_t status = check_mpi(MPI_Comm_size(comm, &count), "MPI_Comm_size");
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = check_mpi(MPI_Comm_rank(comm, &index), "MPI_Comm_rank");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *count_p = (uint32_t)count;
         *index_p = (uint32_t)index;
     }
     return status;
 }
 
-static train_status_t find_node(workers_t *workers)
+static tool_status_t find_node(workers_t *workers)
 {
-    char           name[MPI_MAX_PROCESSOR_NAME] = "";
-    int            length                       = 0;
-    MPI_Comm       shared                       = MPI_COMM_NULL;
-    train_status_t status;
+    char          name[MPI_MAX_PROCESSOR_NAME] = "";
+    int           length                       = 0;
+    MPI_Comm      shared                       = MPI_COMM_NULL;
+    tool_status_t status;
 
     status = check_mpi(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = check_mpi(MPI_Comm_split_type(workers->all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared),
                            "MPI_Comm_split_type");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = split_by_key(shared, hash_text(name), &workers->node);
         MPI_Comm_free(&shared);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = size_and_index(workers->node, &workers->local_count, &workers->local_index);
     }
     return status;
 }
 
-train_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p)
+tool_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p)
 {
-    workers_t      workers  = {0, 0, MPI_COMM_NULL, MPI_COMM_NULL, 0, 0};
-    int            provided = MPI_THREAD_SINGLE;
-    train_status_t status;
+    workers_t     workers  = {0, 0, MPI_COMM_NULL, MPI_COMM_NULL, 0, 0};
+    int           provided = MPI_THREAD_SINGLE;
+    tool_status_t status;
 
     status = check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
-    if (status == TRAIN_OK && provided < MPI_THREAD_FUNNELED) {
+    if (status == TOOL_OK && provided < MPI_THREAD_FUNNELED) {
         status =
-            train_fail(TRAIN_FAILED, "this MPI library does not support programs with threads (MPI_THREAD_FUNNELED)");
+            tool_fail(TOOL_FAILED, "this MPI library does not support programs with threads (MPI_THREAD_FUNNELED)");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &workers.all), "MPI_Comm_dup");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = check_mpi(MPI_Comm_set_errhandler(workers.all, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = size_and_index(workers.all, &workers.count, &workers.index);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = find_node(&workers);
     }
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *workers_p = workers;
     }
     return status;
@@ -126,36 +126,36 @@ bool workers_is_speaker(const workers_t *workers)
 static void print_sentence(const workers_t *workers, bool name_worker)
 {
     if (name_worker) {
-        fprintf(stderr, "psgd-train: worker %u: %s\n", (unsigned)workers->index, train_last_error());
+        fprintf(stderr, "%s: worker %u: %s\n", tool_name(), (unsigned)workers->index, tool_last_error());
     } else {
-        fprintf(stderr, "psgd-train: %s\n", train_last_error());
+        fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
     }
 }
 
-train_status_t workers_agree(const workers_t *workers, train_status_t mine)
+tool_status_t workers_agree(const workers_t *workers, tool_status_t mine)
 {
-    int            code     = (int)mine;
-    uint32_t       failed   = 0;
-    uint32_t       first    = workers->count;
-    int           *statuses = NULL;
-    train_status_t status   = train_alloc(workers->count, sizeof(*statuses), "the workers' statuses", &statuses);
+    int           code     = (int)mine;
+    uint32_t      failed   = 0;
+    uint32_t      first    = workers->count;
+    int          *statuses = NULL;
+    tool_status_t status   = tool_alloc(workers->count, sizeof(*statuses), "the workers' statuses", &statuses);
 
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         status = check_mpi(MPI_Allgather(&code, 1, MPI_INT, statuses, 1, MPI_INT, workers->all), "MPI_Allgather");
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         workers_give_up(workers, status);
         free(statuses);
         return status;
     }
     for (uint32_t i = workers->count; i-- > 0;) {
-        if (statuses[i] != TRAIN_OK) {
+        if (statuses[i] != TOOL_OK) {
             first = i;
             ++failed;
         }
     }
     if (failed > 0) {
-        status = (train_status_t)statuses[first];
+        status = (tool_status_t)statuses[first];
     }
     if (first == workers->index) {
         print_sentence(workers, failed < workers->count);
@@ -164,59 +164,78 @@ train_status_t workers_agree(const workers_t *workers, train_status_t mine)
     return status;
 }
 
-train_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool *equal_p)
+tool_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool *equal_p)
 {
-    uint64_t       least[2] = {number, ~number}; /* the least ~number belongs to the greatest number */
-    train_status_t status;
+    uint64_t      least[2] = {number, ~number}; /* the least ~number belongs to the greatest number */
+    tool_status_t status;
 
     status = check_mpi(MPI_Allreduce(MPI_IN_PLACE, least, 2, MPI_UINT64_T, MPI_MIN, workers->all), "MPI_Allreduce");
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *equal_p = least[0] == ~least[1];
     }
     return status;
 }
 
-train_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what)
+tool_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what)
 {
-    bool           equal  = false;
-    train_status_t status = workers_are_equal(workers, number, &equal);
+    bool          equal  = false;
+    tool_status_t status = workers_are_equal(workers, number, &equal);
 
-    if (status == TRAIN_OK && !equal) {
-        return train_fail(TRAIN_ALL_FAILED, "%s differ between workers", what);
+    if (status == TOOL_OK && !equal) {
+        return tool_fail(TOOL_ALL_FAILED, "%s differ between workers", what);
     }
     return status;
 }
 
-train_status_t workers_gather(const workers_t *workers, uint32_t number, uint32_t *numbers)
+tool_status_t workers_gather(const workers_t *workers, uint32_t number, uint32_t *numbers)
 {
     return check_mpi(MPI_Allgather(&number, 1, MPI_UINT32_T, numbers, 1, MPI_UINT32_T, workers->all), "MPI_Allgather");
 }
 
-train_status_t workers_sum(const workers_t *workers, double *sums, int count)
+tool_status_t workers_sum(const workers_t *workers, double *sums, int count)
 {
     return check_mpi(MPI_Allreduce(MPI_IN_PLACE, sums, count, MPI_DOUBLE, MPI_SUM, workers->all), "MPI_Allreduce");
 }
 
-train_status_t workers_share(const workers_t *workers, float *numbers, uint64_t count)
+tool_status_t workers_max(const workers_t *workers, double *numbers, int count)
+{
+    return check_mpi(MPI_Allreduce(MPI_IN_PLACE, numbers, count, MPI_DOUBLE, MPI_MAX, workers->all), "MPI_Allreduce");
+}
+
+tool_status_t workers_sum_floats(const workers_t *workers, float *numbers, size_t count)
+{
+    const size_t  chunk  = (size_t)1 << 30; /* MPI counts in int */
+    tool_status_t status = TOOL_OK;
+
+    for (size_t done = 0; done < count && status == TOOL_OK; done += chunk) {
+        size_t left = count - done < chunk ? count - done : chunk;
+
+        status = check_mpi(MPI_Allreduce(MPI_IN_PLACE, numbers + done, (int)left, MPI_FLOAT, MPI_SUM, workers->all),
+                           "MPI_Allreduce");
+    }
+    return status;
+}
+
+tool_status_t workers_share(const workers_t *workers, float *numbers, uint64_t count)
 {
     const uint64_t chunk  = UINT64_C(1) << 20; /* MPI counts in int */
-    train_status_t status = TRAIN_OK;
+    tool_status_t  status = TOOL_OK;
 
-    for (uint64_t done = 0; done < count && status == TRAIN_OK; done += chunk) {
+    for (uint64_t done = 0; done < count && status == TOOL_OK; done += chunk) {
         uint64_t left = count - done < chunk ? count - done : chunk;
         status        = check_mpi(MPI_Bcast(numbers + done, (int)left, MPI_FLOAT, 0, workers->all), "MPI_Bcast");
     }
     return status;
 }
 
-train_status_t workers_wait(const workers_t *workers)
+tool_status_t workers_wait(const workers_t *workers)
 {
     return check_mpi(MPI_Barrier(workers->all), "MPI_Barrier");
 }
 
-void workers_give_up(const workers_t *workers, train_status_t status)
+void workers_give_up(const workers_t *workers, tool_status_t status)
 {
-    if (status == TRAIN_ALL_FAILED) {
+    if (status == TOOL_ALL_FAILED) {
         if (workers_is_speaker(workers)) {
             print_sentence(workers, false);
         }
@@ -224,72 +243,72 @@ void workers_give_up(const workers_t *workers, train_status_t status)
     }
     print_sentence(workers, workers->count > 1);
     if (workers->count > 1) {
-        MPI_Abort(MPI_COMM_WORLD, TRAIN_FAILED);
+        MPI_Abort(MPI_COMM_WORLD, TOOL_FAILED);
     }
 }
 
 /* How many workers of this machine may run on some core that this one may run on, itself included. */
-static train_status_t count_sharers(const workers_t *workers, const cpu_set_t *mine, int *sharers_p)
+static tool_status_t count_sharers(const workers_t *workers, const cpu_set_t *mine, int *sharers_p)
 {
-    cpu_set_t     *sets    = NULL;
-    int            sharers = 0;
-    train_status_t status  = train_alloc(workers->local_count, sizeof(*sets), "the workers' cores", &sets);
+    cpu_set_t    *sets    = NULL;
+    int           sharers = 0;
+    tool_status_t status  = tool_alloc(workers->local_count, sizeof(*sets), "the workers' cores", &sets);
 
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     status =
         check_mpi(MPI_Allgather(mine, (int)sizeof(*mine), MPI_BYTE, sets, (int)sizeof(*mine), MPI_BYTE, workers->node),
                   "MPI_Allgather");
-    for (uint32_t i = 0; status == TRAIN_OK && i < workers->local_count; ++i) {
+    for (uint32_t i = 0; status == TOOL_OK && i < workers->local_count; ++i) {
         cpu_set_t both;
         CPU_AND(&both, mine, &sets[i]);
         sharers += CPU_COUNT(&both) > 0;
     }
     free(sets);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *sharers_p = sharers;
     }
     return status;
 }
 
-train_status_t workers_share_cores(const workers_t *workers)
+tool_status_t workers_share_cores(const workers_t *workers)
 {
-    cpu_set_t      cores;
-    int            sharers = 1;
-    int            threads;
-    char           text[16];
-    train_status_t status;
+    cpu_set_t     cores;
+    int           sharers = 1;
+    int           threads;
+    char          text[16];
+    tool_status_t status;
 
     CPU_ZERO(&cores);
     if (sched_getaffinity(0, sizeof(cores), &cores) != 0) {
         CPU_ZERO(&cores); /* a machine of more cores than cpu_set_t holds: nobody shares, nothing is limited */
     }
     status = count_sharers(workers, &cores, &sharers);
-    if (status != TRAIN_OK || sharers <= 1) {
+    if (status != TOOL_OK || sharers <= 1) {
         return status;
     }
     threads = CPU_COUNT(&cores) / sharers;
     snprintf(text, sizeof(text), "%d", threads > 0 ? threads : 1);
     if (setenv("POCL_MAX_PTHREAD_COUNT", text, 0) != 0 || setenv("LP_NUM_THREADS", text, 0) != 0) {
-        return train_fail(TRAIN_FAILED, "out of host memory: cannot set POCL_MAX_PTHREAD_COUNT");
+        return tool_fail(TOOL_FAILED, "out of host memory: cannot set POCL_MAX_PTHREAD_COUNT");
     }
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
-train_status_t workers_lead(const workers_t *workers, uint64_t key, bool *leads_p)
+tool_status_t workers_lead(const workers_t *workers, uint64_t key, bool *leads_p)
 {
-    MPI_Comm       alike = MPI_COMM_NULL;
-    int            index = 0;
-    train_status_t status;
+    MPI_Comm      alike = MPI_COMM_NULL;
+    int           index = 0;
+    tool_status_t status;
 
     status = split_by_key(workers->node, key, &alike);
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     status = check_mpi(MPI_Comm_rank(alike, &index), "MPI_Comm_rank");
     MPI_Comm_free(&alike);
-    if (status == TRAIN_OK) {
+    if (status == TOOL_OK) {
         *leads_p = index == 0;
     }
     return status;

@@ -13,31 +13,31 @@ static bool names_one_device(const char *which)
 }
 
 /* Every device there is; *infos_p is freed by free(). */
-static train_status_t list_devices(psgd_device_info_t **infos_p, size_t *count_p)
+static tool_status_t list_devices(psgd_device_info_t **infos_p, size_t *count_p)
 {
     const psgd_device_info_t empty = PSGD_DEVICE_INFO_INIT;
     psgd_device_info_t      *infos = NULL;
     size_t                   count = 0;
-    train_status_t           status;
+    tool_status_t            status;
 
-    status = train_check(psgd_device_list(NULL, 0, &count), "listing the OpenCL devices");
-    if (status == TRAIN_OK) {
-        status = train_alloc(count, sizeof(*infos), "the list of devices", &infos);
+    status = tool_check(psgd_device_list(NULL, 0, &count), "listing the OpenCL devices");
+    if (status == TOOL_OK) {
+        status = tool_alloc(count, sizeof(*infos), "the list of devices", &infos);
     }
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     for (size_t i = 0; i < count; ++i) {
         infos[i] = empty;
     }
-    status = train_check(psgd_device_list(infos, count, &count), "listing the OpenCL devices");
-    if (status != TRAIN_OK) {
+    status = tool_check(psgd_device_list(infos, count, &count), "listing the OpenCL devices");
+    if (status != TOOL_OK) {
         free(infos);
         return status;
     }
     *infos_p = infos;
     *count_p = count;
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
 static bool is_alike(const psgd_device_info_t *info, const psgd_device_info_t *chosen)
@@ -46,16 +46,16 @@ static bool is_alike(const psgd_device_info_t *info, const psgd_device_info_t *c
 }
 
 /* The device `turn` places behind `chosen`, around those alike; *alike_p is how many these are. */
-static train_status_t take_turn(const psgd_device_info_t *chosen, uint32_t turn, psgd_device_info_t *info_p,
-                                uint32_t *alike_p)
+static tool_status_t take_turn(const psgd_device_info_t *chosen, uint32_t turn, psgd_device_info_t *info_p,
+                               uint32_t *alike_p)
 {
     psgd_device_info_t *infos  = NULL;
     size_t              count  = 0;
     uint32_t            alike  = 0; /* how many are alike ... */
     uint32_t            first  = 0; /* ... and which of them is the chosen one */
-    train_status_t      status = list_devices(&infos, &count);
+    tool_status_t       status = list_devices(&infos, &count);
 
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     for (size_t i = 0; i < count; ++i) {
@@ -72,26 +72,26 @@ static train_status_t take_turn(const psgd_device_info_t *chosen, uint32_t turn,
     }
     *alike_p = alike;
     free(infos);
-    return TRAIN_OK;
+    return TOOL_OK;
 }
 
-train_status_t devices_choose(const char *which, const workers_t *workers, psgd_device_info_t *info_p)
+tool_status_t devices_choose(const char *which, const workers_t *workers, psgd_device_info_t *info_p)
 {
     psgd_device_info_t chosen    = PSGD_DEVICE_INFO_INIT;
     const char        *named     = which != NULL ? which : getenv("PSGD_DEVICE");
     uint32_t           available = 1;
-    train_status_t     status    = train_check(psgd_device_find(which, &chosen), "choosing a device");
+    tool_status_t      status    = tool_check(psgd_device_find(which, &chosen), "choosing a device");
 
-    if (status != TRAIN_OK) {
+    if (status != TOOL_OK) {
         return status;
     }
     *info_p = chosen;
     if (!names_one_device(named)) {
         status = take_turn(&chosen, workers->local_index, info_p, &available);
     }
-    if (status == TRAIN_OK && chosen.kind == PSGD_DEVICE_GPU && workers->local_index == 0 &&
+    if (status == TOOL_OK && chosen.kind == PSGD_DEVICE_GPU && workers->local_index == 0 &&
         workers->local_count > available) {
-        fprintf(stderr, "psgd-train: warning: %u workers of one machine share %u GPU%s (%s)\n",
+        fprintf(stderr, "%s: warning: %u workers of one machine share %u GPU%s (%s)\n", tool_name(),
                 (unsigned)workers->local_count, (unsigned)available, available > 1 ? "s" : "", chosen.name);
     }
     return status;

@@ -1,6 +1,6 @@
 /* Writing JSON: two blanks a level, keys and values in the order of the calls. */
-#ifndef PSGD_DEVICEQUERY_JSON_H
-#define PSGD_DEVICEQUERY_JSON_H
+#ifndef PSGD_TOOLS_JSON_H
+#define PSGD_TOOLS_JSON_H
 
 #include <stdbool.h>
 #include <stdint.h>

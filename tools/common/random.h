@@ -1,6 +1,6 @@
 /* Random numbers that are the same on every machine: SplitMix64. */
-#ifndef PSGD_TRAIN_RANDOM_H
-#define PSGD_TRAIN_RANDOM_H
+#ifndef PSGD_TOOLS_RANDOM_H
+#define PSGD_TOOLS_RANDOM_H
 
 #include <stddef.h>
 #include <stdint.h>

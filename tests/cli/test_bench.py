@@ -1,0 +1,241 @@
+"""psgd-bench as a user runs it: figures and their JSON, plans, and what it says of wrong input and of wrong results.
+
+test_bench.py PATH/psgd-bench        (environment: PSGD_TEST_MPIEXEC)
+"""
+
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BENCH = sys.argv.pop(1)
+MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
+
+SHAPES = """# a small model
+fc.weight 96 160
+conv.weight 32 16 3 3   # 32 x 144
+conv2.weight 32 16 3 3
+head.weight 4 96        # too small to be compressed at rank 4
+fc.bias 96
+"""
+COMPRESSED = {"fc.weight": (96, 160), "conv.weight": (32, 144), "conv2.weight": (32, 144)}
+PLAIN_ELEMS = 4 * 96 + 96
+N = sum(rows * cols for rows, cols in COMPRESSED.values())
+PHASES = {"exchange_plain", "orthonormalize_q", "compute_p", "reduce_p", "orthogonalize_p", "compute_q", "reduce_q",
+          "decompress"}
+
+
+def run(*arguments, workers=0, environment=None):
+    """Runs psgd-bench, alone or with so many workers, and returns what came of it."""
+    command = [BENCH, *map(str, arguments)]
+    if workers:
+        command = [MPIEXEC, "-n", str(workers), *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **(environment or {})})
+
+
+def factor_elems(rank):
+    return sum((rows + cols) * rank for rows, cols in COMPRESSED.values())
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.path = pathlib.Path(self.directory.name)
+        self.shapes = self.write("shapes.txt", SHAPES)
+
+    def write(self, name, text):
+        path = self.path / name
+        path.write_text(text)
+        return path
+
+    def succeed(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        return done
+
+    def results(self, *arguments, **options):
+        """The JSON of a run on the small model, which stands alone on standard output."""
+        done = self.succeed("--model", self.shapes, "--steps", 3, "--engine", "clblast", *arguments, "--json", **options)
+        self.assertNotIn("\r", done.stderr)  # no progress line in a pipe
+        return json.loads(done.stdout)
+
+    def refuse(self, code, words, *arguments, **options):
+        """It ends with this code, and says why: once, in a line that holds these words, and nothing on standard output.
+        (On a busy machine the notice about compiling may come before.)"""
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.stdout, "")
+        said = [line for line in done.stderr.splitlines() if line.startswith("psgd-bench: ")
+                and not line.startswith("psgd-bench: compiling kernels")]
+        self.assertEqual(len(said), 1, done.stderr)
+        self.assertIn(words, said[0])
+
+    def check_spread(self, spread):
+        self.assertEqual(set(spread), {"median", "min", "max"})
+        self.assertLessEqual(0, spread["min"])
+        self.assertLessEqual(spread["min"], spread["median"])
+        self.assertLessEqual(spread["median"], spread["max"])
+
+    def check_measured(self, result, rank):
+        """What every rank's results must hold."""
+        self.assertEqual(result["rank"], rank)
+        for key in ("step_ms", "kernel_ms", "floor_ms", "kernel_floor_ms", "plain_allreduce_ms", "plain_copy_ms",
+                    "exact_step_ms", "ortho_ms"):
+            self.check_spread(result[key])
+        self.assertEqual(set(result["phases"]), PHASES)
+        for phase in result["phases"].values():
+            self.check_spread(phase)
+        self.assertGreater(result["step_ms"]["min"], 0)
+        self.assertGreater(result["kernel_ms"]["min"], 0)
+        for over, under, key in (("floor_ms", "step_ms", "floor_fraction"), ("ortho_ms", "exact_step_ms", "ortho_share"),
+                                 ("kernel_floor_ms", "kernel_ms", "kernel_floor_fraction"),
+                                 ("plain_allreduce_ms", "step_ms", "plain_ratio")):
+            self.assertGreater(result[key], 0)
+            self.assertAlmostEqual(result[key], result[over]["median"] / result[under]["median"], delta=1e-6 * result[key])
+        # Factors, what is not compressed, and a vote of a few hundred bytes in each message.
+        votes = result["wire_bytes"] - 4 * (factor_elems(rank) + PLAIN_ELEMS)
+        self.assertIn(votes // result["messages"], range(4, 1024))
+        self.assertEqual(result["bytes_n"], 4 * N)
+        self.assertGreater(result["device_bytes"], 0)
+        self.assertEqual(result["compressed_tensors"], len(COMPRESSED))
+        self.assertEqual((result["engine"], result["fused_tensors"]), ("clblast", 0))
+        self.assertEqual((result["checked_elems"], result["probed_elems"]), (N + PLAIN_ELEMS, 0))
+        self.assertLess(result["deviation"], 2e-5)
+        self.assertAlmostEqual(result["compression_rate"], (N + PLAIN_ELEMS) / (factor_elems(rank) + PLAIN_ELEMS), places=4)
+
+
+class Measuring(Case):
+    def test_two_workers_are_measured_and_the_table_says_the_same(self):
+        file = self.path / "result.json"
+        done = self.succeed("--model", self.shapes, "--rank", 4, "--steps", 3, "--engine", "clblast", "--ortho",
+                            "--json", file, workers=2)
+        result = json.loads(file.read_text())
+        self.assertEqual((result["schema"], result["workers"], result["steps"], result["parameters"], result["tensors"]),
+                         (1, 2, 3, N + PLAIN_ELEMS, 5))
+        self.assertEqual((result["model"], result["finite"], result["error_feedback"], result["buffers"],
+                          result["staging"], result["engine_asked"], result["floor_moves"]),
+                         (str(self.shapes), False, True, "one", "auto", "clblast", 7))
+        self.assertTrue(result["device"] and result["driver"] and result["version"])
+        self.check_measured(result, 4)
+        for words in ("rank 4", "%.3f" % result["step_ms"]["median"], "%.3f" % result["phases"]["reduce_q"]["max"],
+                      "floor / step %.1f %%" % (100 * result["floor_fraction"]), "engine: clblast",
+                      "of the step", "3 of 5 tensors compressed", "%.4f MB" % (result["wire_bytes"] / 1e6)):
+            self.assertIn(words, done.stdout)
+
+    def test_the_forms_of_the_step_have_floors_of_their_own(self):
+        lazy = self.results("--finite")
+        self.assertEqual((lazy["finite"], lazy["floor_moves"]), (True, 5))
+        self.check_measured(lazy, 4)
+        without = self.results("--error-feedback", 0)
+        self.assertEqual((without["error_feedback"], without["floor_moves"]), (False, 3))
+        self.check_measured(without, 4)
+        self.assertEqual(lazy["device_bytes"] - without["device_bytes"] >= 4 * N, True)
+
+    def test_gradients_in_buffers_of_their_own(self):
+        result = self.results("--buffers", "each", "--staging", "copy", workers=2)
+        self.assertEqual((result["buffers"], result["staging"]), ("each", "copy"))
+        self.check_measured(result, 4)
+
+    def test_a_sweep_has_a_line_a_rank(self):
+        file = self.path / "sweep.json"
+        done = self.succeed("--model", self.shapes, "--ranks", "1,2,4", "--steps", 3, "--engine", "clblast", "--json", file)
+        result = json.loads(file.read_text())
+        self.assertNotIn("step_ms", result)
+        self.assertEqual([part["rank"] for part in result["sweep"]], [1, 2, 4])
+        lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+        head = result["sweep"][0]
+        self.assertIn("%.3f" % head["step_ms"]["median"], lines["1"])
+        for part in result["sweep"][1:]:  # at rank 1 the head is compressed too
+            self.assertIn("%.3f" % part["kernel_ms"]["median"], lines[str(part["rank"])])
+            self.check_measured(part, part["rank"])
+
+    def test_where_nothing_is_compressed_there_is_no_floor(self):
+        shapes = self.write("vectors.txt", "a 100\nb 2 2\n")
+        done = self.succeed("--model", shapes, "--steps", 2, "--json")
+        result = json.loads(done.stdout)
+        self.assertEqual((result["engine"], result["bytes_n"], result["checked_elems"]), ("none", 0, 104))
+        self.assertIsNone(result["floor_fraction"])
+        self.assertIsNone(result["kernel_floor_fraction"])
+        self.assertIn("nothing is compressed", self.succeed("--model", shapes, "--steps", 2).stdout)
+
+    def test_the_plan_lists_every_tensor_and_runs_nothing(self):
+        done = self.succeed("--model", self.shapes, "--plan", "--rank", 4, workers=2)
+        rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+        self.assertEqual(rows["conv.weight"][:4], ["32x144", "4", "4608", str(4 * (32 + 144))])
+        self.assertEqual(rows["fc.bias"], ["96x1", "0", "96", "96", "-"])
+        self.assertEqual(rows["head.weight"][1], "0")
+        self.assertEqual(rows["all"][:2], [str(N + PLAIN_ELEMS), str(factor_elems(4) + PLAIN_ELEMS)])
+        self.assertNotIn("median", done.stdout)
+        plan = json.loads(self.succeed("--model", self.shapes, "--plan", "--json").stdout)["plan"]
+        self.assertEqual([row["name"] for row in plan if row["rank"]], list(COMPRESSED))
+        self.assertEqual([row["elems"] for row in plan if row["engine"] is None], [384, 96])
+
+    def test_a_built_in_model_has_a_plan(self):
+        plan = json.loads(self.succeed("--model", "resnet18", "--plan", "--json").stdout)
+        self.assertEqual((plan["parameters"], plan["tensors"]), (11173962, 62))
+        self.assertTrue(math.isclose(plan["compression_rate"], 72, rel_tol=0.02))
+
+
+class WrongResults(Case):
+    def test_a_wrong_update_is_told_and_nothing_is_timed(self):
+        self.refuse(3, "wrong results: the update of fc.weight in step 1", "--model", self.shapes, "--break-check", "update")
+        self.refuse(3, "wrong results: the update of fc.weight", "--model", self.shapes, "--break-check", "update", workers=2)
+
+    def test_a_wrong_mean_is_told(self):
+        self.refuse(3, "wrong results: the mean of head.weight", "--model", self.shapes, "--break-check", "plain", workers=2)
+
+    def test_workers_that_hold_different_updates_are_told(self):
+        self.refuse(3, "the workers hold different updates", "--model", self.shapes, "--break-check", "worker", workers=2)
+
+
+class Refusals(Case):
+    def test_help_and_version_are_printed_once(self):
+        done = self.succeed("--help", workers=2)
+        self.assertEqual(done.stdout.count("--error-feedback"), 1)
+        self.assertNotIn("--break-check", done.stdout)
+        self.assertRegex(self.succeed("--version").stdout, r"^psgd-bench \d+\.\d+\.\d+\n$")
+
+    def test_wrong_usage_exits_with_2(self):
+        self.refuse(2, "unknown option '--frobnicate'", "--frobnicate")
+        self.refuse(2, "unknown option '--frobnicate'", "--frobnicate", workers=2)
+        self.refuse(2, "--rank takes a whole number from 1 to 1024, not 0", "--rank", 0)
+        self.refuse(2, "--ranks takes whole numbers from 1 to 1024", "--ranks", "1,,2")
+        self.refuse(2, "--ranks takes whole numbers from 1 to 1024", "--ranks", "4,0")
+        self.refuse(2, "exclude each other", "--ranks", "1,2", "--rank", 4)
+        self.refuse(2, "--plan takes one --rank", "--ranks", "1,2", "--plan")
+        self.refuse(2, "--engine takes auto|fused|clblast, not 'cublas'", "--engine", "cublas")
+        self.refuse(2, "--error-feedback takes a whole number from 0 to 1", "--error-feedback", 2)
+        self.refuse(2, "--steps takes a whole number from 1", "--steps", 0)
+
+    def test_an_unknown_model_names_the_known_ones(self):
+        self.refuse(2, "--model takes resnet18, resnet50, lstm, gpt2 or a file; resnet51: No such file", "--model", "resnet51")
+
+    def test_a_file_that_does_not_parse_is_told_with_line_and_column(self):
+        shapes = self.write("wrong.txt", "fc.weight 96 160\nfc.bias x96\n")
+        self.refuse(2, "%s:2:9: a dim is a whole number" % shapes, "--model", shapes)
+        self.refuse(2, "%s:2:9: a dim is a whole number" % shapes, "--model", shapes, workers=2)
+
+    def test_no_device_names_what_to_install(self):
+        self.refuse(1, "no OpenCL device", "--model", self.shapes, environment={"OCL_ICD_VENDORS": str(self.path)})
+        self.refuse(1, "no such thing", "--model", self.shapes, "--device", "no such thing", workers=2)
+
+    def test_workers_with_different_options_or_models_do_not_start(self):
+        other = self.write("other.txt", SHAPES + "more 3 4\n")
+        for arguments, words in ((("--model", self.shapes, "--rank", "2"), "the options differ"),
+                                 (("--model", other), "the models differ")):
+            command = [MPIEXEC, "-n", "1", BENCH, "--model", self.shapes, ":", "-n", "1", BENCH, *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(words + " between workers", done.stderr)
+
+    def test_a_file_that_cannot_be_written_is_told_before_anything_is_run(self):
+        self.refuse(1, "cannot write", "--json", self.path / "no" / "such" / "file", "--model", self.shapes)
+
+
+unittest.main(verbosity=2)

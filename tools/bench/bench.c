@@ -1,0 +1,194 @@
+#define _POSIX_C_SOURCE 200809L /* isatty() */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <psgd/psgd_mpi.h>
+
+#include "devices.h"
+#include "kernels.h"
+#include "notice.h"
+
+static tool_status_t make_tensors(bench_t *bench)
+{
+    const model_t *model  = bench->model;
+    tool_status_t  status = tool_alloc(model->count, sizeof(*bench->tensors), "the tensors", &bench->tensors);
+
+    for (size_t t = 0; t < model->count && status == TOOL_OK; ++t) {
+        const psgd_tensor_t empty = PSGD_TENSOR_INIT;
+
+        bench->tensors[t]          = empty;
+        bench->tensors[t].name     = model->tensors[t].name;
+        bench->tensors[t].num_dims = model->tensors[t].num_dims;
+        memcpy(bench->tensors[t].dims, model->tensors[t].dims, sizeof(model->tensors[t].dims));
+    }
+    return status;
+}
+
+tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exact_phase_times, const psgd_comm_t *comm,
+                                   psgd_reducer_t **reducer_p)
+{
+    psgd_config_t config = PSGD_CONFIG_INIT;
+
+    config.rank                 = rank;
+    config.engine               = options_engine(bench->options);
+    config.gradients_are_finite = bench->options->is_finite;
+    config.error_feedback       = (int)bench->options->error_feedback;
+    config.staging              = (psgd_staging_t)bench->options->staging;
+    config.exact_phase_times    = exact_phase_times;
+    return tool_check(psgd_reducer_create(bench->gpu.context, bench->gpu.info.device, bench->gpu.queue, bench->tensors,
+                                          bench->model->count, &config, comm, reducer_p),
+                      "creating the reducer");
+}
+
+tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer)
+{
+    return tool_check(psgd_reducer_step(reducer, bench->gradients.buffers, bench->model->count), "a step");
+}
+
+tool_status_t bench_tensor_plan(const psgd_reducer_t *reducer, size_t index, psgd_tensor_plan_t *plan_p)
+{
+    const psgd_tensor_plan_t empty = PSGD_TENSOR_PLAN_INIT;
+
+    *plan_p = empty;
+    return tool_check(psgd_reducer_get_tensor_plan(reducer, index, plan_p), "asking how a tensor is sent");
+}
+
+tool_status_t bench_compressed_elems(const bench_t *bench, const psgd_reducer_t *reducer, uint64_t *elems_p)
+{
+    uint64_t      elems  = 0;
+    tool_status_t status = TOOL_OK;
+
+    for (size_t t = 0; t < bench->model->count && status == TOOL_OK; ++t) {
+        psgd_tensor_plan_t plan;
+
+        status = bench_tensor_plan(reducer, t, &plan);
+        elems += status == TOOL_OK && plan.rank > 0 ? plan.elems : 0;
+    }
+    *elems_p = elems;
+    return status;
+}
+
+floor_form_t bench_floor_form(const options_t *options)
+{
+    if (options->error_feedback == 0) {
+        return FLOOR_UPDATE_ONLY;
+    }
+    return options->is_finite ? FLOOR_LAZY : FLOOR_TRANSACTIONAL;
+}
+
+/* What a worker does for itself. */
+static tool_status_t build(bench_t *bench, const psgd_device_info_t *info)
+{
+    tool_status_t status = gpu_open(info, &bench_program, &bench->gpu);
+
+    if (status == TOOL_OK) {
+        status = gradients_create(&bench->gpu, bench->model, bench->options->buffers == BUFFERS_ONE, &bench->gradients);
+    }
+    return status == TOOL_OK ? make_tensors(bench) : status;
+}
+
+/* Every kernel that a run at this rank launches, by a step of one worker alone. */
+static tool_status_t rehearse(bench_t *bench, uint32_t rank, const psgd_comm_t *self)
+{
+    psgd_reducer_t *reducer = NULL;
+    tool_status_t   status  = bench_create_reducer(bench, rank, false, self, &reducer);
+
+    if (status == TOOL_OK && !bench->options->shows_plan) {
+        status = gradients_fill(&bench->gradients, gradients_key(0, 0));
+        if (status == TOOL_OK) {
+            status = bench_step(bench, reducer);
+        }
+    }
+    psgd_reducer_destroy(reducer);
+    return status;
+}
+
+static tool_status_t rehearse_all(bench_t *bench)
+{
+    psgd_comm_t  *self   = NULL;
+    floor_t       floor  = {0};
+    tool_status_t status = tool_check(psgd_comm_self_create(&self), "a communicator of one worker");
+
+    for (size_t i = 0; i < bench->options->num_ranks && status == TOOL_OK; ++i) {
+        status = rehearse(bench, bench->options->ranks[i], self);
+    }
+    psgd_comm_destroy(self);
+    if (status == TOOL_OK && !bench->options->shows_plan) {
+        status = floor_create(&bench->gpu, bench_floor_form(bench->options), 1, &floor);
+        if (status == TOOL_OK) {
+            status = floor_run(&floor);
+        }
+        floor_destroy(&floor);
+    }
+    return status;
+}
+
+/* Builds and rehearses in two turns: first the worker that leads, then the others. */
+static tool_status_t prepare_in_turns(bench_t *bench, const psgd_device_info_t *info)
+{
+    bool          leads  = false;
+    tool_status_t status = workers_agree(bench->workers, workers_lead(bench->workers, devices_hash(info), &leads));
+
+    for (int turn = 0; turn < 2 && status == TOOL_OK; ++turn) {
+        if (leads == (turn == 0)) {
+            status = build(bench, info);
+            if (status == TOOL_OK) {
+                status = rehearse_all(bench);
+            }
+        }
+        status = workers_agree(bench->workers, status);
+    }
+    return status;
+}
+
+tool_status_t bench_create(bench_t *bench, const options_t *options, const workers_t *workers, const model_t *model,
+                           const psgd_device_info_t *info)
+{
+    notice_t     *notice = NULL;
+    tool_status_t status;
+
+    memset(bench, 0, sizeof(*bench));
+    bench->options = options;
+    bench->workers = workers;
+    bench->model   = model;
+    if (workers_is_speaker(workers)) {
+        notice = notice_begin(
+            4.0, "psgd-bench: compiling kernels; the driver keeps them, so this takes long in the first run only");
+    }
+    status = prepare_in_turns(bench, info);
+    notice_end(notice);
+    if (status == TOOL_OK) {
+        status = workers_agree(workers, workers_are_equal(workers, devices_hash(info), &bench->same_devices));
+    }
+    if (status == TOOL_OK) {
+        status = tool_check(psgd_comm_mpi_create(workers->all, 0.0, &bench->comm), "connecting the workers");
+        status = workers_agree(workers, status);
+    }
+    return status;
+}
+
+void bench_destroy(bench_t *bench)
+{
+    psgd_comm_destroy(bench->comm);
+    gradients_destroy(&bench->gradients);
+    free(bench->tensors);
+    gpu_close(&bench->gpu);
+    memset(bench, 0, sizeof(*bench));
+}
+
+void bench_say(const bench_t *bench, uint32_t rank, const char *doing)
+{
+    if (!workers_is_speaker(bench->workers) || !isatty(STDERR_FILENO)) {
+        return;
+    }
+    if (doing == NULL) {
+        fprintf(stderr, "\r\033[K");
+    } else {
+        fprintf(stderr, "\r\033[Krank %u: %s...", (unsigned)rank, doing);
+    }
+    fflush(stderr);
+}

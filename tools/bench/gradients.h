@@ -1,0 +1,49 @@
+/* The gradients of one worker, in device memory: random numbers that the host can make too, element by element. */
+#ifndef PSGD_BENCH_GRADIENTS_H
+#define PSGD_BENCH_GRADIENTS_H
+
+#include <stdbool.h>
+
+#include "gpu.h"
+#include "model.h"
+
+typedef struct gradients {
+    const gpu_t   *gpu;
+    const model_t *model;
+    uint64_t      *offsets; /* of each tensor's elements in the one buffer, or as if there were one */
+    uint64_t       extent;  /* elements of all tensors and the gaps between them */
+    cl_mem        *mems;    /* num_mems: one, or one a tensor */
+    size_t         num_mems;
+    psgd_buffer_t *buffers; /* where each tensor lies */
+} gradients_t;
+
+/* Freed by gradients_destroy(), also after an error. */
+tool_status_t gradients_create(const gpu_t *gpu, const model_t *model, bool one_buffer, gradients_t *gradients_p);
+void          gradients_destroy(gradients_t *gradients);
+
+/* The key of a worker's gradients in a step: other keys give other numbers. */
+uint32_t gradients_key(uint32_t worker, uint64_t step);
+
+/* Element number `index` (counted as offsets are) of the gradients with this key, in [-1, 1). */
+static inline float gradients_value(uint32_t key, uint64_t index)
+{
+    uint32_t x = (uint32_t)index * UINT32_C(0x9E3779B1) + (uint32_t)(index >> 32) * UINT32_C(0x85EBCA77) + key;
+
+    x ^= x >> 16;
+    x *= UINT32_C(0x7FEB352D);
+    x ^= x >> 15;
+    x *= UINT32_C(0x846CA68B);
+    x ^= x >> 16;
+    return (float)((int32_t)(x >> 8) - 0x800000) * 0x1p-23f;
+}
+
+/* Writes fresh gradients, and waits until they are there. */
+tool_status_t gradients_fill(const gradients_t *gradients, uint32_t key);
+
+/* What the buffers hold now: tensor t at values + offsets[t]. */
+tool_status_t gradients_read(const gradients_t *gradients, float *values);
+
+/* How many elements buffer `index` has. */
+uint64_t gradients_mem_elems(const gradients_t *gradients, size_t index);
+
+#endif

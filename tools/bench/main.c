@@ -1,0 +1,191 @@
+/* psgd-bench: how long a step of PowerSGD takes, against what the device's memory and MPI allow.
+ *
+ * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>. Run alone it is one worker; under
+ * mpiexec each process is one. Results are checked before anything is timed (verify.c); measure.c times. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "devices.h"
+#include "measure.h"
+#include "output.h"
+#include "report.h"
+
+static void write_table(const void *report, FILE *file)
+{
+    report_write_table(report, file);
+}
+
+static void write_json(const void *report, FILE *file)
+{
+    report_write_json(report, file);
+}
+
+static void write_plan(const void *report, FILE *file)
+{
+    report_write_plan(report, file);
+}
+
+static void write_plan_json(const void *report, FILE *file)
+{
+    report_write_plan_json(report, file);
+}
+
+/* The table and the JSON, each where the options want it; worker 0 alone. */
+static tool_status_t write_results(const bench_t *bench, output_write_fn table, output_write_fn json,
+                                   const void *results)
+{
+    const options_t *options = bench->options;
+    tool_status_t    status  = TOOL_OK;
+
+    if (workers_is_speaker(bench->workers)) {
+        status = output_write(NULL, options->json && options->json_file == NULL ? json : table, results);
+        if (status == TOOL_OK && options->json_file != NULL) {
+            status = output_write(options->json_file, json, results);
+        }
+    }
+    return workers_agree(bench->workers, status);
+}
+
+/* ---- --plan ---- */
+
+static tool_status_t fill_plan(const bench_t *bench, const psgd_reducer_t *reducer, plan_row_t *rows,
+                               plan_report_t *report)
+{
+    psgd_stats_t  stats  = PSGD_STATS_INIT;
+    tool_status_t status = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
+
+    for (size_t t = 0; t < bench->model->count && status == TOOL_OK; ++t) {
+        rows[t].tensor = &bench->model->tensors[t];
+        status         = bench_tensor_plan(reducer, t, &rows[t].plan);
+    }
+    report->rows             = rows;
+    report->device_bytes     = stats.device_bytes;
+    report->compression_rate = stats.compression_rate;
+    return status;
+}
+
+static tool_status_t show_plan(const bench_t *bench)
+{
+    plan_report_t   report  = {.bench = bench, .rank = bench->options->ranks[0]};
+    psgd_reducer_t *reducer = NULL;
+    plan_row_t     *rows    = NULL;
+    tool_status_t   status;
+
+    status = workers_agree(bench->workers, bench_create_reducer(bench, report.rank, false, bench->comm, &reducer));
+    if (status == TOOL_OK) {
+        status = tool_alloc(bench->model->count, sizeof(*rows), "the plan", &rows);
+        if (status == TOOL_OK) {
+            status = fill_plan(bench, reducer, rows, &report);
+        }
+        status = workers_agree(bench->workers, status);
+    }
+    if (status == TOOL_OK) {
+        status = write_results(bench, write_plan, write_plan_json, &report);
+    }
+    free(rows);
+    psgd_reducer_destroy(reducer);
+    return status;
+}
+
+/* ---- the benchmark ---- */
+
+static tool_status_t measure_all(const bench_t *bench)
+{
+    const options_t *options = bench->options;
+    measured_t      *results = NULL;
+    report_t         report  = {bench, NULL, options->num_ranks};
+    tool_status_t    status;
+
+    status = workers_agree(bench->workers, tool_alloc(options->num_ranks, sizeof(*results), "the results", &results));
+    for (size_t i = 0; i < options->num_ranks && status == TOOL_OK; ++i) {
+        status = measure_run(bench, options->ranks[i], &results[i]);
+    }
+    if (status == TOOL_OK) {
+        report.measured = results;
+        status          = write_results(bench, write_table, write_json, &report);
+    }
+    free(results);
+    return status;
+}
+
+/* With the model known: the device, the workers, the runs. */
+static tool_status_t run_model(const options_t *options, const workers_t *workers, const model_t *model)
+{
+    static bench_t     bench; /* its parts point to each other */
+    psgd_device_info_t info   = PSGD_DEVICE_INFO_INIT;
+    tool_status_t      status = workers_share_cores(workers);
+
+    if (status == TOOL_OK) {
+        status = devices_choose(options->device, workers, &info);
+    }
+    status = workers_agree(workers, status);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    status = bench_create(&bench, options, workers, model, &info);
+    if (status == TOOL_OK) {
+        status = options->shows_plan ? show_plan(&bench) : measure_all(&bench);
+    }
+    bench_destroy(&bench);
+    return status;
+}
+
+/* Reads the model, and sees to it that all workers mean the same. */
+static tool_status_t load(const options_t *options, const workers_t *workers, model_t *model_p)
+{
+    tool_status_t status;
+
+    status = workers_agree(workers, workers_compare(workers, options_hash(options), "the options"));
+    if (status == TOOL_OK) {
+        status = workers_agree(workers, model_load(options->model, model_p));
+    }
+    if (status == TOOL_OK) {
+        status = workers_agree(workers, workers_compare(workers, model_hash(model_p), "the models"));
+    }
+    return status;
+}
+
+static tool_status_t run(int argc, char **argv, const workers_t *workers)
+{
+    options_t     options;
+    model_t       model  = {0};
+    tool_status_t status = workers_agree(workers, options_parse(argc, argv, &options));
+
+    if (status != TOOL_OK) {
+        return status;
+    }
+    if (options.help || options.version) {
+        if (workers_is_speaker(workers) && options.help) {
+            options_print_help(stdout);
+        } else if (workers_is_speaker(workers)) {
+            printf("psgd-bench %s\n", psgd_version_string());
+        }
+        return TOOL_OK;
+    }
+    status = workers_agree(workers, output_check(workers_is_speaker(workers) ? options.json_file : NULL));
+    if (status == TOOL_OK) {
+        status = load(&options, workers, &model);
+    }
+    if (status == TOOL_OK) {
+        status = run_model(&options, workers, &model);
+    }
+    model_free(&model);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    workers_t     workers;
+    tool_status_t status;
+
+    tool_set_name("psgd-bench");
+    status = workers_begin(&argc, &argv, &workers);
+    if (status != TOOL_OK) {
+        fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
+        return EXIT_FAILURE;
+    }
+    status = run(argc, argv, &workers);
+    workers_end(&workers);
+    return tool_exit_code(status);
+}

@@ -1,0 +1,140 @@
+#include "options.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "option_table.h"
+#include "random.h"
+
+static const char *const engine_words[]  = {"auto", "fused", "clblast", NULL};
+static const char *const staging_words[] = {"auto", "copy", "pinned", "map", NULL}; /* in the order of psgd_staging_t */
+static const char *const buffers_words[] = {"one", "each", NULL};
+static const char *const damage_words[]  = {"none", "update", "plain", "worker", NULL};
+
+#define FIELD(field_) offsetof(options_t, field_)
+
+static const option_row_t rows[] = {
+    {"--model", "NAME|FILE", OPTION_TEXT, FIELD(model), 0, 0, NULL,
+     "resnet18 (default), resnet50, lstm, gpt2, or a file with a line for each tensor: name dim dim ...", 0},
+    {"--rank", "R", OPTION_U32, FIELD(rank), 1, PSGD_MAX_RANK, NULL, "low rank of PowerSGD, default 4", 0},
+    {"--ranks", "R,R,...", OPTION_TEXT, FIELD(rank_list), 0, 0, NULL, "one after the other, in one table", 0},
+    {"--steps", "N", OPTION_U32, FIELD(steps), 1, 1e6, NULL, "rounds that are timed, default 20", 0},
+    {"--engine", "auto|fused|clblast", OPTION_CHOICE, FIELD(engine), 0, 0, engine_words,
+     "who does the matrix products; auto (default): measured for each shape", 0},
+    {"--finite", NULL, OPTION_FLAG, FIELD(is_finite), 0, 0, NULL, "promise finite gradients: fewer passes over them",
+     0},
+    {"--error-feedback", "0|1", OPTION_U32, FIELD(error_feedback), 0, 1, NULL,
+     "1 (default): with error memory; 0: without", 0},
+    {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
+     "one (default): all gradients in one buffer; each: every tensor has its own", 0},
+    {"--staging", "auto|copy|pinned|map", OPTION_CHOICE, FIELD(staging), 0, 0, staging_words,
+     "how factors get to and from host memory; default auto", 0},
+    {"--device", "NAME", OPTION_TEXT, FIELD(device), 0, 0, NULL,
+     "index, P:D, gpu, cpu, or part of a name; default: PSGD_DEVICE, else the first GPU", 0},
+    {"--ortho", NULL, OPTION_FLAG, FIELD(shows_ortho), 0, 0, NULL,
+     "print which share of the step makes factors orthonormal", 0},
+    {"--plan", NULL, OPTION_FLAG, FIELD(shows_plan), 0, 0, NULL, "print how each tensor is sent, and exit", 0},
+    {"--json", "[FILE]", OPTION_OPTIONAL_TEXT, FIELD(json_file), 0, 0, NULL,
+     "write the results as JSON to FILE, or to standard output in place of the table", FIELD(json)},
+    {"--break-check", "none|update|plain|worker", OPTION_CHOICE, FIELD(damage), 0, 0, damage_words, NULL, 0},
+    {"--help", NULL, OPTION_FLAG, FIELD(help), 0, 0, NULL, "print this and exit", 0},
+    {"--version", NULL, OPTION_FLAG, FIELD(version), 0, 0, NULL, "print the version and exit", 0},
+};
+
+enum { NUM_ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+psgd_engine_t options_engine(const options_t *options)
+{
+    static const psgd_engine_t engines[] = {PSGD_ENGINE_AUTO, PSGD_ENGINE_FUSED, PSGD_ENGINE_CLBLAST};
+
+    return engines[options->engine];
+}
+
+const char *staging_name(int staging)
+{
+    return staging_words[staging];
+}
+
+const char *buffers_name(int buffers)
+{
+    return buffers_words[buffers];
+}
+
+/* --ranks' list into options->ranks. */
+static tool_status_t read_ranks(options_t *options)
+{
+    const char *at = options->rank_list;
+
+    options->num_ranks = 0;
+    for (;;) {
+        char         *end  = NULL;
+        unsigned long rank = strtoul(at, &end, 10);
+
+        if (*at < '0' || *at > '9' || (*end != ',' && *end != '\0') || rank < 1 || rank > PSGD_MAX_RANK) {
+            return tool_fail(TOOL_USAGE, "--ranks takes whole numbers from 1 to %d with commas between, not '%s'",
+                             PSGD_MAX_RANK, options->rank_list);
+        }
+        if (options->num_ranks == OPTIONS_MAX_RANKS) {
+            return tool_fail(TOOL_USAGE, "--ranks takes at most %d ranks", OPTIONS_MAX_RANKS);
+        }
+        options->ranks[options->num_ranks++] = (uint32_t)rank;
+        if (*end == '\0') {
+            return TOOL_OK;
+        }
+        at = end + 1;
+    }
+}
+
+tool_status_t options_parse(int argc, char **argv, options_t *options_p)
+{
+    options_t     options = {.model = "resnet18", .steps = 20, .error_feedback = 1};
+    tool_status_t status  = option_table_parse(rows, NUM_ROWS, argc, argv, &options);
+
+    if (status != TOOL_OK) {
+        return status;
+    }
+    if (options.rank_list != NULL && options.rank != 0) {
+        return tool_fail(TOOL_USAGE, "--rank and --ranks exclude each other");
+    }
+    if (options.rank_list != NULL && options.shows_plan) {
+        return tool_fail(TOOL_USAGE, "--plan takes one --rank, not --ranks");
+    }
+    options.is_sweep  = options.rank_list != NULL;
+    options.ranks[0]  = options.rank != 0 ? options.rank : 4;
+    options.num_ranks = 1;
+    if (options.is_sweep) {
+        status = read_ranks(&options);
+    }
+    if (status == TOOL_OK) {
+        *options_p = options;
+    }
+    return status;
+}
+
+void options_print_help(FILE *file)
+{
+    fprintf(file, "psgd-bench: how long a step of PowerSGD takes, against what the device's memory and MPI allow\n"
+                  "\n"
+                  "  psgd-bench [options]                                     one worker\n"
+                  "  mpiexec -n 2 psgd-bench --model lstm --rank 4            two workers\n"
+                  "\n");
+    option_table_print(rows, NUM_ROWS, file);
+    fprintf(file,
+            "\nExit code: 0 done; 1 the device, the workers or the run failed; 2 wrong usage; 3 wrong results.\n");
+}
+
+uint64_t options_hash(const options_t *options)
+{
+    uint64_t hash = options->num_ranks;
+
+    for (size_t i = 0; i < options->num_ranks; ++i) {
+        hash = random_mix(hash ^ options->ranks[i]);
+    }
+    hash = random_mix(hash ^ options->steps);
+    hash = random_mix(hash ^ (uint64_t)options->engine);
+    hash = random_mix(hash ^ (uint64_t)options->is_finite);
+    hash = random_mix(hash ^ options->error_feedback);
+    hash = random_mix(hash ^ (uint64_t)options->shows_plan);
+    return random_mix(hash ^ (uint64_t)options->damage);
+}

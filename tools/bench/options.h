@@ -1,0 +1,56 @@
+/* The command line. */
+#ifndef PSGD_BENCH_OPTIONS_H
+#define PSGD_BENCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "status.h"
+
+enum { OPTIONS_MAX_RANKS = 64 };
+
+typedef enum buffers { BUFFERS_ONE, BUFFERS_EACH } buffers_t;
+
+/* What --break-check damages before the results are compared, so that tests see the check fail. Not in --help. */
+typedef enum damage { DAMAGE_NONE, DAMAGE_UPDATE, DAMAGE_PLAIN, DAMAGE_WORKER } damage_t;
+
+typedef struct options {
+    bool        help;
+    bool        version;
+    const char *model; /* a built-in name, or a file */
+    uint32_t    rank;  /* of --rank */
+    const char *rank_list;
+    uint32_t    ranks[OPTIONS_MAX_RANKS]; /* of --ranks, else the one of --rank */
+    size_t      num_ranks;
+    bool        is_sweep;       /* --ranks was given */
+    uint32_t    steps;          /* timed, of each loop */
+    int         engine;         /* index into engine_words */
+    bool        is_finite;      /* psgd_config_t.gradients_are_finite */
+    uint32_t    error_feedback; /* psgd_config_t */
+    int         staging;        /* psgd_staging_t */
+    int         buffers;        /* buffers_t */
+    const char *device;         /* psgd_device_find(); NULL: its default */
+    bool        shows_ortho;    /* the share of making factors orthonormal */
+    bool        shows_plan;     /* the tensors, and nothing is run */
+    int         damage;         /* damage_t */
+    bool        json;
+    const char *json_file; /* NULL: standard output, in place of the table */
+} options_t;
+
+/* Reads argv into *options_p, with the defaults for what is not given. Nothing is printed. Errors: TOOL_USAGE, with a
+ * sentence that names the option. */
+tool_status_t options_parse(int argc, char **argv, options_t *options_p);
+
+/* What --help prints. */
+void options_print_help(FILE *file);
+
+/* What the workers of one job must have in common, as one number: all options but where it runs and what is printed. */
+uint64_t options_hash(const options_t *options);
+
+psgd_engine_t options_engine(const options_t *options);
+
+const char *staging_name(int staging);
+const char *buffers_name(int buffers);
+
+#endif

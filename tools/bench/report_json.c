@@ -1,0 +1,125 @@
+#include "json.h"
+#include "report.h"
+
+static void write_spread(json_t *json, const char *key, spread_t spread)
+{
+    json_begin_object(json, key);
+    json_real(json, "median", spread.median);
+    json_real(json, "min", spread.min);
+    json_real(json, "max", spread.max);
+    json_end_object(json);
+}
+
+static void write_phases(json_t *json, const measured_t *m)
+{
+    json_begin_object(json, "phases");
+    for (int phase = 0; phase < PSGD_NUM_PHASES; ++phase) {
+        write_spread(json, psgd_phase_name((psgd_phase_t)phase), m->phases[phase]);
+    }
+    json_end_object(json);
+}
+
+/* The keys of one rank. */
+static void write_measured(json_t *json, const measured_t *m)
+{
+    json_integer(json, "rank", m->rank);
+    write_spread(json, "step_ms", m->step);
+    write_spread(json, "floor_ms", m->floor);
+    write_spread(json, "plain_allreduce_ms", m->plain);
+    write_spread(json, "plain_copy_ms", m->plain_copy);
+    write_spread(json, "kernel_ms", m->kernel);
+    write_spread(json, "kernel_floor_ms", m->kernel_floor);
+    write_spread(json, "exact_step_ms", m->exact_step);
+    write_spread(json, "ortho_ms", m->ortho);
+    write_phases(json, m);
+    json_real(json, "floor_fraction", measured_floor_fraction(m));
+    json_real(json, "kernel_floor_fraction", measured_kernel_floor_fraction(m));
+    json_real(json, "ortho_share", measured_ortho_share(m));
+    json_real(json, "plain_ratio", measured_plain_ratio(m));
+    json_integer(json, "launches", m->launches);
+    json_integer(json, "messages", m->messages);
+    json_integer(json, "wire_bytes", m->wire_bytes);
+    json_integer(json, "device_bytes", m->device_bytes);
+    json_integer(json, "bytes_n", m->compressed_elems * sizeof(float));
+    json_real(json, "compression_rate", m->compression_rate);
+    json_text(json, "engine", measured_engine(m));
+    json_integer(json, "compressed_tensors", m->num_compressed);
+    json_integer(json, "fused_tensors", m->num_fused);
+    json_integer(json, "checked_elems", m->verified.checked_elems);
+    json_integer(json, "probed_elems", m->verified.probed_elems);
+    json_real(json, "deviation", m->verified.deviation);
+    json_real(json, "check_seconds", m->verified.seconds);
+}
+
+/* The keys of the job. */
+static void write_common(json_t *json, const bench_t *bench)
+{
+    const options_t *options = bench->options;
+
+    json_integer(json, "schema", 1);
+    json_text(json, "version", psgd_version_string());
+    json_text(json, "model", options->model);
+    json_integer(json, "parameters", bench->model->elems);
+    json_integer(json, "tensors", bench->model->count);
+    json_integer(json, "workers", bench->workers->count);
+    json_text(json, "device", bench->gpu.info.name);
+    json_text(json, "driver", bench->gpu.info.driver_version);
+    json_bool(json, "same_devices", bench->same_devices);
+    json_integer(json, "steps", options->steps);
+    json_text(json, "engine_asked", psgd_engine_name(options_engine(options)));
+    json_bool(json, "finite", options->is_finite);
+    json_bool(json, "error_feedback", options->error_feedback != 0);
+    json_text(json, "buffers", buffers_name(options->buffers));
+    json_text(json, "staging", staging_name(options->staging));
+    json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));
+}
+
+void report_write_json(const report_t *report, FILE *file)
+{
+    json_t json = {file, 0, true};
+
+    json_begin_object(&json, NULL);
+    write_common(&json, report->bench);
+    if (!report->bench->options->is_sweep) {
+        write_measured(&json, &report->measured[0]);
+    } else {
+        json_begin_array(&json, "sweep");
+        for (size_t i = 0; i < report->count; ++i) {
+            json_begin_object(&json, NULL);
+            write_measured(&json, &report->measured[i]);
+            json_end_object(&json);
+        }
+        json_end_array(&json);
+    }
+    json_end_object(&json);
+}
+
+static void write_plan_row(json_t *json, const plan_row_t *row)
+{
+    json_begin_object(json, NULL);
+    json_text(json, "name", row->tensor->name);
+    json_integer(json, "rows", row->plan.rows);
+    json_integer(json, "cols", row->plan.cols);
+    json_integer(json, "rank", row->plan.rank);
+    json_integer(json, "elems", row->plan.elems);
+    json_integer(json, "sent_elems", row->plan.sent_elems);
+    json_text(json, "engine", row->plan.rank > 0 ? psgd_engine_name(row->plan.engine) : NULL);
+    json_end_object(json);
+}
+
+void report_write_plan_json(const plan_report_t *report, FILE *file)
+{
+    json_t json = {file, 0, true};
+
+    json_begin_object(&json, NULL);
+    write_common(&json, report->bench);
+    json_integer(&json, "rank", report->rank);
+    json_real(&json, "compression_rate", report->compression_rate);
+    json_integer(&json, "device_bytes", report->device_bytes);
+    json_begin_array(&json, "plan");
+    for (size_t t = 0; t < report->bench->model->count; ++t) {
+        write_plan_row(&json, &report->rows[t]);
+    }
+    json_end_array(&json);
+    json_end_object(&json);
+}
