@@ -1,6 +1,6 @@
-/* The library against what PyTorch's hook computed, by every engine in both forms, workers being MPI processes: runs the cases that were recorded with
- * as many workers as there are processes. Arguments: an engine, or all of them; names of cases to choose from; none: all of
- * full iterations. */
+/* The library against what PyTorch's hook computed, by every engine in both forms, workers being MPI processes: runs
+ * the cases that were recorded with as many workers as there are processes. Arguments: an engine, or all of them; names
+ * of cases to choose from; none: all of full iterations. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

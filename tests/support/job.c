@@ -570,8 +570,8 @@ void job_assert_equal_errors(const job_record_t *a, uint32_t a_step, const job_r
 
     ck_assert_uint_eq(a->total_elems, b->total_elems);
     for (uint64_t i = 0; i < a->total_elems; ++i) {
-        ck_assert_msg(a_error[i] == b_error[i], "the errors after steps %u and %u differ at %" PRIu64 ": %a, %a", a_step,
-                      b_step, i, (double)a_error[i], (double)b_error[i]);
+        ck_assert_msg(a_error[i] == b_error[i], "the errors after steps %u and %u differ at %" PRIu64 ": %a, %a",
+                      a_step, b_step, i, (double)a_error[i], (double)b_error[i]);
     }
 }
 

@@ -27,7 +27,7 @@ struct job {
     uint32_t             num_workers;
     uint32_t             num_steps;
     job_memory_t         memory;
-    bool                 exports_last_alone; /* true: errors are exported after the last step alone, and zero in the others' records */
+    bool                 exports_last_alone; /* errors are exported after the last step; zero in the records before */
 
     /* Fills in all tensors of one worker's gradient, one behind the other. NULL: random numbers of gradient_stream. */
     void (*give_gradient)(const job_t *job, uint32_t worker, uint32_t step, float *gradient);

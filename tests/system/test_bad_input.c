@@ -689,7 +689,8 @@ START_TEST(workers__that_differ_are_told_in_what)
     assert_all_refuse(differ_in_seed, PSGD_ERR_MISMATCH, "config.seed", "worker 1");
     assert_all_refuse(differ_in_number, PSGD_ERR_MISMATCH, "number of tensors", "number of tensors");
     assert_all_refuse(differ_in_order, PSGD_ERR_MISMATCH, "tensor 0", "'first.weight'");
-    assert_all_refuse(differ_in_engine, PSGD_ERR_MISMATCH, "config.engine: worker 0 has 0, worker 1 has 2", "config.engine");
+    assert_all_refuse(differ_in_engine, PSGD_ERR_MISMATCH, "config.engine: worker 0 has 0, worker 1 has 2",
+                      "config.engine");
     assert_all_refuse(differ_in_form, PSGD_ERR_MISMATCH, "config.gradients_are_finite: worker 0 has 0, worker 1 has 1",
                       "config.gradients_are_finite");
     assert_all_refuse(differ_in_profile, PSGD_ERR_MISMATCH, "config.engine_profile", "'first.weight'");

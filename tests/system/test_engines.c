@@ -1,4 +1,4 @@
-/* Which engine a reducer chooses, by name, by measurement and by a profile, and what the fused one takes of the device. */
+/* Which engine a reducer chooses, by name, by measurement and by a profile, and what memory the fused one takes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -481,7 +481,7 @@ enum {
     MAX_TENSORS  = 32
 };
 
-/* In bytes: 4 (N + 6 (rows + cols) r + uncompressed) + max(2 MiB, 2 % of 4 N). N: elements of the compressed matrices. */
+/* In bytes: 4 (N + 6 (rows + cols) r + uncompressed) + max(2 MiB, 2 % of 4 N). N: elements of compressed matrices. */
 static uint64_t most_device_bytes(const psgd_reducer_t *reducer, size_t num_tensors)
 {
     uint64_t matrix_elems = 0, factor_elems = 0, small_elems = 0, tables;
@@ -501,13 +501,14 @@ static uint64_t most_device_bytes(const psgd_reducer_t *reducer, size_t num_tens
 static void assert_memory_is_bounded(const char *name, const uint64_t (*shapes)[2], size_t num_shapes, uint32_t rank,
                                      int gradients_are_finite)
 {
-    static char   names[MAX_TENSORS][16];
+    static char   names[MAX_TENSORS][32];
     psgd_tensor_t tensors[MAX_TENSORS];
     psgd_config_t config = PSGD_CONFIG_INIT;
     psgd_stats_t  stats  = PSGD_STATS_INIT;
     uint64_t      most;
     alone_t       alone;
 
+    memset(tensors, 0, sizeof(tensors));
     for (size_t t = 0; t < num_shapes; ++t) {
         snprintf(names[t], sizeof(names[t]), "tensor%zu", t);
         tensors[t] = job_tensor(names[t], shapes[t][0], shapes[t][1]);

@@ -1,5 +1,5 @@
-/* What must hold for every PowerSGD step, whatever the tensors, in every engine and form; through the public API, workers
- * being threads. */
+/* What must hold for every PowerSGD step, whatever the tensors, in every engine and form; through the public API,
+ * workers being threads. */
 #include <math.h>
 #include <stdlib.h>
 
