@@ -590,6 +590,7 @@ static void (*const use_variant[NUM_FIXED_VARIANTS])(void) = {
 #undef SETUP_ROW
 };
 
+/* What the error memory has a part in. */
 static void add_steps(TCase *tcase)
 {
     tcase_add_loop_test(tcase, reducer__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers, 1,
@@ -597,6 +598,11 @@ static void add_steps(TCase *tcase)
     tcase_add_test(tcase, reducer__update_and_error_add_up_to_gradient_and_error_before);
     tcase_add_test(tcase, reducer__what_was_not_yet_applied_is_the_mean_error);
     tcase_add_test(tcase, reducer__update_depends_on_the_mean_gradient_alone);
+}
+
+/* What concerns updates alone, whose bits do not depend on the form (test_forms): in one form. */
+static void add_updates(TCase *tcase)
+{
     tcase_add_test(tcase, reducer__gradient_of_low_rank_is_reproduced_exactly);
     tcase_add_loop_test(tcase, reducer__update_is_made_with_orthonormal_columns, 0, NUM_SINGLE_SHAPES);
     tcase_add_loop_test(tcase, reducer__update_spans_the_columns_of_p, 0, NUM_SINGLE_SHAPES);
@@ -618,6 +624,9 @@ int main(void)
         tcase_set_timeout(tcase, 0);
         tcase_add_checked_fixture(tcase, use_variant[v], NULL);
         add_steps(tcase);
+        if (!VARIANTS[v].gradients_are_finite) {
+            add_updates(tcase);
+        }
         suite_add_tcase(suite, tcase);
     }
     tcase_add_test(other, reference__local_and_averaged_error_give_the_same_updates);
