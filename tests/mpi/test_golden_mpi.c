@@ -1,5 +1,6 @@
-/* The library against what PyTorch's hook computed, workers being MPI processes: runs the cases that were recorded with
- * as many workers as there are processes. Arguments: names of cases to choose from; none: all of full iterations. */
+/* The library against what PyTorch's hook computed, by every engine in both forms, workers being MPI processes: runs
+ * the cases that were recorded with as many workers as there are processes. Arguments: an engine, or all of them; names
+ * of cases to choose from; none: all of full iterations. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include "mpi/processes.h"
 #include "support/golden_job.h"
 #include "support/suite.h"
+#include "support/variants.h"
 
 static const char *const all_cases[] = {GOLDEN_FULL_CASES};
 
@@ -15,6 +17,9 @@ enum { NUM_CASES = sizeof(all_cases) / sizeof(all_cases[0]) };
 
 static const char *cases[NUM_CASES];
 static int         num_cases;
+
+static const variant_t *variants[NUM_VARIANTS];
+static int              num_variants;
 
 /* After each step the mean error is exported, a collective of its own, and held to the recorded one. */
 static psgd_status_t compare_exported_mean(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
@@ -56,7 +61,8 @@ static psgd_status_t compare_exported_mean(const job_t *job, uint32_t worker, ui
 
 START_TEST(golden__steps_of_mpi_processes_are_the_recorded_ones)
 {
-    golden_t     *golden = golden_load(cases[_i]);
+    golden_t        *golden  = golden_load(cases[_i / num_variants]);
+    const variant_t *variant = variants[_i % num_variants];
     psgd_tensor_t tensors[GOLDEN_MAX_TENSORS];
     job_t         job          = golden_job(golden, tensors);
     uint64_t      total        = golden->total_elems;
@@ -64,6 +70,7 @@ START_TEST(golden__steps_of_mpi_processes_are_the_recorded_ones)
     job_record_t  record;
 
     job.after_step = compare_exported_mean;
+    variant_apply(variant, &job.config);
     processes_run_job(&job, &record);
     processes_assert_equal_updates(&record);
     for (uint32_t step = 0; step < golden->num_steps; ++step) {
@@ -76,7 +83,7 @@ START_TEST(golden__steps_of_mpi_processes_are_the_recorded_ones)
         free(error);
     }
     if (processes_index() == 0) {
-        printf("libpsgd%s, %s: update differs by %.2e, mean error by %.2e\n",
+        printf("libpsgd (%s)%s, %s: update differs by %.2e, mean error by %.2e\n", variant->name,
                processes_are_mixed() ? " on unlike devices" : "", golden->name, worst_update, worst_error);
     }
     ck_assert_double_le(worst_update, GOLDEN_BOUND_FULL);
@@ -98,15 +105,30 @@ static void select_cases(const char *const *names, int num_names)
     }
 }
 
+static void select_variants(const char *word)
+{
+    num_variants = word != NULL ? variants_of_engine(word, variants) : 0;
+    if (num_variants == 0) {
+        for (; num_variants < NUM_VARIANTS; ++num_variants) {
+            variants[num_variants] = &VARIANTS[num_variants];
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("golden, MPI");
     TCase *tcase = tcase_create("processes");
+    int    first = 1; /* argument that names a case */
     int    result;
 
     processes_open(&argc, &argv);
-    if (argc > 1) {
-        select_cases((const char *const *)&argv[1], argc - 1);
+    select_variants(argv[1]);
+    if (num_variants < NUM_VARIANTS) {
+        first = 2;
+    }
+    if (argc > first) {
+        select_cases((const char *const *)&argv[first], argc - first);
     } else {
         select_cases(all_cases, NUM_CASES);
     }
@@ -115,7 +137,8 @@ int main(int argc, char **argv)
         processes_close();
         return EXIT_FAILURE;
     }
-    tcase_add_loop_test(tcase, golden__steps_of_mpi_processes_are_the_recorded_ones, 0, num_cases);
+    tcase_set_timeout(tcase, 0);
+    tcase_add_loop_test(tcase, golden__steps_of_mpi_processes_are_the_recorded_ones, 0, num_cases * num_variants);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);
     processes_close();

@@ -13,7 +13,8 @@
 
 enum {
     FIRST_OFFSET_ELEMS = 3, /* of a shared buffer: aligned to a float and to nothing else */
-    GAP_ELEMS          = 5  /* between two tensors of a shared buffer */
+    GAP_ELEMS          = 5, /* between two tensors of a shared buffer */
+    MAX_CHANGING_ELEMS = 32 /* before a tensor in a buffer that changes */
 };
 
 static const double DEADLINE_SECONDS = 240.0;
@@ -120,6 +121,48 @@ typedef struct placement {
     size_t        num_tensors;
 } placement_t;
 
+/* A buffer for each tensor of its own: of step `step`, where they change. */
+static psgd_status_t create_separate(const job_t *job, const test_device_t *device, uint32_t step,
+                                     psgd_buffer_t buffers[64])
+{
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        size_t before = 0;
+
+        if (job->memory == JOB_CHANGING_BUFFERS) {
+            before = (step * 7 + t * 3) % MAX_CHANGING_ELEMS;
+        }
+        buffers[t].offset_bytes = before * sizeof(float);
+        worker_needs(test_buffer_create(device, before + tensor_elems(&job->tensors[t]), &buffers[t].mem));
+    }
+    return PSGD_OK;
+}
+
+static void release_separate(const job_t *job, psgd_buffer_t buffers[64])
+{
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        if (buffers[t].mem != NULL) {
+            clReleaseMemObject(buffers[t].mem);
+        }
+        buffers[t].mem = NULL;
+    }
+}
+
+/* New buffers for this step; the old ones go when the new ones are there, so that no handle stays the same. */
+static psgd_status_t placement_change(const job_t *job, const test_device_t *device, uint32_t step,
+                                      placement_t *placement)
+{
+    psgd_buffer_t buffers[64] = {{NULL, 0}};
+    psgd_status_t status;
+
+    if (job->memory != JOB_CHANGING_BUFFERS) {
+        return PSGD_OK;
+    }
+    status = create_separate(job, device, step, buffers);
+    release_separate(job, placement->buffers);
+    memcpy(placement->buffers, buffers, sizeof(buffers));
+    return status;
+}
+
 static psgd_status_t placement_create(const job_t *job, const test_device_t *device, float *values,
                                       placement_t *placement)
 {
@@ -133,14 +176,13 @@ static psgd_status_t placement_create(const job_t *job, const test_device_t *dev
     for (size_t t = 0; t < job->num_tensors; ++t) {
         uint64_t elems = tensor_elems(&job->tensors[t]);
 
-        placement->pointers[t] = values + behind;
+        placement->pointers[t]             = values + behind;
+        placement->buffers[t].offset_bytes = end * sizeof(float);
         behind += elems;
-        if (job->memory == JOB_SEPARATE_BUFFERS) {
-            worker_needs(test_buffer_create(device, elems, &placement->buffers[t].mem));
-        } else {
-            placement->buffers[t].offset_bytes = end * sizeof(float);
-        }
         end += elems + GAP_ELEMS;
+    }
+    if ((job->memory == JOB_SEPARATE_BUFFERS) || (job->memory == JOB_CHANGING_BUFFERS)) {
+        return create_separate(job, device, 0, placement->buffers);
     }
     if (job->memory == JOB_ONE_BUFFER) {
         worker_needs(test_buffer_create(device, end, &placement->buffers[0].mem));
@@ -154,7 +196,7 @@ static psgd_status_t placement_create(const job_t *job, const test_device_t *dev
 static void placement_destroy(placement_t *placement)
 {
     for (size_t t = 0; t < placement->num_tensors; ++t) {
-        bool owns = (placement->memory == JOB_SEPARATE_BUFFERS) || (t == 0);
+        bool owns = (placement->memory != JOB_ONE_BUFFER) || (t == 0);
 
         if (owns && (placement->buffers[t].mem != NULL)) {
             clReleaseMemObject(placement->buffers[t].mem);
@@ -243,10 +285,12 @@ static psgd_status_t record_step(psgd_reducer_t *reducer, const job_t *job, uint
 {
     psgd_stats_t stats = PSGD_STATS_INIT;
 
-    psgd_state_destroy(record->last_state);
-    record->last_state = NULL;
-    worker_needs(psgd_reducer_export_state(reducer, PSGD_ERROR_LOCAL, &record->last_state));
-    worker_needs(read_errors(reducer, job, record->last_state, record->errors + step * record->total_elems));
+    if (!job->exports_last_alone || (step + 1 == job->num_steps)) {
+        psgd_state_destroy(record->last_state);
+        record->last_state = NULL;
+        worker_needs(psgd_reducer_export_state(reducer, PSGD_ERROR_LOCAL, &record->last_state));
+        worker_needs(read_errors(reducer, job, record->last_state, record->errors + step * record->total_elems));
+    }
     worker_needs(psgd_reducer_get_stats(reducer, &stats));
     record->stats[step] = stats;
     return PSGD_OK;
@@ -262,6 +306,7 @@ static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_
         worker_needs(job->before_step(job, worker, step, reducer));
     }
     give_gradient(job, worker, step, values);
+    worker_needs(placement_change(job, device, step, placement));
     worker_needs(placement_transfer(placement, job, device, true));
     if (job->memory == JOB_HOST_POINTERS) {
         worker_needs(psgd_reducer_step_host(reducer, placement->pointers, job->num_tensors));
@@ -501,6 +546,32 @@ void job_assert_equal_updates(const job_t *job, const job_record_t *records)
                                  records[0].total_elems * sizeof(float)) == 0,
                           "workers 0 and %u hold different updates after step %u", w, step);
         }
+    }
+}
+
+void job_assert_same_update(const job_record_t *a, uint32_t a_step, const job_record_t *b, uint32_t b_step)
+{
+    ck_assert_uint_eq(a->total_elems, b->total_elems);
+    ck_assert_msg(memcmp(job_update(a, a_step), job_update(b, b_step), a->total_elems * sizeof(float)) == 0,
+                  "the updates of steps %u and %u differ", a_step, b_step);
+}
+
+void job_assert_same_updates(const job_record_t *a, const job_record_t *b)
+{
+    ck_assert_uint_eq(a->num_steps, b->num_steps);
+    for (uint32_t step = 0; step < a->num_steps; ++step) {
+        job_assert_same_update(a, step, b, step);
+    }
+}
+
+void job_assert_equal_errors(const job_record_t *a, uint32_t a_step, const job_record_t *b, uint32_t b_step)
+{
+    const float *a_error = job_error(a, a_step), *b_error = job_error(b, b_step);
+
+    ck_assert_uint_eq(a->total_elems, b->total_elems);
+    for (uint64_t i = 0; i < a->total_elems; ++i) {
+        ck_assert_msg(a_error[i] == b_error[i], "the errors after steps %u and %u differ at %" PRIu64 ": %a, %a",
+                      a_step, b_step, i, (double)a_error[i], (double)b_error[i]);
     }
 }
 

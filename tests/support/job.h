@@ -14,6 +14,7 @@
 typedef enum job_memory {
     JOB_ONE_BUFFER,       /* one behind the other, from an odd offset on, with gaps */
     JOB_SEPARATE_BUFFERS, /* one buffer a tensor */
+    JOB_CHANGING_BUFFERS, /* one buffer a tensor, in each step another and from another offset on */
     JOB_HOST_POINTERS     /* psgd_reducer_step_host() */
 } job_memory_t;
 
@@ -26,6 +27,7 @@ struct job {
     uint32_t             num_workers;
     uint32_t             num_steps;
     job_memory_t         memory;
+    bool                 exports_last_alone; /* errors are exported after the last step; zero in the records before */
 
     /* Fills in all tensors of one worker's gradient, one behind the other. NULL: random numbers of gradient_stream. */
     void (*give_gradient)(const job_t *job, uint32_t worker, uint32_t step, float *gradient);
@@ -105,5 +107,12 @@ void job_assert_equal_updates(const job_t *job, const job_record_t *records);
 
 /* Both records hold the same bits in every step, or the test fails. */
 void job_assert_same_bits(const job_record_t *a, const job_record_t *b);
+
+/* Both hold the same bits of updates in every step; or of one step of each. */
+void job_assert_same_updates(const job_record_t *a, const job_record_t *b);
+void job_assert_same_update(const job_record_t *a, uint32_t a_step, const job_record_t *b, uint32_t b_step);
+
+/* Both hold the same error memory after a step of each; zeros may differ in their sign. */
+void job_assert_equal_errors(const job_record_t *a, uint32_t a_step, const job_record_t *b, uint32_t b_step);
 
 #endif

@@ -176,6 +176,21 @@ START_TEST(create__options_out_of_range)
     creation               = good_creation();
     creation.config.engine = (psgd_engine_t)42;
     assert_refuses(&creation, PSGD_ERR_UNSUPPORTED, "engine is 42");
+    creation.config.engine = (psgd_engine_t)(PSGD_ENGINE_FUSED + 1);
+    assert_refuses(&creation, PSGD_ERR_UNSUPPORTED, "engine is 3");
+    creation.config.engine = (psgd_engine_t)-1;
+    assert_refuses(&creation, PSGD_ERR_UNSUPPORTED, "engine is -1");
+    creation                             = good_creation();
+    creation.config.gradients_are_finite = 2;
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "gradients_are_finite is 2");
+    creation                = good_creation();
+    creation.config.staging = (psgd_staging_t)(PSGD_STAGING_MAP + 1);
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "staging is 4");
+    creation.config.staging = (psgd_staging_t)-1;
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "staging is -1");
+    creation                       = good_creation();
+    creation.config.engine_profile = "nonsense";
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "config.engine_profile begins with 'nonsense'");
     creation                  = good_creation();
     creation.config.log_level = (psgd_log_level_t)5;
     assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "log_level is 5");
@@ -640,9 +655,29 @@ static void differ_in_order(creation_t *creation)
     creation->tensors[1] = first;
 }
 
+static void differ_in_engine(creation_t *creation)
+{
+    creation->config.engine = PSGD_ENGINE_FUSED;
+}
+
+static void differ_in_form(creation_t *creation)
+{
+    creation->config.gradients_are_finite = 1;
+}
+
+static void differ_in_profile(creation_t *creation)
+{
+    creation->config.engine_profile = "psgd-profile 1\n24 40 4 clblast\n";
+}
+
 static void break_config(creation_t *creation)
 {
     creation->config.rank = 0;
+}
+
+static void break_profile(creation_t *creation)
+{
+    creation->config.engine_profile = "psgd-profile 1\n24 40 4 magic\n";
 }
 
 START_TEST(workers__that_differ_are_told_in_what)
@@ -654,12 +689,18 @@ START_TEST(workers__that_differ_are_told_in_what)
     assert_all_refuse(differ_in_seed, PSGD_ERR_MISMATCH, "config.seed", "worker 1");
     assert_all_refuse(differ_in_number, PSGD_ERR_MISMATCH, "number of tensors", "number of tensors");
     assert_all_refuse(differ_in_order, PSGD_ERR_MISMATCH, "tensor 0", "'first.weight'");
+    assert_all_refuse(differ_in_engine, PSGD_ERR_MISMATCH, "config.engine: worker 0 has 0, worker 1 has 2",
+                      "config.engine");
+    assert_all_refuse(differ_in_form, PSGD_ERR_MISMATCH, "config.gradients_are_finite: worker 0 has 0, worker 1 has 1",
+                      "config.gradients_are_finite");
+    assert_all_refuse(differ_in_profile, PSGD_ERR_MISMATCH, "config.engine_profile", "'first.weight'");
 }
 END_TEST
 
 START_TEST(workers__all_fail_to_create_where_one_does)
 {
     assert_all_refuse(break_config, PSGD_ERR_INVALID_ARGUMENT, "config.rank is 0", "1 of 3 workers");
+    assert_all_refuse(break_profile, PSGD_ERR_INVALID_ARGUMENT, "config.engine_profile, line 2", "1 of 3 workers");
 }
 END_TEST
 

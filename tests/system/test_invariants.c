@@ -1,10 +1,12 @@
-/* What must hold for every PowerSGD step, whatever the tensors; through the public API, workers being threads. */
+/* What must hold for every PowerSGD step, whatever the tensors, in every engine and form; through the public API,
+ * workers being threads. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "reference/powersgd_reference.h"
 #include "support/job.h"
 #include "support/suite.h"
+#include "support/variants.h"
 #include "support/workers.h"
 
 /* What fp32 may lose against float64 in a few steps of random gradients. */
@@ -15,9 +17,20 @@ static const double ROUNDING_BOUND = 2e-6;
 
 static psgd_tensor_t model[JOB_MODEL_TENSORS];
 
+/* Engine and form of the jobs of the running test case. */
+static const variant_t *current_variant = &VARIANTS[0];
+
+static job_t describe(const psgd_tensor_t *tensors, size_t num_tensors)
+{
+    job_t job = job_describe(tensors, num_tensors);
+
+    variant_apply(current_variant, &job.config);
+    return job;
+}
+
 static job_t model_job(uint32_t num_workers)
 {
-    job_t job = job_describe(model, JOB_MODEL_TENSORS);
+    job_t job = describe(model, JOB_MODEL_TENSORS);
 
     job.num_workers = num_workers;
     job.q_stream    = 7;
@@ -197,7 +210,7 @@ static void give_low_rank_gradient(const job_t *job, uint32_t worker, uint32_t s
 
 START_TEST(reducer__gradient_of_low_rank_is_reproduced_exactly)
 {
-    job_t        job = job_describe(model, JOB_MODEL_TENSORS); /* the library's own first Q */
+    job_t        job = describe(model, JOB_MODEL_TENSORS); /* the library's own first Q */
     job_record_t records[WORKERS_MAX];
     uint64_t     total      = job_total_elems(&job);
     int32_t      wide_rank  = model[7].rank;
@@ -269,7 +282,7 @@ static double *exported_factor(const job_record_t *record, const char *name, uin
 static single_step_t run_single_step(uint64_t rows, uint64_t cols, uint32_t r)
 {
     psgd_tensor_t tensor = job_tensor("weight", rows, cols);
-    job_t         job    = job_describe(&tensor, 1);
+    job_t         job    = describe(&tensor, 1);
     single_step_t result = {rows, cols, r, NULL, NULL, NULL, NULL};
     float        *q      = malloc(cols * r * sizeof(*q));
     job_record_t  record;
@@ -437,7 +450,7 @@ static void give_constant_gradient(const job_t *job, uint32_t worker, uint32_t s
 START_TEST(reducer__warm_start_captures_more_of_a_constant_gradient_with_every_step)
 {
     psgd_tensor_t tensor = job_tensor("weight", 60, 80);
-    job_t         job    = job_describe(&tensor, 1);
+    job_t         job    = describe(&tensor, 1);
     job_record_t  record;
     double        first = 0.0, last = 0.0;
 
@@ -560,27 +573,65 @@ START_TEST(reducer__random_numbers_depend_on_seed_and_name_alone)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("invariants");
-    TCase *tcase = tcase_create("threads");
-    int    result;
+/* One test case for each engine and form: the variant is set before each of its tests. */
+#define VARIANT_TABLE(ROW) ROW(0) ROW(1) ROW(2) ROW(3)
 
-    job_model(model);
+#define SETUP_ROW(index_) \
+    static void use_variant_##index_(void) \
+    { \
+        current_variant = &VARIANTS[index_]; \
+    }
+VARIANT_TABLE(SETUP_ROW)
+#undef SETUP_ROW
+
+static void (*const use_variant[NUM_FIXED_VARIANTS])(void) = {
+#define SETUP_ROW(index_) use_variant_##index_,
+    VARIANT_TABLE(SETUP_ROW)
+#undef SETUP_ROW
+};
+
+/* What the error memory has a part in. */
+static void add_steps(TCase *tcase)
+{
     tcase_add_loop_test(tcase, reducer__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers, 1,
                         WORKERS_MAX + 1);
     tcase_add_test(tcase, reducer__update_and_error_add_up_to_gradient_and_error_before);
     tcase_add_test(tcase, reducer__what_was_not_yet_applied_is_the_mean_error);
     tcase_add_test(tcase, reducer__update_depends_on_the_mean_gradient_alone);
+}
+
+/* What concerns updates alone, whose bits do not depend on the form (test_forms): in one form. */
+static void add_updates(TCase *tcase)
+{
     tcase_add_test(tcase, reducer__gradient_of_low_rank_is_reproduced_exactly);
-    tcase_add_test(tcase, reference__local_and_averaged_error_give_the_same_updates);
     tcase_add_loop_test(tcase, reducer__update_is_made_with_orthonormal_columns, 0, NUM_SINGLE_SHAPES);
     tcase_add_loop_test(tcase, reducer__update_spans_the_columns_of_p, 0, NUM_SINGLE_SHAPES);
     tcase_add_test(tcase, reducer__update_depends_on_the_span_of_q_alone);
     tcase_add_test(tcase, reducer__warm_start_captures_more_of_a_constant_gradient_with_every_step);
     tcase_add_test(tcase, reducer__same_run_gives_the_same_bits);
-    tcase_add_test(tcase, reducer__random_numbers_depend_on_seed_and_name_alone);
-    suite_add_tcase(suite, tcase);
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("invariants");
+    TCase *other = tcase_create("other");
+    int    result;
+
+    job_model(model);
+    for (int v = 0; v < NUM_FIXED_VARIANTS; ++v) {
+        TCase *tcase = tcase_create(VARIANTS[v].name);
+
+        tcase_set_timeout(tcase, 0);
+        tcase_add_checked_fixture(tcase, use_variant[v], NULL);
+        add_steps(tcase);
+        if (!VARIANTS[v].gradients_are_finite) {
+            add_updates(tcase);
+        }
+        suite_add_tcase(suite, tcase);
+    }
+    tcase_add_test(other, reference__local_and_averaged_error_give_the_same_updates);
+    tcase_add_test(other, reducer__random_numbers_depend_on_seed_and_name_alone);
+    suite_add_tcase(suite, other);
     result = psgd_run_suite(suite);
     workers_close();
     return result;
