@@ -11,7 +11,8 @@ enum {
     MAX_VECTOR_COLS = 16384, /* of one tile; beyond it the columns are split */
     MAX_GROUP_COLS  = 2048,
     MAX_GROUP_BANDS = 4,
-    MAX_LOOPS       = 40000  /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535 */
+    MAX_LOOPS       = 8000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
+                           * several times */
 };
 
 struct psgd_compute_p {

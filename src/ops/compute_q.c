@@ -10,7 +10,8 @@ enum {
     MIN_GROUP_ROWS = 64,
     MAX_COLS       = 1024,  /* of a tile; as BLOCK_COLS of cl/compute_q.cl */
     MIN_COLS       = 64,
-    MAX_LOOPS      = 40000  /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535 */
+    MAX_LOOPS      = 8000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
+                          * several times */
 };
 
 struct psgd_compute_q {
@@ -37,7 +38,8 @@ static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t
     if (psgd_uses_vectors(device)) {
         rows = psgd_max(rows, MIN_TILE_ELEMS / psgd_min(item->cols, MAX_COLS));
     } else {
-        rows = psgd_min(psgd_max(rows, MIN_GROUP_ROWS), MAX_LOOPS / psgd_divide_up(item->r, 4));
+        rows = item->rows < 2 * MIN_GROUP_ROWS ? item->rows : psgd_max(rows, MIN_GROUP_ROWS);
+        rows = psgd_min(rows, MAX_LOOPS / psgd_divide_up(item->r, 4));
     }
     rows = psgd_round_up(rows, ROW_STEP);
     return (psgd_cut_t){(uint32_t)psgd_min(rows, item->rows), (uint32_t)psgd_min(cols, item->cols)};

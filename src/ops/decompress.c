@@ -175,7 +175,8 @@ enum {
     MIN_VECTOR_COLS = 64,
     MAX_VECTOR_COLS = 1024,
     GROUP_COLS      = 4 * PSGD_GROUP_LANES,
-    MAX_LOOPS       = 40000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535 */
+    MAX_LOOPS       = 8000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
+                           * several times */
 };
 
 /* The tile of one item. With vectors, as many columns as keep their part of Q in the cache. */

@@ -56,7 +56,7 @@ START_TEST(scale__is_exact_and_free_of_denormals_for_every_exponent)
 {
     for (int e = -149; e < 120; ++e) {
         float               q[SCALE_ELEMS], scaled[SCALE_ELEMS];
-        psgd_update_scale_t scale = {0.0f, 0.0f, 0.0f};
+        psgd_update_scale_t scale = {0.0f, 0.0f, 0.0f, 0.0f};
 
         fill_graded(q, e);
         assert_ok(psgd_update_scale_q(q, scaled, SCALE_ELEMS, &scale));
@@ -112,7 +112,7 @@ END_TEST
 START_TEST(scale__refuses_nan_inf_and_what_could_overflow_and_writes_nothing)
 {
     const float               refused[] = {NAN, -NAN, INFINITY, -INFINITY, FLT_MAX, 0x1p120f, -0x1p120f};
-    const psgd_update_scale_t untouched = {3.0f, 5.0f, 7.0f};
+    const psgd_update_scale_t untouched = {3.0f, 5.0f, 7.0f, 9.0f};
 
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); ++i) {
         float               q[3]      = {1.0f, 0.0f, 2.0f};
@@ -222,41 +222,103 @@ static void free_matrix(matrix_t *matrix)
     free(matrix->m);
 }
 
-/* Runs it with all operands at byte offsets that follow from `offset`. error NULL: without error feedback. */
-static void decompress(psgd_decompressor_t *decompressor, const matrix_t *matrix, size_t offset, float *update,
-                       float *error)
+/* How kernels are compiled. */
+typedef struct way {
+    psgd_form_t form;
+    uint32_t    vector_floats; /* 1: work-items side by side, the form for GPUs */
+} way_t;
+
+static const way_t WITH_ERRORS = {PSGD_FORM_TRANSACTIONAL, 16}, UPDATE_ALONE = {PSGD_FORM_NO_FEEDBACK, 16};
+
+enum { COMPANION_RANK = 65, MAX_COMPANION_RANK = 1024, COMPANION_SIDE = 67 };
+
+/* Beside the matrix is another one, all zero, of a higher rank: with it, the same kernels serve every rank. */
+static psgd_ragged_item_t companion_of(shape_t shape)
 {
-    shape_t              shape    = matrix->shape;
-    size_t               elems    = shape.rows * shape.cols;
-    float               *q_scaled = test_alloc(shape.r * shape.cols, sizeof(*q_scaled));
-    psgd_decompression_t task     = {.rows = shape.rows, .cols = shape.cols, .r = (uint32_t)shape.r};
-    region_t             p, q, q_own = {NULL, {NULL, 0}, {NULL, 0}, 0}, grad, rest = {NULL, {NULL, 0}, {NULL, 0}, 0};
+    uint32_t r = shape.r < COMPANION_RANK ? COMPANION_RANK : MAX_COMPANION_RANK;
 
-    assert_ok(psgd_update_scale_q(matrix->q_mean, q_scaled, shape.r * shape.cols, &task.scale));
-    p    = region_create(op_device(), shape.r * shape.rows, OFFSETS[(offset + 1) % NUM_OFFSETS], matrix->p);
-    q    = region_create(op_device(), shape.r * shape.cols, OFFSETS[(offset + 2) % NUM_OFFSETS], q_scaled);
-    grad = region_create(op_device(), elems, OFFSETS[offset], matrix->m);
+    return (psgd_ragged_item_t){.rows        = COMPANION_SIDE,
+                                .cols        = COMPANION_SIDE,
+                                .r           = r,
+                                .scale_index = 0,
+                                .p_offset    = shape.r * shape.rows,
+                                .q_offset    = shape.r * shape.cols};
+}
 
-    task.p_hat    = p.view;
-    task.q_scaled = q.view;
-    task.grad     = grad.view;
-    if (error != NULL) {
-        q_own = region_create(op_device(), shape.r * shape.cols, OFFSETS[(offset + 3) % NUM_OFFSETS], matrix->q_own);
-        rest  = region_create(op_device(), elems, OFFSETS[(offset + 2) % NUM_OFFSETS], NULL);
-        task.q_local = q_own.view;
-        task.error   = rest.view;
-    }
-    assert_ok(psgd_decompressor_enqueue(decompressor, &task));
+static float *with_room(const float *values, size_t elems, size_t room)
+{
+    float *all = test_alloc(elems + room, sizeof(*all));
+
+    memcpy(all, values, elems * sizeof(*all));
+    return all;
+}
+
+static void run_kernel(way_t way, const psgd_ragged_item_t items[2], const psgd_view_t grads[2],
+                       const psgd_view_t errors[2], const psgd_decompress_views_t *views)
+{
+    psgd_ragged_t       *ragged       = NULL;
+    psgd_decompressor_t *decompressor = NULL;
+
+    op_device_pretend(op_device(), way.vector_floats);
+    assert_ok(psgd_ragged_create(op_device(), items, 2, &ragged));
+    assert_ok(psgd_decompressor_create(ragged, way.form, &decompressor));
+    assert_ok(psgd_ragged_place(ragged, grads, way.form == PSGD_FORM_TRANSACTIONAL ? errors : NULL));
+    assert_ok(psgd_decompressor_enqueue(decompressor, views));
+    assert_ok(psgd_device_wait(op_device(), "a test of decompression"));
+    psgd_decompressor_destroy(decompressor);
+    psgd_ragged_destroy(ragged);
+}
+
+/* Runs it with all operands at byte offsets that follow from `offset`. error NULL: without error feedback. */
+static void decompress(way_t way, const matrix_t *matrix, size_t offset, float *update, float *error)
+{
+    shape_t             shape     = matrix->shape;
+    size_t              elems     = shape.rows * shape.cols;
+    size_t              p_elems   = shape.r * shape.rows, q_elems = shape.r * shape.cols;
+    psgd_ragged_item_t  companion = companion_of(shape);
+    size_t              room      = (size_t)companion.r * COMPANION_SIDE;
+    float              *all_p = with_room(matrix->p, p_elems, room), *all_q = with_room(matrix->q_mean, q_elems, room);
+    float              *all_own   = with_room(matrix->q_own, q_elems, room);
+    psgd_update_scale_t scales[2] = {{1.0f, 1.0f, FLT_MIN, 0.0f}, {0.0f, 0.0f, 0.0f, 0.0f}};
+    psgd_ragged_item_t  items[2]  = {companion,
+                                     {.rows        = (uint32_t)shape.rows,
+                                      .cols        = (uint32_t)shape.cols,
+                                      .r           = (uint32_t)shape.r,
+                                      .scale_index = 1}};
+    float              *zeros     = test_alloc((size_t)COMPANION_SIDE * COMPANION_SIDE, sizeof(*zeros));
+    region_t            p, q, own, grad, rest, scale, other_grad, other_rest;
+
+    assert_ok(psgd_update_scale_q(matrix->q_mean, all_q, q_elems, &scales[1]));
+    p          = region_create(op_device(), p_elems + room, OFFSETS[(offset + 1) % NUM_OFFSETS], all_p);
+    q          = region_create(op_device(), q_elems + room, OFFSETS[(offset + 2) % NUM_OFFSETS], all_q);
+    own        = region_create(op_device(), q_elems + room, OFFSETS[(offset + 3) % NUM_OFFSETS], all_own);
+    grad       = region_create(op_device(), elems, OFFSETS[offset], matrix->m);
+    rest       = region_create(op_device(), elems, OFFSETS[(offset + 2) % NUM_OFFSETS], NULL);
+    scale      = region_create(op_device(), 2 * sizeof(scales[0]) / sizeof(float), 4, (const float *)(const void *)scales);
+    other_grad = region_create(op_device(), (size_t)COMPANION_SIDE * COMPANION_SIDE, 0, zeros);
+    other_rest = region_create(op_device(), (size_t)COMPANION_SIDE * COMPANION_SIDE, 8, NULL);
+
+    const psgd_view_t             grads[2]  = {other_grad.view, grad.view};
+    const psgd_view_t             errors[2] = {other_rest.view, rest.view};
+    const psgd_decompress_views_t views     = {p.view, q.view, scale.view, own.view};
+
+    run_kernel(way, items, grads, errors, &views);
     region_read(&grad, update);
     if (error != NULL) {
         region_read(&rest, error);
-        region_destroy(&rest);
-        region_destroy(&q_own);
     }
+    region_destroy(&other_rest);
+    region_destroy(&other_grad);
+    region_destroy(&scale);
+    region_destroy(&rest);
     region_destroy(&grad);
+    region_destroy(&own);
     region_destroy(&q);
     region_destroy(&p);
-    free(q_scaled);
+    free(zeros);
+    free(all_own);
+    free(all_q);
+    free(all_p);
 }
 
 static void check_update(const matrix_t *matrix, const float *update)
@@ -298,16 +360,16 @@ static void check_error(const matrix_t *matrix, const float *error)
     free(exact);
 }
 
-static void check_matrix(psgd_decompressor_t *decompressor, shape_t shape, double q_size, size_t offset,
-                         bool error_feedback)
+static void check_matrix(way_t way, shape_t shape, double q_size, size_t offset)
 {
-    matrix_t matrix = make_matrix(shape, q_size);
-    float   *update = test_alloc(shape.rows * shape.cols, sizeof(*update));
-    float   *error  = error_feedback ? test_alloc(shape.rows * shape.cols, sizeof(*error)) : NULL;
+    bool     has_error = way.form == PSGD_FORM_TRANSACTIONAL;
+    matrix_t matrix    = make_matrix(shape, q_size);
+    float   *update    = test_alloc(shape.rows * shape.cols, sizeof(*update));
+    float   *error     = has_error ? test_alloc(shape.rows * shape.cols, sizeof(*error)) : NULL;
 
-    decompress(decompressor, &matrix, offset, update, error);
+    decompress(way, &matrix, offset, update, error);
     check_update(&matrix, update);
-    if (error_feedback) {
+    if (has_error) {
         check_error(&matrix, error);
     }
     free(error);
@@ -315,127 +377,106 @@ static void check_matrix(psgd_decompressor_t *decompressor, shape_t shape, doubl
     free_matrix(&matrix);
 }
 
-static psgd_decompressor_t *make_decompressor(bool error_feedback, bool is_cpu)
-{
-    psgd_decompressor_t *decompressor = NULL;
-
-    op_device_pretend_cpu(op_device(), is_cpu);
-    assert_ok(psgd_decompressor_create(op_device(), error_feedback, &decompressor));
-    return decompressor;
-}
-
 /* Every shape at an offset of its own; every offset comes. */
-static void check_all_shapes(bool error_feedback, bool is_cpu)
+static void check_all_shapes(psgd_form_t form, uint32_t vector_floats)
 {
-    bool                 was_cpu      = psgd_device_limits(op_device())->is_cpu;
-    psgd_decompressor_t *decompressor = make_decompressor(error_feedback, is_cpu);
+    way_t  way  = {form, vector_floats};
+    size_t step = psgd_test_shapes_are_reduced() ? 5 : 1;
 
-    for (size_t i = 0; i < NUM_SHAPES; ++i) {
-        check_matrix(decompressor, SHAPES[i], 0.01, i % NUM_OFFSETS, error_feedback);
+    for (size_t i = 0; i < NUM_SHAPES; i += step) {
+        check_matrix(way, SHAPES[i], 0.01, i % NUM_OFFSETS);
     }
-    for (size_t r = 1; r <= 32; ++r) {
-        check_matrix(decompressor, (shape_t){37, 53, r}, 1.0, r % NUM_OFFSETS, error_feedback);
+    for (size_t r = 1; r <= 32; r += step * step) {
+        check_matrix(way, (shape_t){37, 53, r}, 1.0, r % NUM_OFFSETS);
     }
-    psgd_decompressor_destroy(decompressor);
-    op_device_pretend_cpu(op_device(), was_cpu);
 }
 
 START_TEST(decompress__update_and_error_are_right_for_every_shape_in_the_form_for_cpus)
 {
-    check_all_shapes(true, true);
+    check_all_shapes(PSGD_FORM_TRANSACTIONAL, 16);
 }
 END_TEST
 
 START_TEST(decompress__update_and_error_are_right_for_every_shape_in_the_form_for_gpus)
 {
-    check_all_shapes(true, false);
+    check_all_shapes(PSGD_FORM_TRANSACTIONAL, 1);
 }
 END_TEST
 
 START_TEST(decompress__update_alone_is_right_for_every_shape_in_the_form_for_cpus)
 {
-    check_all_shapes(false, true);
+    check_all_shapes(PSGD_FORM_NO_FEEDBACK, 16);
 }
 END_TEST
 
 START_TEST(decompress__update_alone_is_right_for_every_shape_in_the_form_for_gpus)
 {
-    check_all_shapes(false, false);
+    check_all_shapes(PSGD_FORM_LAZY, 1);
 }
 END_TEST
 
 START_TEST(decompress__update_has_the_hosts_bits_at_every_size_of_q)
 {
     static const double  SIZES[] = {1e-44, 1e-42, 3e-39, 1e-38, 2e-37, 1e-36, 1e-31, 1e-20, 1e-3, 1e10, 1e30, 1e36};
-    psgd_decompressor_t *decompressor = make_decompressor(false, psgd_device_limits(op_device())->is_cpu);
 
-    for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); ++i) {
-        check_matrix(decompressor, (shape_t){61, 127, 7}, SIZES[i], 1, false);
-        check_matrix(decompressor, (shape_t){19, 70, 1}, SIZES[i], 0, false);
+    for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i += psgd_test_shapes_are_reduced() ? 4 : 1) {
+        check_matrix(UPDATE_ALONE, (shape_t){61, 127, 7}, SIZES[i], 1);
+        check_matrix(UPDATE_ALONE, (shape_t){19, 70, 1}, SIZES[i], 0);
     }
-    psgd_decompressor_destroy(decompressor);
 }
 END_TEST
 
 START_TEST(decompress__zero_factors_give_a_zero_update_and_leave_m_as_the_error)
 {
     shape_t              shape        = {23, 45, 3};
-    psgd_decompressor_t *decompressor = make_decompressor(true, psgd_device_limits(op_device())->is_cpu);
     matrix_t             matrix       = make_matrix(shape, 1.0);
     float                update[23 * 45], error[23 * 45];
 
     memset(matrix.q_mean, 0, shape.r * shape.cols * sizeof(float));
     memset(matrix.q_own, 0, shape.r * shape.cols * sizeof(float));
-    decompress(decompressor, &matrix, 2, update, error);
+    decompress(WITH_ERRORS, &matrix, 2, update, error);
     for (size_t i = 0; i < shape.rows * shape.cols; ++i) {
         ck_assert((update[i] == 0.0f) && !signbit(update[i]));
     }
     ck_assert_uint_eq(count_different(error, matrix.m, shape.rows * shape.cols), 0);
     free_matrix(&matrix);
-    psgd_decompressor_destroy(decompressor);
 }
 END_TEST
 
 START_TEST(decompress__update_alone_does_not_look_at_m)
 {
     shape_t              shape        = {9, 35, 2};
-    psgd_decompressor_t *decompressor = make_decompressor(false, psgd_device_limits(op_device())->is_cpu);
     matrix_t             matrix       = make_matrix(shape, 1.0);
     float                update[9 * 35];
 
     for (size_t i = 0; i < shape.rows * shape.cols; ++i) {
         matrix.m[i] = NAN;
     }
-    decompress(decompressor, &matrix, 3, update, NULL);
+    decompress(UPDATE_ALONE, &matrix, 3, update, NULL);
     check_update(&matrix, update);
     free_matrix(&matrix);
-    psgd_decompressor_destroy(decompressor);
 }
 END_TEST
 
 START_TEST(decompress__high_ranks_are_chains_too)
 {
-    psgd_decompressor_t *decompressor = make_decompressor(true, psgd_device_limits(op_device())->is_cpu);
 
-    check_matrix(decompressor, (shape_t){psgd_test_shapes_are_reduced() ? 67 : 1024, 66, 1024}, 1e-4, 1, true);
-    check_matrix(decompressor, (shape_t){29, 300, 513}, 1e3, 2, true);
-    psgd_decompressor_destroy(decompressor);
+    check_matrix(WITH_ERRORS, (shape_t){psgd_test_shapes_are_reduced() ? 67 : 1024, 66, 1024}, 1e-4, 1);
+    check_matrix(WITH_ERRORS, (shape_t){29, 300, 513}, 1e3, 2);
 }
 END_TEST
 
 START_TEST(decompress__large_matrices_are_right)
 {
-    psgd_decompressor_t *decompressor = make_decompressor(true, psgd_device_limits(op_device())->is_cpu);
 
     if (psgd_test_shapes_are_reduced()) {
-        check_matrix(decompressor, (shape_t){2887, 65, 4}, 1e-2, 1, true);
-        check_matrix(decompressor, (shape_t){51, 4608, 8}, 1e-2, 0, true);
+        check_matrix(WITH_ERRORS, (shape_t){2887, 65, 4}, 1e-2, 1);
+        check_matrix(WITH_ERRORS, (shape_t){51, 4608, 8}, 1e-2, 0);
     } else {
-        check_matrix(decompressor, (shape_t){28869, 650, 4}, 1e-2, 1, true);
-        check_matrix(decompressor, (shape_t){512, 4608, 8}, 1e-2, 0, true);
-        check_matrix(decompressor, (shape_t){20011, 48, 5}, 1e-2, 3, true);
+        check_matrix(WITH_ERRORS, (shape_t){28869, 650, 4}, 1e-2, 1);
+        check_matrix(WITH_ERRORS, (shape_t){512, 4608, 8}, 1e-2, 0);
+        check_matrix(WITH_ERRORS, (shape_t){20011, 48, 5}, 1e-2, 3);
     }
-    psgd_decompressor_destroy(decompressor);
 }
 END_TEST
 
