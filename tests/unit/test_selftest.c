@@ -8,7 +8,9 @@
 
 #include "support/suite.h"
 
-static const char *const KERNEL_FILES[] = {"decompress.cl", "orthogonalize.cl", "random.clh", "selftest.cl"};
+static const char *const KERNEL_FILES[] = {
+    "decompress.cl", "orthogonalize.cl", "orthogonalize_panel.clh", "orthogonalize_tile.clh",
+    "ragged.clh",    "random.clh",       "selftest.cl",             "vector.clh"};
 
 enum { NUM_KERNEL_FILES = sizeof(KERNEL_FILES) / sizeof(KERNEL_FILES[0]), MAX_FILE_BYTES = 1 << 16, MAX_PATH_BYTES = 512 };
 
@@ -140,10 +142,10 @@ static const struct {
 } MISTAKES[] = {
     {"decompress.cl", "#pragma OPENCL FP_CONTRACT OFF",
      "#pragma OPENCL FP_CONTRACT OFF\n#define fma(x_, y_, z_) ((x_) * (y_) + (z_))", true, false, false},
-    {"decompress.cl", "f.flush_below = flush_below;", "f.flush_below = 0.0f;", true, false, false},
+    {"decompress.cl", "b.flush_below = scale[2];", "b.flush_below = 0.0f;", true, false, false},
     {"decompress.cl", "#define PSGD_DUST 0x1p-40f", "#define PSGD_DUST 0x1p-41f", true, false, false},
     {"random.clh", "#define PSGD_PHILOX_ROUNDS 10", "#define PSGD_PHILOX_ROUNDS 9", false, true, false},
-    {"orthogonalize.cl", "(vector_t)(-coefficients[k])", "(vector_t)(-0.9f * coefficients[k])", false, false, true},
+    {"orthogonalize_tile.clh", "(vector_t)(-coefficients[k])", "(vector_t)(-0.9f * coefficients[k])", false, false, true},
 };
 
 enum { NUM_MISTAKES = sizeof(MISTAKES) / sizeof(MISTAKES[0]) };
