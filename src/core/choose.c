@@ -65,17 +65,22 @@ static bool parse_engine(const char *word, psgd_engine_t *engine_p)
 /* "rows cols rank engine" */
 static bool parse_line(const char *text, size_t length, profile_line_t *line)
 {
-    char copy[128];
-    char word[32];
-    char rest[2];
+    char     copy[128];
+    char     word[32];
+    char     rest[2];
+    uint64_t rank;
 
-    if (length >= sizeof(copy)) {
-        return false;
+    if ((length >= sizeof(copy)) || (memchr(text, '-', length) != NULL) || (memchr(text, '+', length) != NULL)) {
+        return false; /* signs are no part of a number here, whatever sscanf() thinks of them */
     }
     memcpy(copy, text, length);
     copy[length] = '\0';
-    return (sscanf(copy, "%" SCNu64 " %" SCNu64 " %" SCNu32 " %31s %1s", &line->rows, &line->cols, &line->r, word, rest) ==
-            4) && parse_engine(word, &line->engine);
+    if ((sscanf(copy, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %31s %1s", &line->rows, &line->cols, &rank, word, rest) != 4) ||
+        (rank > PSGD_MAX_RANK)) {
+        return false;
+    }
+    line->r = (uint32_t)rank;
+    return parse_engine(word, &line->engine);
 }
 
 static void apply_line(psgd_reducer_t *r, const profile_line_t *line)
@@ -98,7 +103,7 @@ static psgd_status_t apply_profile(psgd_reducer_t *r, const char *text)
 
         if (number == 1) {
             if ((length != strlen(PROFILE_HEAD)) || (memcmp(text, PROFILE_HEAD, length) != 0)) {
-                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.engine_profile begins with '%.*s', not with '%s'; pass what "
+                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.engine_profile, line 1: '%.*s' is not '%s'; pass what "
                                  "psgd_reducer_get_profile() wrote", (int)(length < 40 ? length : 40), text, PROFILE_HEAD);
             }
         } else if (length > 0) {

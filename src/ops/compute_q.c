@@ -10,7 +10,7 @@ enum {
     MIN_GROUP_ROWS = 64,
     MAX_COLS       = 1024,  /* of a tile; as BLOCK_COLS of cl/compute_q.cl */
     MIN_COLS       = 64,
-    MAX_LOOPS      = 8000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
+    MAX_LOOPS      = 12000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
                           * several times */
 };
 

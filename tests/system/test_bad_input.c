@@ -190,7 +190,7 @@ START_TEST(create__options_out_of_range)
     assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "staging is -1");
     creation                       = good_creation();
     creation.config.engine_profile = "nonsense";
-    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "config.engine_profile begins with 'nonsense'");
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "config.engine_profile, line 1: 'nonsense'");
     creation                  = good_creation();
     creation.config.log_level = (psgd_log_level_t)5;
     assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "log_level is 5");

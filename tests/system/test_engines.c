@@ -426,10 +426,12 @@ static const struct {
     const char *text;
     const char *words;
 } malformed[] = {
-    {"psgd-profile 2\n40 56 4 fused\n", "begins with 'psgd-profile 2'"},
-    {"40 56 4 fused\n", "begins with '40 56 4 fused'"},
-    {"psgd-profile 1 \n", "begins with"},
-    {"\npsgd-profile 1\n", "begins with ''"},
+    {"psgd-profile 2\n40 56 4 fused\n", "line 1: 'psgd-profile 2'"},
+    {"psgd-profile 1\n-40 56 4 fused\n", "line 2"},
+    {"psgd-profile 1\n40 56 4294967300 fused\n", "line 2"},
+    {"40 56 4 fused\n", "line 1: '40 56 4 fused'"},
+    {"psgd-profile 1 \n", "line 1:"},
+    {"\npsgd-profile 1\n", "line 1: ''"},
     {"psgd-profile 1\n40 56 4\n", "line 2: '40 56 4'"},
     {"psgd-profile 1\n40 56 4 fused\n40\n", "line 3: '40'"},
     {"psgd-profile 1\n40 56 4 fused\n\n16 72 4 auto\n", "line 4: '16 72 4 auto'"},

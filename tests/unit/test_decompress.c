@@ -491,6 +491,7 @@ int main(void)
     Suite *suite  = suite_create("decompress");
     TCase *scale  = tcase_create("scale");
     TCase *device = tcase_create("device");
+    TCase *high   = tcase_create("high ranks"); /* minutes on rusticl */
 
     tcase_add_test(scale, scale__is_exact_and_free_of_denormals_for_every_exponent);
     tcase_add_test(scale, scale__of_zeros_is_one);
@@ -511,9 +512,13 @@ int main(void)
     tcase_add_test(device, decompress__update_has_the_hosts_bits_at_every_size_of_q);
     tcase_add_test(device, decompress__zero_factors_give_a_zero_update_and_leave_m_as_the_error);
     tcase_add_test(device, decompress__update_alone_does_not_look_at_m);
-    tcase_add_test(device, decompress__high_ranks_are_chains_too);
+    tcase_add_test(high, decompress__high_ranks_are_chains_too);
     tcase_add_test(device, decompress__large_matrices_are_right);
     tcase_add_test(device, decompress__destroy_of_null_does_nothing);
     suite_add_tcase(suite, device);
+
+    tcase_set_timeout(high, 0);
+    tcase_add_unchecked_fixture(high, NULL, op_device_close);
+    suite_add_tcase(suite, high);
     return psgd_run_suite(suite);
 }
