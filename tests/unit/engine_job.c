@@ -133,8 +133,8 @@ static size_t error_arena_of(const job_t *job, size_t i)
 static void place(job_t *job, size_t arena_index, arena_t *arenas, size_t (*arena_of)(const job_t *, size_t),
                   float *const *values, psgd_view_t *views, size_t seed)
 {
-    const float *some[JOB_MAX_MATRICES];
-    size_t       elems[JOB_MAX_MATRICES], which[JOB_MAX_MATRICES];
+    const float *some[JOB_MAX_MATRICES] = {NULL};
+    size_t       elems[JOB_MAX_MATRICES] = {0}, which[JOB_MAX_MATRICES];
     size_t       count = 0;
 
     for (size_t i = 0; i < job->plan.num_matrices; ++i) {
