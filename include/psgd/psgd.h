@@ -233,7 +233,7 @@ typedef struct psgd_tensor {
 
 #define PSGD_TENSOR_INIT { sizeof(psgd_tensor_t), NULL, { 0, 0, 0, 0, 0, 0, 0, 0 }, 0, PSGD_F32, 0 }
 
-/* Who does the matrix products of a step. The update has the same bits by either. */
+/* Who does the matrix products of a step: for each matrix the same on all workers. Their sums are rounded differently. */
 typedef enum psgd_engine {
     PSGD_ENGINE_AUTO    = 0, /* whichever was faster, for each shape of matrix: measured at creation on the workers' devices */
     PSGD_ENGINE_CLBLAST = 1, /* CLBlast's GEMM, a call a matrix */

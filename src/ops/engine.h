@@ -9,8 +9,8 @@
  *   transactional   A writes M over g; C writes e and the update. Nothing that lasts changes before C
  *   lazy            A writes M over the error memory, which holds M and never e; C writes the update alone. The next step's A
  *                   forms e from the P^ and Q_w that it finds in p_hat and q_local, before they are overwritten
- * The update, M and e are fma chains in a fixed order in every engine and form: the same bits by all of them, and the update on
- * every worker. */
+ * M, e and the update are fma chains in a fixed order, the same bits from the same factors in every engine and form, and the
+ * update on every worker. P and Q_w are sums in an order of the engine's own. */
 #ifndef PSGD_OPS_ENGINE_H
 #define PSGD_OPS_ENGINE_H
 
