@@ -126,7 +126,7 @@ static void check_equal_ranks(uint32_t vector_floats, const size_t *ranks, size_
 
 START_TEST(fused_variants__kernels_compiled_for_a_rank_are_right)
 {
-    static const size_t RANKS[]   = {1, 4, 2, 8, 3, 5, 7, 32};
+    static const size_t RANKS[]   = {1, 4, 7, 32}; /* kernels of their own each, which take seconds to compile */
     size_t              num_ranks = psgd_test_shapes_are_reduced() ? 2 : sizeof(RANKS) / sizeof(RANKS[0]);
 
     check_equal_ranks(16, RANKS, num_ranks);
