@@ -14,9 +14,10 @@ typedef struct piece {
 } piece_t;
 
 /* A work-group a piece. */
-kernel void sum_parts(global const piece_t *pieces, global const float *parts, global float *out_mem, ulong out_offset)
+kernel void sum_parts(global const piece_t *pieces, ulong first_piece, global const float *parts, global float *out_mem,
+                      ulong out_offset)
 {
-    const piece_t       piece = pieces[get_group_id(0)];
+    const piece_t       piece = pieces[first_piece + get_group_id(0)];
     global const float *from  = parts + piece.part_offset;
     global float       *out   = out_mem + out_offset + piece.out_offset;
     uint                i     = (uint)get_local_id(0);

@@ -56,6 +56,7 @@ struct psgd_tiling {
     size_t           *first_tile; /* of each item, and the number of tiles behind the last */
     psgd_view_t       tile_table;
     psgd_sum_parts_t *sum; /* NULL where there are no parts */
+    size_t           *first_sum; /* of each item, and the number of second sums behind the last */
     uint64_t          part_elems;
 };
 
@@ -361,6 +362,7 @@ static size_t cut_items(psgd_tiling_t *tiling, const psgd_cut_t *cuts, psgd_sums
     for (size_t i = 0; i < tiling->ragged->num_items; ++i) {
         const psgd_ragged_item_t *item = &tiling->ragged->items[i];
 
+        tiling->first_sum[i] = num_summations;
         write_tiles(tiles + tiling->first_tile[i], i, item, cuts[i], sums, tiling->part_elems);
         if (num_parts(item, cuts[i], sums) > 1) {
             describe_sums(item, cuts[i], sums, tiling->part_elems, summations + num_summations);
@@ -368,6 +370,7 @@ static size_t cut_items(psgd_tiling_t *tiling, const psgd_cut_t *cuts, psgd_sums
             tiling->part_elems += item->r * part_distance(item, sums) * num_parts(item, cuts[i], sums);
         }
     }
+    tiling->first_sum[tiling->ragged->num_items] = num_summations;
     return num_summations;
 }
 
@@ -425,6 +428,10 @@ psgd_status_t psgd_tiling_create(psgd_ragged_t *ragged, const psgd_cut_t *cuts, 
     if (status != PSGD_OK) {
         goto destroy_tiling;
     }
+    status = psgd_alloc(ragged->num_items + 1, sizeof(*tiling->first_sum), "a list of second sums", &tiling->first_sum);
+    if (status != PSGD_OK) {
+        goto destroy_tiling;
+    }
     status = make_tables(tiling, cuts, sums);
     if (status != PSGD_OK) {
         goto destroy_tiling;
@@ -444,6 +451,7 @@ void psgd_tiling_destroy(psgd_tiling_t *tiling)
     }
     psgd_sum_parts_destroy(tiling->sum);
     psgd_buffer_destroy(tiling->ragged->device, &tiling->tile_table);
+    psgd_free(tiling->first_sum);
     psgd_free(tiling->first_tile);
     psgd_free(tiling);
 }
@@ -512,5 +520,12 @@ uint64_t psgd_tiling_part_elems(const psgd_tiling_t *tiling)
 
 psgd_status_t psgd_tiling_enqueue_sums(psgd_tiling_t *tiling, psgd_view_t parts, psgd_view_t out)
 {
-    return tiling->sum == NULL ? PSGD_OK : psgd_sum_parts_enqueue(tiling->sum, parts, out);
+    const size_t focus = tiling->ragged->focus;
+
+    if (tiling->sum == NULL) {
+        return PSGD_OK;
+    }
+    return focus == SIZE_MAX ? psgd_sum_parts_enqueue(tiling->sum, parts, out)
+                             : psgd_sum_parts_enqueue_some(tiling->sum, tiling->first_sum[focus],
+                                                           tiling->first_sum[focus + 1], parts, out);
 }

@@ -56,7 +56,7 @@ uint64_t psgd_ragged_tile_elems(const psgd_ragged_t *ragged);
  * anything has changed since the last call, which the device must have finished with. */
 psgd_status_t psgd_ragged_place(psgd_ragged_t *ragged, const psgd_view_t *grads, const psgd_view_t *errors);
 
-/* From here on launches do this item alone; SIZE_MAX: all of them again. Second sums are those of all items all the same. */
+/* From here on launches do this item alone, second sums too; SIZE_MAX: all of them again. */
 void psgd_ragged_focus(psgd_ragged_t *ragged, size_t item);
 
 /* Cuts item i as cuts[i] says. Waits for the upload. `ragged` outlives the tiling. */

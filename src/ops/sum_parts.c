@@ -22,7 +22,8 @@ struct psgd_sum_parts {
     psgd_device_t  *device;
     psgd_program_t *program;
     psgd_kernel_t  *kernel;
-    size_t          num_pieces;
+    size_t          num_summations;
+    size_t         *first_piece; /* of each summation, and the number of pieces behind the last */
     size_t          group_size;
     psgd_view_t     piece_table;
 };
@@ -38,13 +39,16 @@ static uint64_t choose_piece_elems(const psgd_device_t *device, const psgd_summa
     return psgd_round_up(psgd_clamp(total, MIN_PIECE_ELEMS, MAX_PIECE_ELEMS), MIN_PIECE_ELEMS);
 }
 
-static size_t count_pieces(const psgd_summation_t *summations, size_t num_summations, uint64_t piece_elems)
+static size_t find_first_pieces(const psgd_summation_t *summations, size_t num_summations, uint64_t piece_elems,
+                                size_t *first_piece)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < num_summations; ++i) {
+        first_piece[i] = count;
         count += (size_t)psgd_divide_up(summations[i].count, piece_elems);
     }
+    first_piece[num_summations] = count;
     return count;
 }
 
@@ -66,20 +70,25 @@ static psgd_status_t make_table(psgd_sum_parts_t *sum, const psgd_summation_t *s
 {
     uint64_t      piece_elems = choose_piece_elems(sum->device, summations, num_summations);
     piece_t      *pieces      = NULL;
+    size_t        num_pieces;
     psgd_status_t status;
 
-    sum->num_pieces = count_pieces(summations, num_summations, piece_elems);
-    status          = psgd_alloc(sum->num_pieces, sizeof(*pieces), "the table of second sums", &pieces);
+    status = psgd_alloc(num_summations + 1, sizeof(*sum->first_piece), "the table of second sums", &sum->first_piece);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    sum->num_summations = num_summations;
+    num_pieces          = find_first_pieces(summations, num_summations, piece_elems, sum->first_piece);
+    status              = psgd_alloc(num_pieces, sizeof(*pieces), "the table of second sums", &pieces);
     if (status != PSGD_OK) {
         return status;
     }
     cut(summations, num_summations, piece_elems, pieces);
-    status = psgd_buffer_create(sum->device, sum->num_pieces * sizeof(*pieces), "the table of second sums",
-                                &sum->piece_table);
+    status = psgd_buffer_create(sum->device, num_pieces * sizeof(*pieces), "the table of second sums", &sum->piece_table);
     if (status != PSGD_OK) {
         goto free_pieces;
     }
-    status = psgd_buffer_enqueue_write(sum->device, sum->piece_table, pieces, sum->num_pieces * sizeof(*pieces));
+    status = psgd_buffer_enqueue_write(sum->device, sum->piece_table, pieces, num_pieces * sizeof(*pieces));
     if (status != PSGD_OK) {
         goto free_pieces;
     }
@@ -126,11 +135,21 @@ destroy_sum:
 
 psgd_status_t psgd_sum_parts_enqueue(psgd_sum_parts_t *sum, psgd_view_t parts, psgd_view_t out)
 {
-    uint64_t         out_offset = out.offset_bytes / sizeof(float);
-    size_t           global     = sum->num_pieces * sum->group_size;
-    const psgd_arg_t args[]     = {PSGD_ARG_MEM(sum->piece_table), PSGD_ARG_MEM(parts), PSGD_ARG_MEM(out),
-                                   PSGD_ARG(out_offset)};
+    return psgd_sum_parts_enqueue_some(sum, 0, sum->num_summations, parts, out);
+}
 
+psgd_status_t psgd_sum_parts_enqueue_some(psgd_sum_parts_t *sum, size_t first, size_t end, psgd_view_t parts,
+                                          psgd_view_t out)
+{
+    uint64_t         out_offset  = out.offset_bytes / sizeof(float);
+    uint64_t         first_piece = sum->first_piece[first];
+    size_t           global      = (sum->first_piece[end] - sum->first_piece[first]) * sum->group_size;
+    const psgd_arg_t args[]      = {PSGD_ARG_MEM(sum->piece_table), PSGD_ARG(first_piece), PSGD_ARG_MEM(parts),
+                                    PSGD_ARG_MEM(out), PSGD_ARG(out_offset)};
+
+    if (global == 0) {
+        return PSGD_OK;
+    }
     return psgd_kernel_enqueue(sum->device, sum->kernel, 1, &global, &sum->group_size, args,
                                sizeof(args) / sizeof(args[0]));
 }
@@ -143,5 +162,6 @@ void psgd_sum_parts_destroy(psgd_sum_parts_t *sum)
     psgd_buffer_destroy(sum->device, &sum->piece_table);
     psgd_kernel_destroy(sum->kernel);
     psgd_program_destroy(sum->program);
+    psgd_free(sum->first_piece);
     psgd_free(sum);
 }

@@ -23,6 +23,10 @@ psgd_status_t psgd_sum_parts_create(psgd_device_t *device, const psgd_summation_
 /* One launch for all of them. Allocates nothing. */
 psgd_status_t psgd_sum_parts_enqueue(psgd_sum_parts_t *sum, psgd_view_t parts, psgd_view_t out);
 
+/* The summations from number `first` to `end` - 1 alone; nothing to do where there are none. */
+psgd_status_t psgd_sum_parts_enqueue_some(psgd_sum_parts_t *sum, size_t first, size_t end, psgd_view_t parts,
+                                          psgd_view_t out);
+
 void psgd_sum_parts_destroy(psgd_sum_parts_t *sum);
 
 #endif
