@@ -82,8 +82,7 @@ void job_settle(job_t *job, const psgd_engine_ops_t *ops, psgd_engine_state_t *e
 /* Creates everything, runs a step, destroys everything. */
 void job_check_step(psgd_device_t *device, const psgd_engine_ops_t *ops, const job_setup_t *setup);
 
-/* enqueue_one() for one matrix after another writes M, P and Q_w of that one alone. No matrix is so large that its sums are
- * split. */
+/* enqueue_one() for one matrix after another writes M, P and Q_w of that one alone. */
 void job_check_one(psgd_device_t *device, const psgd_engine_ops_t *ops, const shape_t *shapes, size_t num_shapes);
 
 /* Both jobs compressed the same M, bit for bit. */
