@@ -10,9 +10,7 @@ enum {
     SCRATCH_SUMS    = 16,    /* of 4 rows and 4 columns of Q^, that the work-items of a group add up together */
     MAX_VECTOR_COLS = 16384, /* of one tile; beyond it the columns are split */
     MAX_GROUP_COLS  = 2048,
-    MAX_GROUP_BANDS = 4,
-    MAX_LOOPS       = 8000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
-                           * several times */
+    MAX_GROUP_BANDS = 4
 };
 
 struct psgd_compute_p {
@@ -43,7 +41,7 @@ static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t
     uint64_t rows         = psgd_round_up(psgd_max(tile_elems / psgd_min(cols, item->cols), 1), BAND_ROWS);
 
     if (!uses_vectors) {
-        uint64_t bands = psgd_clamp(MAX_LOOPS / loops_of_band(cols, item->r), 1, MAX_GROUP_BANDS);
+        uint64_t bands = psgd_clamp(psgd_max_loops(device) / loops_of_band(cols, item->r), 1, MAX_GROUP_BANDS);
 
         rows = psgd_min(rows, bands * BAND_ROWS);
     }

@@ -9,9 +9,7 @@ enum {
     MIN_TILE_ELEMS = 65536, /* of a work-item with vectors: less is not worth starting one */
     MIN_GROUP_ROWS = 64,
     MAX_COLS       = 1024,  /* of a tile; as BLOCK_COLS of cl/compute_q.cl */
-    MIN_COLS       = 64,
-    MAX_LOOPS      = 12000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
-                          * several times */
+    MIN_COLS       = 64
 };
 
 struct psgd_compute_q {
@@ -39,7 +37,7 @@ static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t
         rows = psgd_max(rows, MIN_TILE_ELEMS / psgd_min(item->cols, MAX_COLS));
     } else {
         rows = item->rows < 2 * MIN_GROUP_ROWS ? item->rows : psgd_max(rows, MIN_GROUP_ROWS);
-        rows = psgd_min(rows, MAX_LOOPS / psgd_divide_up(item->r, 4));
+        rows = psgd_min(rows, psgd_max_loops(device) / psgd_divide_up(item->r, 4));
     }
     rows = psgd_round_up(rows, ROW_STEP);
     return (psgd_cut_t){(uint32_t)psgd_min(rows, item->rows), (uint32_t)psgd_min(cols, item->cols)};

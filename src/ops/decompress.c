@@ -174,9 +174,7 @@ enum {
     FACTOR_ELEMS    = 32768, /* of Q that a work-item with vectors goes over again and again: they stay in its cache */
     MIN_VECTOR_COLS = 64,
     MAX_VECTOR_COLS = 1024,
-    GROUP_COLS      = 4 * PSGD_GROUP_LANES,
-    MAX_LOOPS       = 8000 /* rounds of all loops of a work-item: Mesa's llvmpipe silently stops at 65535, and counts some
-                           * several times */
+    GROUP_COLS      = 4 * PSGD_GROUP_LANES
 };
 
 /* The tile of one item. With vectors, as many columns as keep their part of Q in the cache. */
@@ -193,7 +191,7 @@ static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t
     if (!uses_vectors) {
         uint64_t loops_of_band = psgd_divide_up(cols, PSGD_GROUP_LANES) * ((uint64_t)item->r + 2);
 
-        rows = psgd_min(rows, psgd_max(MAX_LOOPS / loops_of_band, 1) * BAND_ROWS);
+        rows = psgd_min(rows, psgd_max(psgd_max_loops(device) / loops_of_band, 1) * BAND_ROWS);
     }
     return (psgd_cut_t){(uint32_t)psgd_min(rows, item->rows), (uint32_t)cols};
 }

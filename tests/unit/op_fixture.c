@@ -14,6 +14,9 @@ static const float GUARD = -1.2345678e-12f;
 
 static psgd_device_t *shared_device;
 
+/* Of the devices as they are: Mesa's llvmpipe is a CPU without vectors, and its tiles are cut accordingly. */
+static bool has_pretended, vectorizes_work_items;
+
 psgd_status_t op_device_open(const psgd_log_t *log, psgd_device_t **device_p)
 {
     psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
@@ -48,7 +51,11 @@ uint32_t op_device_pretend(psgd_device_t *device, uint32_t vector_floats)
 
     memcpy(&writable, &limits, sizeof(writable)); /* the struct is not const, the view of it is */
     writable->vector_floats = vector_floats;
-    writable->is_cpu        = vector_floats > 1;
+    if (!has_pretended) {
+        has_pretended         = true;
+        vectorizes_work_items = limits->is_cpu && (before == 1);
+    }
+    writable->is_cpu = (vector_floats > 1) || vectorizes_work_items;
     return before;
 }
 

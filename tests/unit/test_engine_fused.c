@@ -528,9 +528,7 @@ START_TEST(fused_parts__memory_of_partial_sums_is_bounded)
 
     for (size_t n = 0; n < num_ranks; ++n) {
         check_memory_of_parts(16, RANKS[n]);
-        if (RANKS[n] <= 64) { /* above, work-items side by side split more: their rounds of loops are bounded */
-            check_memory_of_parts(WORK_ITEMS, RANKS[n]);
-        }
+        check_memory_of_parts(WORK_ITEMS, RANKS[n]);
     }
 }
 END_TEST
