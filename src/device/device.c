@@ -245,7 +245,7 @@ static bool is_complete(cl_event event)
 }
 
 /* Some drivers wait for all commands when a queue is released. After a wait that timed out, and whose work still has not
- * finished, queue and context are therefore left allocated. */
+ * finished, queue, programs and context are therefore left allocated. */
 void psgd_device_close(psgd_device_t *device)
 {
     bool is_stuck;
@@ -258,6 +258,7 @@ void psgd_device_close(psgd_device_t *device)
         if (device->unfinished != NULL) {
             clReleaseEvent(device->unfinished);
         }
+        psgd_programs_destroy(device->programs);
         if (device->queue != NULL) {
             clReleaseCommandQueue(device->queue);
         }

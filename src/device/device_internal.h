@@ -4,6 +4,7 @@
 
 #include "device/cl_device.h"
 #include "device/device.h"
+#include "device/program.h"
 
 struct psgd_device {
     cl_context           context; /* retained */
@@ -14,8 +15,11 @@ struct psgd_device {
     psgd_patience_t      patience;
     psgd_log_t           log;
     psgd_device_limits_t limits;
+    psgd_program_t      *programs;     /* all that were compiled, the newest first */
     uint64_t             buffer_bytes; /* held by buffers of psgd_buffer_create() */
     uint64_t             launches;     /* kernels enqueued so far */
 };
+
+void psgd_programs_destroy(psgd_program_t *programs);
 
 #endif

@@ -10,9 +10,12 @@
 #include "device/sources.h"
 
 struct psgd_program {
-    psgd_device_t *device;
-    cl_program     program;
-    char           file[128];
+    psgd_program_t *next; /* of the device's list */
+    psgd_device_t  *device;
+    cl_program      program;
+    char            file[128];
+    char            options[1024];
+    char           *text;
 };
 
 struct psgd_kernel {
@@ -45,7 +48,7 @@ static psgd_status_t get_build_log(const psgd_program_t *program, char **log_p)
     return PSGD_OK;
 }
 
-static psgd_status_t fail_build(const psgd_program_t *program, const char *options, cl_int result)
+static psgd_status_t fail_build(const psgd_program_t *program, cl_int result)
 {
     const psgd_device_limits_t *limits = &program->device->limits;
     char                       *log    = NULL;
@@ -55,16 +58,17 @@ static psgd_status_t fail_build(const psgd_program_t *program, const char *optio
     if (status != PSGD_OK) {
         return status;
     }
-    status =
-        psgd_fail(PSGD_ERR_BUILD, "cannot compile %s with '%s' for device '%s' (%s): %s (%d); the compiler says:\n%s",
-                  program->file, options, limits->name, limits->driver, psgd_cl_error_name(result), (int)result, log);
+    status = psgd_fail(
+        PSGD_ERR_BUILD, "cannot compile %s with '%s' for device '%s' (%s): %s (%d); the compiler says:\n%s",
+        program->file, program->options, limits->name, limits->driver, psgd_cl_error_name(result), (int)result, log);
     psgd_free(log);
     return status;
 }
 
-static psgd_status_t compile(psgd_program_t *program, const char *text, const char *options)
+static psgd_status_t compile(psgd_program_t *program)
 {
     const char   *name   = program->device->limits.name;
+    const char   *text   = program->text;
     size_t        length = strlen(text);
     uint64_t      start_ns;
     cl_int        result;
@@ -76,62 +80,103 @@ static psgd_status_t compile(psgd_program_t *program, const char *text, const ch
         return psgd_fail_in(status, "%s", program->file);
     }
     start_ns = psgd_now_ns();
-    result   = clBuildProgram(program->program, 1, &program->device->id, options, NULL, NULL);
+    result   = clBuildProgram(program->program, 1, &program->device->id, program->options, NULL, NULL);
     if (result == CL_OUT_OF_HOST_MEMORY) {
         return psgd_fail_in(psgd_cl_check(result, "clBuildProgram", name), "%s", program->file);
     }
     if (result != CL_SUCCESS) {
-        return fail_build(program, options, result);
+        return fail_build(program, result);
     }
-    psgd_log(&program->device->log, PSGD_LOG_DEBUG, "compiled %s with '%s' in %.1f ms", program->file, options,
+    psgd_log(&program->device->log, PSGD_LOG_DEBUG, "compiled %s with '%s' in %.1f ms", program->file, program->options,
              (double)(psgd_now_ns() - start_ns) * 1e-6);
     return PSGD_OK;
 }
 
-psgd_status_t psgd_program_build(psgd_device_t *device, const char *file, const char *options,
-                                 psgd_program_t **program_p)
+static void destroy(psgd_program_t *program)
 {
-    char            all_options[1024];
-    char           *text    = NULL;
-    psgd_program_t *program = NULL;
-    psgd_status_t   status;
-    int             length =
-        snprintf(all_options, sizeof(all_options), "-cl-std=CL1.2%s%s", options[0] != '\0' ? " " : "", options);
-
-    if ((length < 0) || ((size_t)length >= sizeof(all_options))) {
-        return psgd_fail(PSGD_ERR_INTERNAL, "the compiler options of %s are longer than %zu bytes", file,
-                         sizeof(all_options) - 1);
-    }
-    status = psgd_source_load(file, psgd_env_value(PSGD_ENV_KERNEL_DIR), &text);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_alloc(1, sizeof(*program), "a program", &program);
-    if (status != PSGD_OK) {
-        goto free_text;
-    }
-    program->device = device;
-    snprintf(program->file, sizeof(program->file), "%s", file);
-    status = compile(program, text, all_options);
-    if (status != PSGD_OK) {
-        psgd_program_destroy(program);
-        goto free_text;
-    }
-    *program_p = program;
-free_text:
-    psgd_free(text);
-    return status;
-}
-
-void psgd_program_destroy(psgd_program_t *program)
-{
-    if (program == NULL) {
-        return;
-    }
     if (program->program != NULL) {
         clReleaseProgram(program->program);
     }
+    psgd_free(program->text);
     psgd_free(program);
+}
+
+void psgd_programs_destroy(psgd_program_t *programs)
+{
+    while (programs != NULL) {
+        psgd_program_t *next = programs->next;
+
+        destroy(programs);
+        programs = next;
+    }
+}
+
+static psgd_status_t prepare(psgd_device_t *device, const char *file, const char *options, psgd_program_t **program_p)
+{
+    psgd_program_t *program = NULL;
+    psgd_status_t   status;
+    int             length;
+
+    status = psgd_alloc(1, sizeof(*program), "a program", &program);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    program->device = device;
+    snprintf(program->file, sizeof(program->file), "%s", file);
+    length = snprintf(program->options, sizeof(program->options), "-cl-std=CL1.2%s%s", options[0] != '\0' ? " " : "",
+                      options);
+    if ((length < 0) || ((size_t)length >= sizeof(program->options))) {
+        status = psgd_fail(PSGD_ERR_INTERNAL, "the compiler options of %s are longer than %zu bytes", file,
+                           sizeof(program->options) - 1);
+    } else {
+        status = psgd_source_load(file, psgd_env_value(PSGD_ENV_KERNEL_DIR), &program->text);
+    }
+    if (status != PSGD_OK) {
+        destroy(program);
+        return status;
+    }
+    *program_p = program;
+    return PSGD_OK;
+}
+
+/* The text is compared too: a file in PSGD_KERNEL_DIR may change. */
+static psgd_program_t *find_like(const psgd_program_t *wanted)
+{
+    psgd_program_t *program = wanted->device->programs;
+
+    while ((program != NULL) &&
+           ((strcmp(program->options, wanted->options) != 0) || (strcmp(program->file, wanted->file) != 0) ||
+            (strcmp(program->text, wanted->text) != 0))) {
+        program = program->next;
+    }
+    return program;
+}
+
+psgd_status_t psgd_program_get(psgd_device_t *device, const char *file, const char *options, psgd_program_t **program_p)
+{
+    psgd_program_t *program = NULL;
+    psgd_program_t *known;
+    psgd_status_t   status;
+
+    status = prepare(device, file, options, &program);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    known = find_like(program);
+    if (known != NULL) {
+        destroy(program);
+        *program_p = known;
+        return PSGD_OK;
+    }
+    status = compile(program);
+    if (status != PSGD_OK) {
+        destroy(program);
+        return status;
+    }
+    program->next    = device->programs;
+    device->programs = program;
+    *program_p       = program;
+    return PSGD_OK;
 }
 
 /* ---- kernels ---- */

@@ -8,15 +8,14 @@
 typedef struct psgd_program psgd_program_t;
 typedef struct psgd_kernel  psgd_kernel_t;
 
-/* Compiles one file of cl/ ("decompress.cl"), with the -D options given ("-DPSGD_WIDTH=16" or ""), plus -cl-std=CL1.2.
+/* One file of cl/ ("decompress.cl"), compiled with the -D options given ("-DPSGD_WIDTH=16" or ""), plus -cl-std=CL1.2.
  * Lines `#include "name.clh"` are resolved among the embedded files (or in PSGD_KERNEL_DIR). Never -cl-fast-relaxed-math or
- * anything else that changes floating point. *program_p is freed by psgd_program_destroy().
- * Errors: PSGD_ERR_BUILD with the build log, device and driver in the sentence; PSGD_ERR_HOST_MEMORY, PSGD_ERR_OPENCL. */
-psgd_status_t psgd_program_build(psgd_device_t *device, const char *file, const char *options,
-                                 psgd_program_t **program_p);
-void psgd_program_destroy(psgd_program_t *program);
+ * anything else that changes floating point. Each is compiled once a device: *program_p belongs to the device, and ends with
+ * it. Errors: PSGD_ERR_BUILD with the build log, device and driver in the sentence; PSGD_ERR_HOST_MEMORY, PSGD_ERR_OPENCL. */
+psgd_status_t psgd_program_get(psgd_device_t *device, const char *file, const char *options,
+                               psgd_program_t **program_p);
 
-/* One kernel of a program; freed by psgd_kernel_destroy(), before its program. */
+/* One kernel of a program; freed by psgd_kernel_destroy(), before its device is closed. */
 psgd_status_t psgd_kernel_create(psgd_program_t *program, const char *name, psgd_kernel_t **kernel_p);
 void psgd_kernel_destroy(psgd_kernel_t *kernel);
 

@@ -15,7 +15,6 @@ enum {
 
 struct psgd_compute_p {
     psgd_ragged_t  *ragged;
-    psgd_program_t *program;
     psgd_kernel_t  *kernel;
     psgd_kernel_t  *settle; /* NULL but for PSGD_FORM_LAZY */
     psgd_tiling_t  *tiling;
@@ -75,19 +74,20 @@ static psgd_status_t make_kernels(psgd_compute_p_t *a, psgd_form_t form, bool wi
 {
     char          variant[PSGD_VARIANT_OPTIONS_BYTES];
     char          options[PSGD_VARIANT_OPTIONS_BYTES + 24];
+    psgd_program_t *program = NULL;
     psgd_status_t status;
 
     psgd_variant_options(psgd_ragged_device(a->ragged), form, psgd_ragged_ranks(a->ragged), variant);
     snprintf(options, sizeof(options), "%s -DPSGD_PRODUCT=%d", variant, with_product ? 1 : 0);
-    status = psgd_program_build(psgd_ragged_device(a->ragged), "compute_p.cl", options, &a->program);
+    status = psgd_program_get(psgd_ragged_device(a->ragged), "compute_p.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_kernel_create(a->program, "compute_p", &a->kernel);
+    status = psgd_kernel_create(program, "compute_p", &a->kernel);
     if ((status != PSGD_OK) || (form != PSGD_FORM_LAZY)) {
         return status;
     }
-    return psgd_kernel_create(a->program, "settle", &a->settle);
+    return psgd_kernel_create(program, "settle", &a->settle);
 }
 
 psgd_status_t psgd_compute_p_create(psgd_ragged_t *ragged, psgd_form_t form, bool with_product,
@@ -165,6 +165,5 @@ void psgd_compute_p_destroy(psgd_compute_p_t *a)
     psgd_tiling_destroy(a->tiling);
     psgd_kernel_destroy(a->settle);
     psgd_kernel_destroy(a->kernel);
-    psgd_program_destroy(a->program);
     psgd_free(a);
 }

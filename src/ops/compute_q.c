@@ -14,7 +14,6 @@ enum {
 
 struct psgd_compute_q {
     psgd_ragged_t  *ragged;
-    psgd_program_t *program;
     psgd_kernel_t  *kernel;
     psgd_tiling_t  *tiling;
     size_t          group_size;
@@ -94,14 +93,15 @@ static psgd_status_t make_tiling(psgd_compute_q_t *b)
 static psgd_status_t make_kernel(psgd_compute_q_t *b, psgd_form_t form)
 {
     char          options[PSGD_VARIANT_OPTIONS_BYTES];
+    psgd_program_t *program = NULL;
     psgd_status_t status;
 
     psgd_variant_options(psgd_ragged_device(b->ragged), form, psgd_ragged_ranks(b->ragged), options);
-    status = psgd_program_build(psgd_ragged_device(b->ragged), "compute_q.cl", options, &b->program);
+    status = psgd_program_get(psgd_ragged_device(b->ragged), "compute_q.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_kernel_create(b->program, "compute_q", &b->kernel);
+    return psgd_kernel_create(program, "compute_q", &b->kernel);
 }
 
 psgd_status_t psgd_compute_q_create(psgd_ragged_t *ragged, psgd_form_t form, psgd_compute_q_t **compute_q_p)
@@ -158,6 +158,5 @@ void psgd_compute_q_destroy(psgd_compute_q_t *b)
     }
     psgd_tiling_destroy(b->tiling);
     psgd_kernel_destroy(b->kernel);
-    psgd_program_destroy(b->program);
     psgd_free(b);
 }

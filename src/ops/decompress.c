@@ -163,7 +163,6 @@ psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t e
 
 struct psgd_decompressor {
     psgd_ragged_t  *ragged;
-    psgd_program_t *program;
     psgd_kernel_t  *kernel;
     psgd_tiling_t  *tiling;
     size_t          group_size;
@@ -221,15 +220,16 @@ static psgd_status_t make_kernel(psgd_decompressor_t *decompressor, psgd_form_t 
 {
     psgd_device_t *device = psgd_ragged_device(decompressor->ragged);
     char           options[PSGD_VARIANT_OPTIONS_BYTES];
+    psgd_program_t *program = NULL;
     psgd_status_t  status;
 
     psgd_variant_options(device, form == PSGD_FORM_TRANSACTIONAL ? form : PSGD_FORM_NO_FEEDBACK,
                          psgd_ragged_ranks(decompressor->ragged), options);
-    status = psgd_program_build(device, "decompress.cl", options, &decompressor->program);
+    status = psgd_program_get(device, "decompress.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_kernel_create(decompressor->program, "decompress", &decompressor->kernel);
+    return psgd_kernel_create(program, "decompress", &decompressor->kernel);
 }
 
 psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, psgd_decompressor_t **decompressor_p)
@@ -281,6 +281,5 @@ void psgd_decompressor_destroy(psgd_decompressor_t *decompressor)
     }
     psgd_tiling_destroy(decompressor->tiling);
     psgd_kernel_destroy(decompressor->kernel);
-    psgd_program_destroy(decompressor->program);
     psgd_free(decompressor);
 }

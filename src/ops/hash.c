@@ -7,7 +7,6 @@
 
 struct psgd_hasher {
     psgd_device_t  *device;
-    psgd_program_t *program;
     psgd_kernel_t  *kernel;
     psgd_view_t     sum; /* two words, low and high half of the hash */
     uint32_t        vector_words;
@@ -29,14 +28,15 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the hash is read back
 static psgd_status_t make_kernel(psgd_hasher_t *hasher)
 {
     char          options[64];
+    psgd_program_t *program = NULL;
     psgd_status_t status;
 
     snprintf(options, sizeof(options), "-DPSGD_VECTOR=%u", hasher->vector_words);
-    status = psgd_program_build(hasher->device, "hash.cl", options, &hasher->program);
+    status = psgd_program_get(hasher->device, "hash.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_kernel_create(hasher->program, "hash_words", &hasher->kernel);
+    return psgd_kernel_create(program, "hash_words", &hasher->kernel);
 }
 
 psgd_status_t psgd_hasher_create(psgd_device_t *device, psgd_hasher_t **hasher_p)
@@ -106,6 +106,5 @@ void psgd_hasher_destroy(psgd_hasher_t *hasher)
     }
     psgd_buffer_destroy(hasher->device, &hasher->sum);
     psgd_kernel_destroy(hasher->kernel);
-    psgd_program_destroy(hasher->program);
     psgd_free(hasher);
 }

@@ -63,7 +63,6 @@ static const char *const KERNEL_NAMES[NUM_STAGES] = {
 struct psgd_orthogonalizer {
     psgd_device_t             *device;
     psgd_orthogonalize_shape_t shape;
-    psgd_program_t            *program;
     psgd_kernel_t             *kernels[NUM_STAGES];
     matrix_t                  *matrices; /* by falling number of columns, so that those still at work come first */
     size_t                     num_matrices;
@@ -231,20 +230,19 @@ static void destroy_kernels(psgd_orthogonalizer_t *ortho)
         psgd_kernel_destroy(ortho->kernels[i]);
         ortho->kernels[i] = NULL;
     }
-    psgd_program_destroy(ortho->program);
-    ortho->program = NULL;
 }
 
 static psgd_status_t build_kernels(psgd_orthogonalizer_t *ortho)
 {
     char          options[64];
+    psgd_program_t *program = NULL;
     psgd_status_t status;
 
     snprintf(options, sizeof(options), "-DPSGD_GROUP=%u -DPSGD_VECTOR=%u", ortho->shape.group_size,
              ortho->shape.vector_lanes);
-    status = psgd_program_build(ortho->device, "orthogonalize.cl", options, &ortho->program);
+    status = psgd_program_get(ortho->device, "orthogonalize.cl", options, &program);
     for (int i = 0; (status == PSGD_OK) && (i < NUM_STAGES); ++i) {
-        status = psgd_kernel_create(ortho->program, KERNEL_NAMES[i], &ortho->kernels[i]);
+        status = psgd_kernel_create(program, KERNEL_NAMES[i], &ortho->kernels[i]);
     }
     return status;
 }

@@ -11,7 +11,6 @@ struct psgd_packer {
     psgd_view_t       *grads; /* by item */
     psgd_ragged_t     *ragged;
     psgd_tiling_t     *tiling;
-    psgd_program_t    *program;
     psgd_kernel_t     *pack;
     psgd_kernel_t     *unpack;
     size_t             group_size;
@@ -77,18 +76,19 @@ static psgd_status_t create_tiling(psgd_packer_t *packer)
 static psgd_status_t create_kernels(psgd_device_t *device, psgd_packer_t *packer)
 {
     char          options[PSGD_VARIANT_OPTIONS_BYTES];
+    psgd_program_t *program = NULL;
     psgd_status_t status;
 
     psgd_variant_options(device, PSGD_FORM_NO_FEEDBACK, (psgd_ranks_t){0, 1}, options);
-    status = psgd_program_build(device, "pack.cl", options, &packer->program);
+    status = psgd_program_get(device, "pack.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_kernel_create(packer->program, "pack", &packer->pack);
+    status = psgd_kernel_create(program, "pack", &packer->pack);
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_kernel_create(packer->program, "unpack", &packer->unpack);
+    return psgd_kernel_create(program, "unpack", &packer->unpack);
 }
 
 psgd_status_t psgd_packer_create(psgd_device_t *device, const psgd_plan_t *plan, psgd_packer_t **packer_p)
@@ -163,7 +163,6 @@ void psgd_packer_destroy(psgd_packer_t *packer)
     }
     psgd_kernel_destroy(packer->unpack);
     psgd_kernel_destroy(packer->pack);
-    psgd_program_destroy(packer->program);
     psgd_tiling_destroy(packer->tiling);
     psgd_ragged_destroy(packer->ragged);
     psgd_free(packer->grads);

@@ -337,7 +337,7 @@ static psgd_status_t test_random_and_denormals(psgd_device_t *device, psgd_selft
     psgd_program_t *program = NULL;
     psgd_status_t   status;
 
-    status = psgd_program_build(device, "selftest.cl", "", &program);
+    status = psgd_program_get(device, "selftest.cl", "", &program);
     if (status != PSGD_OK) {
         return status;
     }
@@ -345,7 +345,6 @@ static psgd_status_t test_random_and_denormals(psgd_device_t *device, psgd_selft
     if (status == PSGD_OK) {
         status = test_denormals(device, program, found);
     }
-    psgd_program_destroy(program);
     return status;
 }
 

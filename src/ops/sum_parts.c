@@ -20,7 +20,6 @@ enum { MAX_PIECE_ELEMS = 2048, MIN_PIECE_ELEMS = 64, PIECES_PER_UNIT = 8 };
 
 struct psgd_sum_parts {
     psgd_device_t  *device;
-    psgd_program_t *program;
     psgd_kernel_t  *kernel;
     size_t          num_summations;
     size_t         *first_piece; /* of each summation, and the number of pieces behind the last */
@@ -104,6 +103,7 @@ psgd_status_t psgd_sum_parts_create(psgd_device_t *device, const psgd_summation_
 {
     char              options[PSGD_VARIANT_OPTIONS_BYTES];
     psgd_sum_parts_t *sum;
+    psgd_program_t   *program = NULL;
     psgd_status_t     status;
 
     status = psgd_alloc(1, sizeof(*sum), "the second sums", &sum);
@@ -113,11 +113,11 @@ psgd_status_t psgd_sum_parts_create(psgd_device_t *device, const psgd_summation_
     sum->device     = device;
     sum->group_size = psgd_group_size(device);
     psgd_variant_options(device, PSGD_FORM_NO_FEEDBACK, (psgd_ranks_t){0, 1}, options);
-    status = psgd_program_build(device, "sum_parts.cl", options, &sum->program);
+    status = psgd_program_get(device, "sum_parts.cl", options, &program);
     if (status != PSGD_OK) {
         goto destroy_sum;
     }
-    status = psgd_kernel_create(sum->program, "sum_parts", &sum->kernel);
+    status = psgd_kernel_create(program, "sum_parts", &sum->kernel);
     if (status != PSGD_OK) {
         goto destroy_sum;
     }
@@ -161,7 +161,6 @@ void psgd_sum_parts_destroy(psgd_sum_parts_t *sum)
     }
     psgd_buffer_destroy(sum->device, &sum->piece_table);
     psgd_kernel_destroy(sum->kernel);
-    psgd_program_destroy(sum->program);
     psgd_free(sum->first_piece);
     psgd_free(sum);
 }

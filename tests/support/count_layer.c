@@ -1,13 +1,10 @@
 #include "support/count_layer.h"
+#include "support/layer_info.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-#include <CL/cl_layer.h>
-
-#define EXPORTED __attribute__((visibility("default")))
-
-static const char LAYER_NAME[] = "psgd_count_layer";
+const char layer_name[] = "psgd_count_layer";
 
 EXPORTED counted_calls_t psgd_counted_calls;
 
@@ -172,31 +169,6 @@ COUNTED(cl_program, clLinkProgram,
         (context, num_devices, devices, options, num_programs, programs, notify, user, result))
 
 /* --- what the loader asks for ------------------------------------------------------------------------------------- */
-
-static cl_int give(const void *value, size_t bytes, size_t capacity, void *out, size_t *bytes_out)
-{
-    if ((out != NULL) && (capacity < bytes)) {
-        return CL_INVALID_VALUE;
-    }
-    if (out != NULL) {
-        memcpy(out, value, bytes);
-    }
-    if (bytes_out != NULL) {
-        *bytes_out = bytes;
-    }
-    return CL_SUCCESS;
-}
-
-EXPORTED cl_int CL_API_CALL clGetLayerInfo(cl_layer_info what, size_t capacity, void *out, size_t *bytes_out)
-{
-    static const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
-
-    switch (what) {
-    case CL_LAYER_API_VERSION: return give(&version, sizeof(version), capacity, out, bytes_out);
-    case CL_LAYER_NAME: return give(LAYER_NAME, sizeof(LAYER_NAME), capacity, out, bytes_out);
-    default: return CL_INVALID_VALUE;
-    }
-}
 
 EXPORTED cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispatch *target_dispatch,
                                         cl_uint *num_entries_ret, const cl_icd_dispatch **layer_dispatch_ret)

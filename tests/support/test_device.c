@@ -1,5 +1,6 @@
 #include "support/test_device.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -9,23 +10,47 @@ psgd_status_t test_cl_check(cl_int result, const char *call)
     return (result == CL_SUCCESS) ? PSGD_OK : psgd_fail(PSGD_ERR_OPENCL, "the test's %s failed: %d", call, (int)result);
 }
 
-psgd_status_t test_device_open(test_device_t *device_p)
+static psgd_status_t create_context(const psgd_device_info_t *info, cl_context *context_p)
 {
-    test_device_t         device = {PSGD_DEVICE_INFO_INIT, NULL, NULL, NULL};
-    cl_context_properties properties[3];
-    psgd_status_t         status;
-    cl_int                result;
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)info->platform, 0};
+    cl_int                      result;
+
+    *context_p = clCreateContext(properties, 1, &info->device, NULL, NULL, &result);
+    return test_cl_check(result, "clCreateContext");
+}
+
+/* Kept until the process ends: programs are compiled once a context (program_layer.c). */
+static psgd_status_t retain_shared_context(const psgd_device_info_t *info, cl_context *context_p)
+{
+    static pthread_mutex_t mutex   = PTHREAD_MUTEX_INITIALIZER;
+    static cl_context      context = NULL;
+    psgd_status_t          status  = PSGD_OK;
+
+    pthread_mutex_lock(&mutex);
+    if (context == NULL) {
+        status = create_context(info, &context);
+    }
+    if (status == PSGD_OK) {
+        status = test_cl_check(clRetainContext(context), "clRetainContext");
+    }
+    *context_p = context;
+    pthread_mutex_unlock(&mutex);
+    return status;
+}
+
+static psgd_status_t open_in_context(psgd_status_t (*take_context)(const psgd_device_info_t *, cl_context *),
+                                     test_device_t *device_p)
+{
+    test_device_t device = {PSGD_DEVICE_INFO_INIT, NULL, NULL, NULL};
+    psgd_status_t status;
+    cl_int        result;
 
     status = psgd_device_find(NULL, &device.info);
     if (status != PSGD_OK) {
         return status;
     }
-    device.id      = device.info.device;
-    properties[0]  = CL_CONTEXT_PLATFORM;
-    properties[1]  = (cl_context_properties)device.info.platform;
-    properties[2]  = 0;
-    device.context = clCreateContext(properties, 1, &device.id, NULL, NULL, &result);
-    status         = test_cl_check(result, "clCreateContext");
+    device.id = device.info.device;
+    status    = take_context(&device.info, &device.context);
     if (status != PSGD_OK) {
         return status;
     }
@@ -37,6 +62,16 @@ psgd_status_t test_device_open(test_device_t *device_p)
     }
     *device_p = device;
     return PSGD_OK;
+}
+
+psgd_status_t test_device_open(test_device_t *device_p)
+{
+    return open_in_context(retain_shared_context, device_p);
+}
+
+psgd_status_t test_device_open_apart(test_device_t *device_p)
+{
+    return open_in_context(create_context, device_p);
 }
 
 void test_device_close(test_device_t *device)

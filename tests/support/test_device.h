@@ -14,9 +14,13 @@ typedef struct test_device {
     cl_command_queue   queue; /* in order */
 } test_device_t;
 
-/* Opens the device that psgd_device_find(NULL) chooses. These functions return a status and set the last error, in
- * place of failing the test, so that they may be called from any thread. */
+/* Opens the device that psgd_device_find(NULL) chooses, with a queue of its own in a context that all of the process's test
+ * devices share. These functions return a status and set the last error, in place of failing the test, so that they may be
+ * called from any thread. */
 psgd_status_t test_device_open(test_device_t *device_p);
+
+/* The same, in a context of its own. */
+psgd_status_t test_device_open_apart(test_device_t *device_p);
 void test_device_close(test_device_t *device); /* fine where it is all zero */
 
 /* A buffer for `elems` floats. */

@@ -245,7 +245,7 @@ START_TEST(create__handles_that_do_not_belong_together)
     creation_t    creation = good_creation();
     test_device_t other;
 
-    assert_ok(test_device_open(&other));
+    assert_ok(test_device_open_apart(&other));
     creation.queue = other.queue;
     assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "queue belongs to another context");
     creation.queue   = workers_device(0)->queue;
@@ -393,7 +393,7 @@ START_TEST(step__buffers_of_another_kind)
     cl_int               result;
     cl_mem               read_only, write_only, foreign;
 
-    assert_ok(test_device_open(&other));
+    assert_ok(test_device_open_apart(&other));
     read_only = clCreateBuffer(device->context, CL_MEM_READ_ONLY, ELEMS * sizeof(float), NULL, &result);
     assert_ok(test_cl_check(result, "clCreateBuffer"));
     write_only = clCreateBuffer(device->context, CL_MEM_WRITE_ONLY, ELEMS * sizeof(float), NULL, &result);

@@ -515,7 +515,7 @@ START_TEST(program__kernel_dir_include_options_and_arguments_all_arrive)
 
     write_kernel(&dir, "scale.clh", "uint scale(uint x, uint factor) { return x * factor; }");
     write_kernel(&dir, "scale.cl", KERNEL_SCALE);
-    assert_ok(psgd_program_build(device, "scale.cl", "-DEXTRA=5", &program));
+    assert_ok(psgd_program_get(device, "scale.cl", "-DEXTRA=5", &program));
     assert_ok(psgd_kernel_create(program, "scale_all", &kernel));
     ck_assert_uint_ge(psgd_kernel_max_work_group_size(kernel), 1);
     assert_ok(psgd_buffer_create(device, sizeof(back), "the output", &view));
@@ -532,10 +532,30 @@ START_TEST(program__kernel_dir_include_options_and_arguments_all_arrive)
     }
     psgd_buffer_destroy(device, &view);
     psgd_kernel_destroy(kernel);
-    psgd_program_destroy(program);
     psgd_device_close(device);
     remove_kernel(&dir, "scale.cl");
     remove_kernel(&dir, "scale.clh");
+    remove_kernel_dir(&dir);
+}
+END_TEST
+
+START_TEST(program__is_compiled_once_for_the_same_file_options_and_text)
+{
+    kernel_dir_t    dir    = make_kernel_dir();
+    psgd_device_t  *device = open_device();
+    psgd_program_t *first = NULL, *again = NULL, *with_option = NULL, *changed = NULL;
+
+    write_kernel(&dir, "one.cl", "__kernel void one(__global uint *out) { *out = 1; }\n");
+    assert_ok(psgd_program_get(device, "one.cl", "", &first));
+    assert_ok(psgd_program_get(device, "one.cl", "-DEXTRA=5", &with_option));
+    assert_ok(psgd_program_get(device, "one.cl", "", &again));
+    ck_assert_ptr_eq(again, first);
+    ck_assert_ptr_ne(with_option, first);
+    write_kernel(&dir, "one.cl", "__kernel void one(__global uint *out) { *out = 2; }\n");
+    assert_ok(psgd_program_get(device, "one.cl", "", &changed));
+    ck_assert_ptr_ne(changed, first);
+    psgd_device_close(device);
+    remove_kernel(&dir, "one.cl");
     remove_kernel_dir(&dir);
 }
 END_TEST
@@ -548,7 +568,7 @@ START_TEST(program__build_error_names_file_line_device_and_reason)
 
     write_kernel(&dir, "wrong.clh", "// line 1\n// line 2\nundeclared_type x;\n");
     write_kernel(&dir, "wrong.cl", "// line 1\n#include \"wrong.clh\"\n__kernel void k(void) { }\n");
-    assert_fails(psgd_program_build(device, "wrong.cl", "", &program), PSGD_ERR_BUILD, "cannot compile wrong.cl");
+    assert_fails(psgd_program_get(device, "wrong.cl", "", &program), PSGD_ERR_BUILD, "cannot compile wrong.cl");
     ck_assert_ptr_nonnull(strstr(psgd_last_error(), psgd_device_limits(device)->name));
     ck_assert_ptr_nonnull(strstr(psgd_last_error(), "undeclared_type"));
     ck_assert(is_simulator || strstr(psgd_last_error(), "wrong.clh:3") != NULL);
@@ -556,7 +576,7 @@ START_TEST(program__build_error_names_file_line_device_and_reason)
     write_kernel(&dir, "wrong.clh", "// fine now\n");
     write_kernel(&dir, "wrong.cl",
                  "#include \"wrong.clh\"\n// line 2\n__kernel void k(void) { undeclared_name = 1; }\n");
-    assert_fails(psgd_program_build(device, "wrong.cl", "", &program), PSGD_ERR_BUILD, "undeclared_name");
+    assert_fails(psgd_program_get(device, "wrong.cl", "", &program), PSGD_ERR_BUILD, "undeclared_name");
     ck_assert(is_simulator || strstr(psgd_last_error(), "wrong.cl:3") != NULL);
     ck_assert_ptr_null(program);
     psgd_device_close(device);
@@ -572,18 +592,18 @@ START_TEST(program__unreadable_kernel_files_are_errors_with_words)
     psgd_device_t  *device  = open_device();
     psgd_program_t *program = NULL;
 
-    assert_fails(psgd_program_build(device, "absent.cl", "", &program), PSGD_ERR_BUILD, "cannot open kernel file");
+    assert_fails(psgd_program_get(device, "absent.cl", "", &program), PSGD_ERR_BUILD, "cannot open kernel file");
     ck_assert_ptr_nonnull(strstr(psgd_last_error(), dir.path));
     write_kernel(&dir, "a.cl", "// line 1\n  #  include  \"absent.clh\"\n");
-    assert_fails(psgd_program_build(device, "a.cl", "", &program), PSGD_ERR_BUILD, "a.cl:2: cannot open");
+    assert_fails(psgd_program_get(device, "a.cl", "", &program), PSGD_ERR_BUILD, "a.cl:2: cannot open");
     write_kernel(&dir, "a.cl", "#include \"a.cl\"\n");
-    assert_fails(psgd_program_build(device, "a.cl", "", &program), PSGD_ERR_BUILD, "does it include itself?");
+    assert_fails(psgd_program_get(device, "a.cl", "", &program), PSGD_ERR_BUILD, "does it include itself?");
     write_bytes(&dir, "a.cl", "int\0", 4);
-    assert_fails(psgd_program_build(device, "a.cl", "", &program), PSGD_ERR_BUILD, "zero byte");
+    assert_fails(psgd_program_get(device, "a.cl", "", &program), PSGD_ERR_BUILD, "zero byte");
     remove_kernel(&dir, "a.cl");
     remove_kernel_dir(&dir);
 
-    assert_fails(psgd_program_build(device, "absent.cl", "", &program), PSGD_ERR_BUILD,
+    assert_fails(psgd_program_get(device, "absent.cl", "", &program), PSGD_ERR_BUILD,
                  "there is no kernel file 'absent.cl'");
     ck_assert_ptr_null(program);
     psgd_device_close(device);
@@ -599,7 +619,7 @@ START_TEST(program__unknown_kernel_and_wrong_argument_name_the_kernel)
     cl_uint         value   = 1;
 
     write_kernel(&dir, "one.cl", "__kernel void one(__global uint *out, uint x) { out[get_global_id(0)] = x; }\n");
-    assert_ok(psgd_program_build(device, "one.cl", "", &program));
+    assert_ok(psgd_program_get(device, "one.cl", "", &program));
     assert_fails(psgd_kernel_create(program, "two", &kernel), PSGD_ERR_OPENCL, "kernel two of one.cl");
     ck_assert_ptr_null(kernel);
     assert_ok(psgd_kernel_create(program, "one", &kernel));
@@ -610,9 +630,7 @@ START_TEST(program__unknown_kernel_and_wrong_argument_name_the_kernel)
                      "kernel one, argument");
     }
     psgd_kernel_destroy(kernel);
-    psgd_program_destroy(program);
     psgd_kernel_destroy(NULL);
-    psgd_program_destroy(NULL);
     psgd_device_close(device);
     remove_kernel(&dir, "one.cl");
     remove_kernel_dir(&dir);
@@ -881,6 +899,7 @@ static Suite *make_suite(void)
     tcase_add_test(buffers, buffer__above_the_largest_allocation_is_refused_with_words);
     tcase_add_test(buffers, buffer__transfer_behind_its_end_is_an_error);
     tcase_add_test(programs, program__kernel_dir_include_options_and_arguments_all_arrive);
+    tcase_add_test(programs, program__is_compiled_once_for_the_same_file_options_and_text);
     tcase_add_test(programs, program__build_error_names_file_line_device_and_reason);
     tcase_add_test(programs, program__unreadable_kernel_files_are_errors_with_words);
     tcase_add_test(programs, program__unknown_kernel_and_wrong_argument_name_the_kernel);

@@ -20,12 +20,11 @@ static void set_up(void)
 
     assert_ok(psgd_device_find(NULL, &info));
     assert_ok(psgd_device_open(NULL, info.device, NULL, &log, &device));
-    assert_ok(psgd_program_build(device, "selftest.cl", "", &program));
+    assert_ok(psgd_program_get(device, "selftest.cl", "", &program));
 }
 
 static void tear_down(void)
 {
-    psgd_program_destroy(program);
     psgd_device_close(device);
 }
 
