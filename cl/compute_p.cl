@@ -142,12 +142,11 @@ static void finish_sums(const band_t *b, uint rows, uint k_first, bool is_begun)
 
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint reach = PSGD_GROUP / 2; reach >= 1; reach /= 2) {
-        for (uint c = 0; (item < reach) && (c < terms); ++c) {
-            for (uint a = 0; a < rows; ++a) {
-                local float *sum = b->scratch + (c * 4 + a) * PSGD_GROUP + item;
+        for (uint n = item; n < reach * terms * rows; n += PSGD_GROUP) { /* all sums at once */
+            const uint   of  = n / reach;
+            local float *sum = b->scratch + (of / rows * 4 + of % rows) * PSGD_GROUP + n % reach;
 
-                *sum += sum[reach];
-            }
+            *sum += sum[reach];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }

@@ -28,13 +28,24 @@ struct psgd_compute_p {
 static uint64_t loops_of_band(uint64_t tile_cols, uint32_t r)
 {
     return psgd_divide_up(tile_cols, PSGD_GROUP_LANES) * (r + psgd_divide_up(r, 4) + 2) +
-           psgd_divide_up(tile_cols, 512) * psgd_divide_up(r, 4) * 140;
+           psgd_divide_up(tile_cols, 512) * psgd_divide_up(r, 4) * 24;
+}
+
+/* Columns of a tile, where a group shares them: a band must be within the bound on loops. */
+static uint64_t max_group_cols(const psgd_device_t *device, uint32_t r)
+{
+    uint64_t cols = MAX_GROUP_COLS;
+
+    while ((cols > PSGD_GROUP_LANES) && (loops_of_band(cols, r) > psgd_max_loops(device))) {
+        cols /= 2;
+    }
+    return cols;
 }
 
 static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t *item, uint64_t tile_elems)
 {
     bool     uses_vectors = psgd_uses_vectors(device);
-    uint64_t max_cols     = uses_vectors ? MAX_VECTOR_COLS : MAX_GROUP_COLS;
+    uint64_t max_cols     = uses_vectors ? MAX_VECTOR_COLS : max_group_cols(device, item->r);
     uint64_t col_tiles    = psgd_divide_up(item->cols, max_cols);
     uint64_t cols         = psgd_round_up(psgd_divide_up(item->cols, col_tiles), PSGD_GROUP_LANES);
     uint64_t rows         = psgd_round_up(psgd_max(tile_elems / psgd_min(cols, item->cols), 1), BAND_ROWS);

@@ -26,13 +26,11 @@ static inline size_t psgd_group_size(const psgd_device_t *device)
 }
 
 /* How many rounds the loops of a work-item may make together, which tiles are cut by where there are no vectors. The CPU among
- * those devices is Mesa's llvmpipe: it silently stops at 65535 rounds, and counts some several times. Elsewhere shorter loops
- * would only mean more parts of sums, which at high ranks outgrow the matrix. */
-enum { PSGD_MAX_CPU_LOOPS = 8000, PSGD_MAX_LOOPS = 40000 };
-
+ * those devices is Mesa's llvmpipe, which silently stops at 65535 rounds. Elsewhere shorter loops would only mean more parts of
+ * sums, which at high ranks outgrow the matrix. */
 static inline uint64_t psgd_max_loops(const psgd_device_t *device)
 {
-    return psgd_device_limits(device)->is_cpu ? PSGD_MAX_CPU_LOOPS : PSGD_MAX_LOOPS;
+    return psgd_device_limits(device)->is_cpu ? 50000 : UINT32_MAX;
 }
 
 /* Of the matrices that a kernel is compiled for. */

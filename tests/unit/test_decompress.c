@@ -228,7 +228,13 @@ typedef struct way {
     uint32_t    vector_floats; /* 1: work-items side by side, the form for GPUs */
 } way_t;
 
-static const way_t WITH_ERRORS = {PSGD_FORM_TRANSACTIONAL, 16}, UPDATE_ALONE = {PSGD_FORM_NO_FEEDBACK, 16};
+/* The variants, as numbers of loop tests. */
+enum { VECTORS, ITEMS };
+
+static way_t way_of(int variant, psgd_form_t form)
+{
+    return (way_t){form, variant == VECTORS ? 16 : 1};
+}
 
 enum { COMPANION_RANK = 65, MAX_COMPANION_RANK = 1024, COMPANION_SIDE = 67 };
 
@@ -378,9 +384,8 @@ static void check_matrix(way_t way, shape_t shape, double q_size, size_t offset)
 }
 
 /* Every shape at an offset of its own; every offset comes. */
-static void check_all_shapes(psgd_form_t form, uint32_t vector_floats)
+static void check_all_shapes(way_t way)
 {
-    way_t  way  = {form, vector_floats};
     size_t step = psgd_test_shapes_are_reduced() ? 5 : 1;
 
     for (size_t i = 0; i < NUM_SHAPES; i += step) {
@@ -391,27 +396,15 @@ static void check_all_shapes(psgd_form_t form, uint32_t vector_floats)
     }
 }
 
-START_TEST(decompress__update_and_error_are_right_for_every_shape_in_the_form_for_cpus)
+START_TEST(decompress__update_and_error_are_right_for_every_shape)
 {
-    check_all_shapes(PSGD_FORM_TRANSACTIONAL, 16);
+    check_all_shapes(way_of(_i, PSGD_FORM_TRANSACTIONAL));
 }
 END_TEST
 
-START_TEST(decompress__update_and_error_are_right_for_every_shape_in_the_form_for_gpus)
+START_TEST(decompress__update_alone_is_right_for_every_shape)
 {
-    check_all_shapes(PSGD_FORM_TRANSACTIONAL, 1);
-}
-END_TEST
-
-START_TEST(decompress__update_alone_is_right_for_every_shape_in_the_form_for_cpus)
-{
-    check_all_shapes(PSGD_FORM_NO_FEEDBACK, 16);
-}
-END_TEST
-
-START_TEST(decompress__update_alone_is_right_for_every_shape_in_the_form_for_gpus)
-{
-    check_all_shapes(PSGD_FORM_LAZY, 1);
+    check_all_shapes(way_of(_i, _i == VECTORS ? PSGD_FORM_NO_FEEDBACK : PSGD_FORM_LAZY));
 }
 END_TEST
 
@@ -420,8 +413,8 @@ START_TEST(decompress__update_has_the_hosts_bits_at_every_size_of_q)
     static const double  SIZES[] = {1e-44, 1e-42, 3e-39, 1e-38, 2e-37, 1e-36, 1e-31, 1e-20, 1e-3, 1e10, 1e30, 1e36};
 
     for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i += psgd_test_shapes_are_reduced() ? 4 : 1) {
-        check_matrix(UPDATE_ALONE, (shape_t){61, 127, 7}, SIZES[i], 1);
-        check_matrix(UPDATE_ALONE, (shape_t){19, 70, 1}, SIZES[i], 0);
+        check_matrix(way_of(_i, PSGD_FORM_NO_FEEDBACK), (shape_t){61, 127, 7}, SIZES[i], 1);
+        check_matrix(way_of(_i, PSGD_FORM_NO_FEEDBACK), (shape_t){19, 70, 1}, SIZES[i], 0);
     }
 }
 END_TEST
@@ -434,7 +427,7 @@ START_TEST(decompress__zero_factors_give_a_zero_update_and_leave_m_as_the_error)
 
     memset(matrix.q_mean, 0, shape.r * shape.cols * sizeof(float));
     memset(matrix.q_own, 0, shape.r * shape.cols * sizeof(float));
-    decompress(WITH_ERRORS, &matrix, 2, update, error);
+    decompress(way_of(_i, PSGD_FORM_TRANSACTIONAL), &matrix, 2, update, error);
     for (size_t i = 0; i < shape.rows * shape.cols; ++i) {
         ck_assert((update[i] == 0.0f) && !signbit(update[i]));
     }
@@ -452,42 +445,30 @@ START_TEST(decompress__update_alone_does_not_look_at_m)
     for (size_t i = 0; i < shape.rows * shape.cols; ++i) {
         matrix.m[i] = NAN;
     }
-    decompress(UPDATE_ALONE, &matrix, 3, update, NULL);
+    decompress(way_of(_i, PSGD_FORM_NO_FEEDBACK), &matrix, 3, update, NULL);
     check_update(&matrix, update);
     free_matrix(&matrix);
 }
 END_TEST
 
-static void check_high_ranks(uint32_t vector_floats)
+START_TEST(decompress__high_ranks_are_chains_too)
 {
-    way_t way = {PSGD_FORM_TRANSACTIONAL, vector_floats};
+    way_t way = way_of(_i, PSGD_FORM_TRANSACTIONAL);
 
     check_matrix(way, (shape_t){psgd_test_shapes_are_reduced() ? 67 : 1024, 66, 1024}, 1e-4, 1);
     check_matrix(way, (shape_t){29, 300, 513}, 1e3, 2);
-}
-
-START_TEST(decompress__high_ranks_are_chains_too_in_the_form_for_cpus)
-{
-    check_high_ranks(16);
-}
-END_TEST
-
-START_TEST(decompress__high_ranks_are_chains_too_in_the_form_for_gpus)
-{
-    check_high_ranks(1);
 }
 END_TEST
 
 START_TEST(decompress__large_matrices_are_right)
 {
-
     if (psgd_test_shapes_are_reduced()) {
-        check_matrix(WITH_ERRORS, (shape_t){2887, 65, 4}, 1e-2, 1);
-        check_matrix(WITH_ERRORS, (shape_t){51, 4608, 8}, 1e-2, 0);
+        check_matrix(way_of(_i, PSGD_FORM_TRANSACTIONAL), (shape_t){2887, 65, 4}, 1e-2, 1);
+        check_matrix(way_of(_i, PSGD_FORM_TRANSACTIONAL), (shape_t){51, 4608, 8}, 1e-2, 0);
     } else {
-        check_matrix(WITH_ERRORS, (shape_t){28869, 650, 4}, 1e-2, 1);
-        check_matrix(WITH_ERRORS, (shape_t){512, 4608, 8}, 1e-2, 0);
-        check_matrix(WITH_ERRORS, (shape_t){20011, 48, 5}, 1e-2, 3);
+        check_matrix(way_of(_i, PSGD_FORM_TRANSACTIONAL), (shape_t){28869, 650, 4}, 1e-2, 1);
+        check_matrix(way_of(_i, PSGD_FORM_TRANSACTIONAL), (shape_t){512, 4608, 8}, 1e-2, 0);
+        check_matrix(way_of(_i, PSGD_FORM_TRANSACTIONAL), (shape_t){20011, 48, 5}, 1e-2, 3);
     }
 }
 END_TEST
@@ -498,12 +479,31 @@ START_TEST(decompress__destroy_of_null_does_nothing)
 }
 END_TEST
 
+static void add_device_tests(TCase *device, int variant)
+{
+    const TTest *const tests[] = {
+        decompress__update_and_error_are_right_for_every_shape,
+        decompress__update_alone_is_right_for_every_shape,
+        decompress__update_has_the_hosts_bits_at_every_size_of_q,
+        decompress__zero_factors_give_a_zero_update_and_leave_m_as_the_error,
+        decompress__update_alone_does_not_look_at_m,
+        decompress__high_ranks_are_chains_too,
+        decompress__large_matrices_are_right,
+    };
+
+    tcase_set_timeout(device, 0);
+    tcase_add_unchecked_fixture(device, NULL, op_device_close);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); ++i) {
+        tcase_add_loop_test(device, tests[i], variant, variant + 1);
+    }
+}
+
 int main(void)
 {
-    Suite *suite  = suite_create("decompress");
-    TCase *scale  = tcase_create("scale");
-    TCase *device = tcase_create("device");
-    TCase *high   = tcase_create("high ranks"); /* more loop rounds than Mesa's llvmpipe makes, which has no use for vectors */
+    Suite *suite   = suite_create("decompress");
+    TCase *scale   = tcase_create("scale");
+    TCase *vectors = tcase_create("vectors");
+    TCase *items   = tcase_create("items");
 
     tcase_add_test(scale, scale__is_exact_and_free_of_denormals_for_every_exponent);
     tcase_add_test(scale, scale__of_zeros_is_one);
@@ -513,25 +513,11 @@ int main(void)
 #if defined(__SSE2__)
     tcase_add_test(scale, scale__does_not_depend_on_a_process_that_flushes_denormals);
 #endif
+    tcase_add_test(scale, decompress__destroy_of_null_does_nothing);
     suite_add_tcase(suite, scale);
-
-    tcase_set_timeout(device, 0);
-    tcase_add_unchecked_fixture(device, NULL, op_device_close);
-    tcase_add_test(device, decompress__update_and_error_are_right_for_every_shape_in_the_form_for_cpus);
-    tcase_add_test(device, decompress__update_and_error_are_right_for_every_shape_in_the_form_for_gpus);
-    tcase_add_test(device, decompress__update_alone_is_right_for_every_shape_in_the_form_for_cpus);
-    tcase_add_test(device, decompress__update_alone_is_right_for_every_shape_in_the_form_for_gpus);
-    tcase_add_test(device, decompress__update_has_the_hosts_bits_at_every_size_of_q);
-    tcase_add_test(device, decompress__zero_factors_give_a_zero_update_and_leave_m_as_the_error);
-    tcase_add_test(device, decompress__update_alone_does_not_look_at_m);
-    tcase_add_test(high, decompress__high_ranks_are_chains_too_in_the_form_for_cpus);
-    tcase_add_test(device, decompress__high_ranks_are_chains_too_in_the_form_for_gpus);
-    tcase_add_test(device, decompress__large_matrices_are_right);
-    tcase_add_test(device, decompress__destroy_of_null_does_nothing);
-    suite_add_tcase(suite, device);
-
-    tcase_set_timeout(high, 0);
-    tcase_add_unchecked_fixture(high, NULL, op_device_close);
-    suite_add_tcase(suite, high);
+    add_device_tests(vectors, VECTORS);
+    suite_add_tcase(suite, vectors);
+    add_device_tests(items, ITEMS);
+    suite_add_tcase(suite, items);
     return psgd_run_suite(suite);
 }

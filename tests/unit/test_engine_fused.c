@@ -151,6 +151,17 @@ START_TEST(fused_variants__high_ranks_are_right)
 }
 END_TEST
 
+/* Mesa's llvmpipe stops a work-item after 65535 rounds of its loops without a word: tiles must be cut by rounds. */
+START_TEST(fused_loops__work_items_side_by_side_make_as_many_rounds_as_high_ranks_need)
+{
+    static const shape_t shapes[] = {{8, 4100, 300}, {9, 2048, 1024}, {1030, 70, 520}};
+    job_setup_t          setup    = {.shapes = shapes, .num_shapes = 3, .seed = 6, .form = PSGD_FORM_TRANSACTIONAL};
+
+    op_device_pretend(op_device(), WORK_ITEMS);
+    job_check_step(op_device(), FUSED, &setup);
+}
+END_TEST
+
 START_TEST(fused_variants__a_high_rank_that_all_matrices_have_is_right)
 {
     static const shape_t shapes[] = {{90, 64, 64}, {64, 200, 64}};
@@ -631,6 +642,9 @@ int main(void)
     tests = add_case(suite, "items");
     tcase_add_test(tests, fused_variants__passes_are_right_for_every_shape_with_work_items_side_by_side);
     tcase_add_test(tests, fused_variants__large_matrices_are_right_with_work_items_side_by_side);
+
+    tests = add_case(suite, "loops");
+    tcase_add_test(tests, fused_loops__work_items_side_by_side_make_as_many_rounds_as_high_ranks_need);
 
     tests = add_case(suite, "variants");
     tcase_add_test(tests, fused_variants__passes_are_right_for_every_shape_with_vectors_of_4);
