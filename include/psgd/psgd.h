@@ -216,9 +216,10 @@ typedef enum psgd_dtype {
     PSGD_F32 = 0 /* IEEE 754 single precision */
 } psgd_dtype_t;
 
-#define PSGD_MAX_DIMS       8
-#define PSGD_MAX_RANK       1024
-#define PSGD_NEVER_COMPRESS (-1)
+#define PSGD_MAX_DIMS            8
+#define PSGD_MAX_RANK            1024
+#define PSGD_MAX_HALF_ITERATIONS 16
+#define PSGD_NEVER_COMPRESS      (-1)
 
 /* One parameter tensor, row-major and contiguous. Its gradient is compressed as the matrix dims[0] x (the product of the
  * other dims); a tensor of one dimension is never compressed. */
@@ -313,11 +314,19 @@ typedef struct psgd_config {
     psgd_log_fn      log;
     void            *log_user;
     psgd_log_level_t log_level;
+
+    /* 0 (default): a step is a full iteration, P and then Q, in two messages.
+     * k = 1 to PSGD_MAX_HALF_ITERATIONS: a step is k half-iterations, which alternate between P and Q also from step to step, as in
+     * the powersgd package and in ACP-SGD. Each sends one factor in one message, with an error feedback of its own; the update
+     * is the sum of their pieces. k = 1 sends half as much as a full iteration and waits once; k = 2 sends as much. k times
+     * the rank of any matrix is at most PSGD_MAX_RANK. What is compressed does not depend on k. Device memory: 2 k rather than 2
+     * (rows + cols) r for the pieces. gradients_are_finite is accepted and not made use of. */
+    uint32_t         half_iterations;
 } psgd_config_t;
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN }
+      PSGD_LOG_WARN, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -494,7 +503,7 @@ typedef struct psgd_stats {
     uint64_t num_compressed_tensors;
     uint64_t num_plain_tensors;            /* that are never compressed */
     uint64_t uncompressed_elems;           /* N: elements of all tensors */
-    uint64_t compressed_elems;             /* what a compressed step sends in their place */
+    uint64_t compressed_elems;             /* what a compressed step sends in their place; on average, with half-iterations */
     double   compression_rate;             /* uncompressed_elems / compressed_elems */
     uint64_t device_bytes;                 /* device memory held by the reducer */
     uint64_t ns_last_step;                 /* wall-clock time of the last committed step */
@@ -539,9 +548,10 @@ PSGD_API psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, c
  * 8. State: what a reducer remembers between steps
  *
  * A psgd_state_t is a set of host arrays keyed by tensor name, that you get from a reducer, or fill in yourself:
- *   factor   Q of a compressed tensor, cols x rank, row-major
+ *   factor   Q of a compressed tensor, cols x rank, row-major; with half-iterations, where an even number of them was done,
+ *            its P, rows x rank
  *   error    the error memory of a compressed tensor, with the shape of the tensor
- *   step     how many steps were committed, and the seed
+ *   step     how many steps were committed, and the seed; how many half-iterations
  * ---------------------------------------------------------------------------------------------------------------- */
 
 typedef struct psgd_state psgd_state_t;
@@ -558,6 +568,7 @@ PSGD_API void psgd_state_destroy(psgd_state_t *state);
 
 /* Sets or replaces one item; the values are copied. Every value must be finite (PSGD_ERR_NONFINITE). */
 PSGD_API psgd_status_t psgd_state_set_step(psgd_state_t *state, uint64_t step, uint64_t seed);
+PSGD_API psgd_status_t psgd_state_set_half_iterations(psgd_state_t *state, uint64_t half_iterations);
 PSGD_API psgd_status_t psgd_state_set_factor(psgd_state_t *state, const char *name, uint64_t cols, uint32_t rank,
                                              const float *q);
 PSGD_API psgd_status_t psgd_state_set_error(psgd_state_t *state, const char *name, uint64_t num_elems,
@@ -565,6 +576,7 @@ PSGD_API psgd_status_t psgd_state_set_error(psgd_state_t *state, const char *nam
 
 /* Reads one item. Pointers stay valid until the state is changed or destroyed. PSGD_ERR_STATE where it is not there. */
 PSGD_API psgd_status_t psgd_state_get_step(const psgd_state_t *state, uint64_t *step_p, uint64_t *seed_p);
+PSGD_API psgd_status_t psgd_state_get_half_iterations(const psgd_state_t *state, uint64_t *half_iterations_p);
 PSGD_API psgd_status_t psgd_state_get_factor(const psgd_state_t *state, const char *name, uint64_t *cols_p,
                                              uint32_t *rank_p, const float **q_p);
 PSGD_API psgd_status_t psgd_state_get_error(const psgd_state_t *state, const char *name, uint64_t *num_elems_p,

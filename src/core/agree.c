@@ -22,7 +22,7 @@ static psgd_ballot_t make_ballot(const psgd_reducer_t *r, psgd_status_t local)
     if (r != NULL) {
         ballot.items[PSGD_VOTE_STEP] = device_hash(r);
         ballot.items[PSGD_VOTE_PLAN] = r->fingerprint;
-        ballot.items[PSGD_VOTE_BITS] = psgd_hash_words(r->factor, r->plan->q_elems, 0);
+        ballot.items[PSGD_VOTE_BITS] = psgd_reducer_hash_factor(r);
     }
     return ballot;
 }
@@ -117,7 +117,7 @@ static void log_plan(const psgd_reducer_t *r)
     }
     psgd_log(&r->log, PSGD_LOG_INFO, "reducer on %s: %zu of %zu tensors compressed, %" PRIu64 " elements as %" PRIu64
              " (%.1f times fewer), %zu by the fused engine%s", psgd_device_limits(r->device)->name, r->plan->num_matrices,
-             r->plan->num_tensors, r->plan->total_elems, r->plan->compressed_elems, r->stats.compression_rate, num_fused,
+             r->plan->num_tensors, r->plan->total_elems, r->stats.compressed_elems, r->stats.compression_rate, num_fused,
              r->is_mixed ? ", unlike devices: worker 0 orthogonalizes for all" : "");
 }
 

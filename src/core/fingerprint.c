@@ -21,6 +21,7 @@
     ROW("config.seed", config->seed) \
     ROW("config.engine", (uint64_t)config->engine) \
     ROW("config.gradients_are_finite", (uint64_t)(config->gradients_are_finite != 0)) \
+    ROW("config.half_iterations", config->half_iterations) \
     ROW("the number of tensors", (uint64_t)plan->num_tensors)
 
 static const char *const OPTION_NAMES[] = {

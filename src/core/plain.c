@@ -41,7 +41,7 @@ static psgd_status_t write_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end
 
 static void exchange_pieces(psgd_reducer_t *r)
 {
-    uint64_t bits        = psgd_hash_words(r->factor, r->plan->q_elems, 0);
+    uint64_t bits        = psgd_reducer_hash_factor(r);
     uint64_t piece_elems = r->message_chunk.capacity_elems;
 
     for (uint64_t begin = 0; (begin < r->plan->total_elems) && psgd_step_goes_on(r); begin += piece_elems) {

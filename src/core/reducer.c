@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "base/arith.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "core/alternate.h"
 #include "core/choose.h"
 #include "core/fingerprint.h"
 #include "core/phases.h"
@@ -20,18 +22,54 @@ static const uint64_t EXPORT_PIECE_ELEMS = 1024 * 1024 / sizeof(float);
 
 enum { ERROR_ALIGNMENT_BYTES = 64 };
 
+/* ---- the factors between steps ---------------------------------------------------------------------------------- */
+
+bool psgd_reducer_starts_from_p(const psgd_reducer_t *r)
+{
+    return (r->config.half_iterations > 0) && psgd_alternation_computes_q(r->half_iterations_done);
+}
+
+uint64_t psgd_reducer_factor_room(const psgd_reducer_t *r)
+{
+    return r->config.half_iterations > 0 ? psgd_max(r->plan->p_elems, r->plan->q_elems) : r->plan->q_elems;
+}
+
+uint64_t psgd_reducer_factor_elems(const psgd_reducer_t *r)
+{
+    return psgd_reducer_starts_from_p(r) ? r->plan->p_elems : r->plan->q_elems;
+}
+
+uint64_t psgd_reducer_update_elems(const psgd_reducer_t *r)
+{
+    return psgd_reducer_factor_room(r) * psgd_max(r->config.half_iterations, 1);
+}
+
+uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *r)
+{
+    return psgd_hash_words(r->factor, psgd_reducer_factor_elems(r), r->half_iterations_done);
+}
+
 void psgd_reducer_draw_factor(psgd_reducer_t *r, size_t matrix_index, uint64_t step)
 {
-    const psgd_plan_matrix_t *matrix = &r->plan->matrices[matrix_index];
-    uint64_t                  key    = psgd_random_key(r->config.seed, matrix->name_hash, PSGD_RANDOM_FIRST_Q);
-    float                    *column = r->factor + matrix->q_offset_elems;
+    const psgd_plan_matrix_t *matrix  = &r->plan->matrices[matrix_index];
+    bool                      is_p    = psgd_reducer_starts_from_p(r);
+    uint64_t                  length  = is_p ? matrix->rows : matrix->cols;
+    uint64_t                  key     = psgd_random_key(r->config.seed, matrix->name_hash,
+                                                        is_p ? PSGD_RANDOM_FIRST_P : PSGD_RANDOM_FIRST_Q);
+    float                    *column  = r->factor + (is_p ? matrix->p_offset_elems : matrix->q_offset_elems);
 
-    for (uint32_t c = 0; c < matrix->r; ++c, column += matrix->cols) {
-        psgd_random_fill(column, (size_t)matrix->cols, key, step, c);
+    for (uint32_t c = 0; c < matrix->r; ++c, column += length) {
+        psgd_random_fill(column, (size_t)length, key, step, c);
     }
 }
 
 /* ---- creation: host memory ------------------------------------------------------------------------------------- */
+
+/* Elements of P in message 1; of either factor, with half-iterations. */
+static uint64_t message_1_room(const psgd_reducer_t *r)
+{
+    return r->config.half_iterations > 0 ? psgd_reducer_factor_room(r) : r->plan->p_elems;
+}
 
 static psgd_status_t create_messages(psgd_reducer_t *r)
 {
@@ -43,11 +81,11 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
     uint64_t           chunk       = psgd_max(psgd_min(plan->total_elems, piece), psgd_max(shared, timings));
     psgd_status_t      status;
 
-    status = psgd_message_create(&r->message_1, (size_t)(plan->p_elems + plan->small_elems), num_workers);
+    status = psgd_message_create(&r->message_1, (size_t)(message_1_room(r) + plan->small_elems), num_workers);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_message_create(&r->message_2, (size_t)plan->q_elems, num_workers);
+    status = psgd_message_create(&r->message_2, (size_t)psgd_reducer_factor_room(r), num_workers);
     if (status != PSGD_OK) {
         return status;
     }
@@ -60,7 +98,7 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
 
 static psgd_status_t create_host_arrays(psgd_reducer_t *r)
 {
-    size_t        q_elems     = (size_t)r->plan->q_elems;
+    size_t        q_elems     = (size_t)psgd_reducer_factor_room(r);
     size_t        count       = r->plan->num_matrices;
     size_t        scale_elems = count * sizeof(psgd_update_scale_t) / sizeof(float);
     psgd_status_t status;
@@ -149,7 +187,7 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_device_buffer(r, plan->p_elems + plan->small_elems, "P and the small tensors", &r->message_1_view);
+    status = create_device_buffer(r, message_1_room(r) + plan->small_elems, "P and the small tensors", &r->message_1_view);
     if (status != PSGD_OK) {
         return status;
     }
@@ -157,8 +195,8 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_device_buffer(r, plan->q_elems + plan->num_matrices * sizeof(psgd_update_scale_t) / sizeof(float), "Q",
-                                  &r->q);
+    status = create_device_buffer(
+        r, psgd_reducer_update_elems(r) + plan->num_matrices * sizeof(psgd_update_scale_t) / sizeof(float), "Q", &r->q);
     if (status != PSGD_OK) {
         return status;
     }
@@ -166,7 +204,8 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    return create_device_buffer(r, plan->q_elems, "this worker's Q", &r->q_local);
+    return r->config.half_iterations > 0 ? PSGD_OK
+                                         : create_device_buffer(r, plan->q_elems, "this worker's Q", &r->q_local);
 }
 
 /* ---- creation: operations -------------------------------------------------------------------------------------- */
@@ -198,8 +237,9 @@ static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_or
 /* For message 1 and for Q with the scales behind it; measured on the larger of their buffers, which are zero. */
 static psgd_status_t create_stager(psgd_reducer_t *r)
 {
-    size_t message_bytes = (size_t)(r->plan->p_elems + r->plan->small_elems) * sizeof(float);
-    size_t q_bytes       = (size_t)r->plan->q_elems * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
+    size_t message_bytes = (size_t)(message_1_room(r) + r->plan->small_elems) * sizeof(float);
+    size_t q_bytes       = (size_t)psgd_reducer_update_elems(r) * sizeof(float) +
+                     r->plan->num_matrices * sizeof(psgd_update_scale_t);
 
     if (message_bytes + q_bytes == 0) {
         return PSGD_OK;
@@ -269,7 +309,11 @@ static void fill_plan_stats(psgd_reducer_t *r)
     r->stats.num_plain_tensors      = plan->num_tensors - plan->num_matrices;
     r->stats.uncompressed_elems     = plan->total_elems;
     r->stats.compressed_elems       = plan->compressed_elems;
-    r->stats.compression_rate       = (double)plan->total_elems / (double)plan->compressed_elems;
+    if (r->config.half_iterations > 0) { /* on average: half of them send a P, half a Q */
+        r->stats.compressed_elems = plan->small_elems + plan->large_elems +
+                                    (plan->p_elems + plan->q_elems) * r->config.half_iterations / 2;
+    }
+    r->stats.compression_rate = (double)plan->total_elems / (double)r->stats.compressed_elems;
 }
 
 static psgd_patience_t patience_of(const psgd_config_t *config)
@@ -282,7 +326,7 @@ static psgd_patience_t patience_of(const psgd_config_t *config)
 
 static psgd_form_t form_of(const psgd_config_t *config)
 {
-    if (!config->error_feedback) {
+    if (!config->error_feedback || (config->half_iterations > 0)) { /* core/alternate.c forms M itself */
         return PSGD_FORM_NO_FEEDBACK;
     }
     return config->gradients_are_finite ? PSGD_FORM_LAZY : PSGD_FORM_TRANSACTIONAL;
@@ -316,6 +360,12 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
     status = create_operations(r);
     if (status != PSGD_OK) {
         return status;
+    }
+    if (r->config.half_iterations > 0) {
+        status = psgd_alternation_create(r);
+        if (status != PSGD_OK) {
+            return status;
+        }
     }
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         psgd_reducer_draw_factor(r, m, 0);
@@ -402,6 +452,7 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
+    psgd_alternation_destroy(r->alternation, r->is_device_stuck);
     psgd_engines_destroy(r->engines);
     if (!r->is_device_stuck) {
         psgd_stager_destroy(r->stager);

@@ -45,6 +45,9 @@ typedef struct psgd_poison {
     bool          is_told;                        /* the other workers know, or cannot be told */
 } psgd_poison_t;
 
+/* What alternating half-iterations need: core/alternate.h. */
+typedef struct psgd_alternation psgd_alternation_t;
+
 struct psgd_reducer {
     psgd_log_t         log;
     psgd_config_t      config;
@@ -65,6 +68,9 @@ struct psgd_reducer {
      *   q_local     [ Q_w of all matrices ]                    what message 2 carries
      *   error_arenas   the error memories, in as few buffers as the device's largest allocation allows; M and not e between
      *                  the steps of the lazy form
+     *
+     * With alternating half-iterations either factor may be the one that comes and goes: message_1_view has room for both, and
+     * serves as q_local; q has room for those of a whole step.
      */
     psgd_view_t *error_arenas;
     size_t       num_error_arenas;
@@ -84,7 +90,7 @@ struct psgd_reducer {
     psgd_stager_t         *stager; /* NULL where nothing travels but large tensors */
 
     /* Host memory. */
-    float               *factor;        /* Q that the next step starts from, r x cols each, laid out as on the device */
+    float               *factor;        /* Q that the next step starts from, r x cols each, laid out as on the device; or P */
     float               *factor_scaled; /* Qbar scaled for the update and, behind it, the scales, until the device has them */
     psgd_update_scale_t *update_scales; /* in factor_scaled, by matrix index */
     bool                *is_imported;   /* by matrix index: the next step uses `factor` even with cold start */
@@ -96,6 +102,9 @@ struct psgd_reducer {
     /* For psgd_reducer_step_host(): a device copy of the gradients, made by the first such step. */
     psgd_view_t *host_grads;  /* by tensor index; NULL before */
     psgd_view_t *grads;       /* the caller's, by tensor index, during a step */
+
+    psgd_alternation_t *alternation;          /* NULL: full iterations */
+    uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
 
     uint64_t      step_number;     /* committed steps */
     bool          is_device_stuck; /* a wait for it timed out: it may still write to host memory */
@@ -129,7 +138,18 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *reducer);
 /* Lazy form: the error memory holds e itself until the next step; for export and import. Waits; poisons where it fails. */
 psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *reducer);
 
-/* The first Q of a matrix, or a fresh one for `step`, into its place of reducer->factor. */
+/* Whether the next step starts from P, r x rows, and not from Q. */
+bool psgd_reducer_starts_from_p(const psgd_reducer_t *reducer);
+
+/* Elements of the factors that a step may start from; of those that the next one does; of all that the update is made from. */
+uint64_t psgd_reducer_factor_room(const psgd_reducer_t *reducer);
+uint64_t psgd_reducer_factor_elems(const psgd_reducer_t *reducer);
+uint64_t psgd_reducer_update_elems(const psgd_reducer_t *reducer);
+
+/* The hash of the factors that the next step starts from. */
+uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *reducer);
+
+/* The first factor of a matrix, or a fresh one for `step`, into its place of reducer->factor. */
 void psgd_reducer_draw_factor(psgd_reducer_t *reducer, size_t matrix_index, uint64_t step);
 
 #endif

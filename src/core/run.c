@@ -100,6 +100,8 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads,
     begin_step(r, grads, local);
     if (is_plain) {
         psgd_step_plain(r);
+    } else if (r->alternation != NULL) {
+        psgd_step_alternating(r);
     } else {
         psgd_step_compressed(r);
     }

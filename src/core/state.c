@@ -122,6 +122,15 @@ psgd_status_t psgd_state_set_step(psgd_state_t *state, uint64_t step, uint64_t s
     return PSGD_OK;
 }
 
+psgd_status_t psgd_state_set_half_iterations(psgd_state_t *state, uint64_t half_iterations)
+{
+    if (state == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_state_set_half_iterations: state is NULL");
+    }
+    state->half_iterations = half_iterations;
+    return PSGD_OK;
+}
+
 psgd_status_t psgd_state_set_factor(psgd_state_t *state, const char *name, uint64_t cols, uint32_t rank, const float *q)
 {
     psgd_state_entry_t *entry;
@@ -180,6 +189,15 @@ psgd_status_t psgd_state_get_step(const psgd_state_t *state, uint64_t *step_p, u
     }
     *step_p = state->step;
     *seed_p = state->seed;
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_state_get_half_iterations(const psgd_state_t *state, uint64_t *half_iterations_p)
+{
+    if ((state == NULL) || (half_iterations_p == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_state_get_half_iterations: an argument is NULL");
+    }
+    *half_iterations_p = state->half_iterations;
     return PSGD_OK;
 }
 

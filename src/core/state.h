@@ -17,6 +17,7 @@ typedef struct psgd_state_entry {
 struct psgd_state {
     bool                has_step;
     uint64_t            step, seed;
+    uint64_t            half_iterations;
     psgd_state_entry_t *entries;
     size_t              num_entries;
     size_t              capacity;

@@ -14,19 +14,13 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/traffic.h"
 #include "ops/decompress.h"
 
-static uint64_t hash_factor(const psgd_reducer_t *r)
-{
-    return psgd_hash_words(r->factor, r->plan->q_elems, 0);
-}
-
-/* Cold start: a fresh random Q, unless one was imported. */
-static void draw_cold_factors(psgd_reducer_t *r)
+/* Cold start: a fresh random factor, unless one was imported. */
+void psgd_step_draw_cold_factors(psgd_reducer_t *r)
 {
     for (size_t m = 0; !r->config.warm_start && (m < r->plan->num_matrices); ++m) {
         if (!r->is_imported[m]) {
@@ -36,11 +30,11 @@ static void draw_cold_factors(psgd_reducer_t *r)
 }
 
 /* What is neither compressed nor small starts first and travels beside the factors. */
-static void begin_exchange_plain(psgd_reducer_t *r)
+void psgd_step_begin_plain(psgd_reducer_t *r)
 {
     if (r->plan->large_elems > 0) {
         psgd_step_note(r, psgd_traffic_read_large(r));
-        psgd_exchange_begin(r, &r->message_large, r->plan->large_elems, hash_factor(r));
+        psgd_exchange_begin(r, &r->message_large, r->plan->large_elems, psgd_reducer_hash_factor(r));
     }
 }
 
@@ -72,7 +66,7 @@ static psgd_status_t compute_p(psgd_reducer_t *r)
 static void reduce_p(psgd_reducer_t *r)
 {
     psgd_step_note(r, psgd_step_is_healthy(r) ? psgd_traffic_read_message_1(r) : PSGD_OK);
-    psgd_exchange_begin(r, &r->message_1, r->plan->p_elems + r->plan->small_elems, hash_factor(r));
+    psgd_exchange_begin(r, &r->message_1, r->plan->p_elems + r->plan->small_elems, psgd_reducer_hash_factor(r));
     if (psgd_step_goes_on(r)) {
         psgd_exchange_finish(r, &r->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
     }
@@ -111,7 +105,7 @@ static psgd_status_t compute_q(psgd_reducer_t *r)
 }
 
 /* The large tensors have arrived before the last vote is cast. */
-static void finish_exchange_plain(psgd_reducer_t *r)
+void psgd_step_finish_plain(psgd_reducer_t *r)
 {
     if (r->plan->large_elems > 0) {
         psgd_exchange_finish(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
@@ -149,7 +143,7 @@ static psgd_status_t decompress(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_traffic_write_uncompressed(r);
+    status = psgd_traffic_write_uncompressed(r, psgd_traffic_small_view(r));
     if (status != PSGD_OK) {
         return status;
     }
@@ -165,8 +159,8 @@ static void keep_factor(psgd_reducer_t *r)
 
 void psgd_step_compressed(psgd_reducer_t *r)
 {
-    draw_cold_factors(r);
-    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, begin_exchange_plain);
+    psgd_step_draw_cold_factors(r);
+    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, psgd_step_begin_plain);
     psgd_phase_compute(r, PSGD_PHASE_ORTHONORMALIZE_Q, orthonormalize_q);
     if (r->is_mixed) {
         psgd_phase_exchange(r, PSGD_PHASE_ORTHONORMALIZE_Q, share_q_hat);
@@ -178,7 +172,7 @@ void psgd_step_compressed(psgd_reducer_t *r)
         psgd_phase_exchange(r, PSGD_PHASE_ORTHOGONALIZE_P, share_p_hat);
     }
     psgd_phase_compute(r, PSGD_PHASE_COMPUTE_Q, compute_q);
-    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, finish_exchange_plain);
+    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, psgd_step_finish_plain);
     psgd_phase_exchange(r, PSGD_PHASE_REDUCE_Q, reduce_q);
     if (psgd_step_goes_on(r)) { /* all workers commit */
         keep_factor(r);

@@ -22,19 +22,18 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
     views.q_hat         = r->q_hat;
     views.p             = r->message_1_view;
     views.p_hat         = r->p_hat;
-    views.q_local       = r->q_local;
+    views.q_local       = r->alternation != NULL ? r->message_1_view : r->q_local; /* half-iterations send either factor */
     views.q_scaled      = r->q;
-    views.update_scales = psgd_view_at(r->q, bytes_of(r->plan->q_elems));
+    views.update_scales = psgd_view_at(r->q, bytes_of(psgd_reducer_update_elems(r)));
     return views;
 }
 
-/* Device memory to a message and back. The read waits. */
-static psgd_status_t stage_in(psgd_reducer_t *r, psgd_view_t from, float *host, uint64_t elems, const char *what)
+psgd_status_t psgd_traffic_stage_in(psgd_reducer_t *r, psgd_view_t from, float *host, uint64_t elems, const char *what)
 {
     return psgd_reducer_note_wait(r, psgd_stager_read(r->stager, from, host, bytes_of(elems), what));
 }
 
-static psgd_status_t stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes, const char *what)
+psgd_status_t psgd_traffic_stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes, const char *what)
 {
     return psgd_reducer_note_wait(r, psgd_stager_write(r->stager, host, to, bytes, what));
 }
@@ -44,7 +43,7 @@ psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r)
     if (r->plan->q_elems == 0) {
         return PSGD_OK;
     }
-    return stage_out(r, r->factor, r->q, bytes_of(r->plan->q_elems), psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q));
+    return psgd_traffic_stage_out(r, r->factor, r->q, bytes_of(r->plan->q_elems), psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q));
 }
 
 psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *r)
@@ -54,7 +53,7 @@ psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *r)
     if (r->plan->q_elems == 0) {
         return PSGD_OK;
     }
-    return stage_out(r, r->factor_scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
+    return psgd_traffic_stage_out(r, r->factor_scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
 }
 
 /* Calls transfer(tensor, its gradient) for every tensor of this route. */
@@ -89,8 +88,7 @@ static psgd_status_t write_one_large(psgd_reducer_t *r, const psgd_plan_tensor_t
                                      bytes_of(tensor->elems));
 }
 
-/* Where the small tensors lie in the device's copy of message 1: behind all P. */
-static psgd_view_t small_view(const psgd_reducer_t *r)
+psgd_view_t psgd_traffic_small_view(const psgd_reducer_t *r)
 {
     return psgd_view_at(r->message_1_view, bytes_of(r->plan->p_elems));
 }
@@ -115,12 +113,12 @@ psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
     psgd_status_t status = PSGD_OK;
 
     if (r->packer != NULL) {
-        status = psgd_packer_enqueue_pack(r->packer, r->step.grads, small_view(r));
+        status = psgd_packer_enqueue_pack(r->packer, r->step.grads, psgd_traffic_small_view(r));
     }
     if ((status != PSGD_OK) || (elems == 0)) {
         return status;
     }
-    return stage_in(r, r->message_1_view, psgd_message_payload(&r->message_1), elems, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
+    return psgd_traffic_stage_in(r, r->message_1_view, psgd_message_payload(&r->message_1), elems, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
 }
 
 psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
@@ -130,7 +128,7 @@ psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
     if (elems == 0) {
         return PSGD_OK;
     }
-    return stage_out(r, psgd_message_payload(&r->message_1), r->message_1_view, bytes_of(elems),
+    return psgd_traffic_stage_out(r, psgd_message_payload(&r->message_1), r->message_1_view, bytes_of(elems),
                      psgd_phase_name(PSGD_PHASE_REDUCE_P));
 }
 
@@ -145,7 +143,7 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    return stage_in(r, r->q_local, psgd_message_payload(&r->message_2), r->plan->q_elems,
+    return psgd_traffic_stage_in(r, r->q_local, psgd_message_payload(&r->message_2), r->plan->q_elems,
                     psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
 }
 
@@ -177,12 +175,12 @@ bool psgd_traffic_scale_factor(psgd_reducer_t *r)
     return true;
 }
 
-psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r)
+psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r, psgd_view_t small)
 {
     psgd_status_t status = PSGD_OK;
 
     if (r->packer != NULL) {
-        status = psgd_packer_enqueue_unpack(r->packer, small_view(r), r->step.grads);
+        status = psgd_packer_enqueue_unpack(r->packer, small, r->step.grads);
     }
     if (status != PSGD_OK) {
         return status;

@@ -7,6 +7,11 @@
 /* Where everything of this step lies, for the engine. */
 psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *reducer);
 
+/* Device memory to a message (waits), and host memory to the device; `what` names it in errors. */
+psgd_status_t psgd_traffic_stage_in(psgd_reducer_t *reducer, psgd_view_t from, float *host, uint64_t elems, const char *what);
+psgd_status_t psgd_traffic_stage_out(psgd_reducer_t *reducer, const float *host, psgd_view_t to, size_t bytes,
+                                     const char *what);
+
 /* q := Q, or Qbar scaled for the update with the scales behind it. The host memory stays untouched until the device is
  * waited for. */
 psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *reducer);
@@ -28,8 +33,12 @@ uint64_t psgd_traffic_hash_common(const psgd_reducer_t *reducer);
 /* factor_scaled and update_scales from the Qbar in message 2. False where it is too large for the update to be finite. */
 bool psgd_traffic_scale_factor(psgd_reducer_t *reducer);
 
-/* The means of the uncompressed tensors, small and large, into the gradient buffers. */
-psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *reducer);
+/* The means of the uncompressed tensors into the gradient buffers: of the small ones, which lie at `small` of the device, and of
+ * the large ones in their message. */
+psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *reducer, psgd_view_t small);
+
+/* Where the small tensors lie in the device's copy of message 1 of a full iteration: behind all P. */
+psgd_view_t psgd_traffic_small_view(const psgd_reducer_t *reducer);
 
 /* Worker 0's content of a device buffer becomes that of all workers: an all_reduce to which the others add zeros. */
 void psgd_traffic_share(psgd_reducer_t *reducer, psgd_view_t view, uint64_t elems);

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "core/alternate.h"
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/state.h"
@@ -22,23 +23,35 @@ static void transpose(const float *from, size_t rows, size_t cols, float *to)
     }
 }
 
+/* The factor of a matrix that the next step starts from: Q; or P, before a half-iteration that computes Q. */
+static uint64_t factor_length(const psgd_plan_matrix_t *matrix, bool is_p)
+{
+    return is_p ? matrix->rows : matrix->cols;
+}
+
+static float *factor_of(psgd_reducer_t *r, const psgd_plan_matrix_t *matrix)
+{
+    return r->factor + (psgd_reducer_starts_from_p(r) ? matrix->p_offset_elems : matrix->q_offset_elems);
+}
+
 /* A matrix's factor, unless the next step draws its own. */
 static psgd_status_t export_factor(psgd_reducer_t *r, size_t m, psgd_state_t *state)
 {
     const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
-    float                    *q      = NULL;
+    uint64_t                  length = factor_length(matrix, psgd_reducer_starts_from_p(r));
+    float                    *factor = NULL;
     psgd_status_t             status;
 
     if (!r->config.warm_start && !r->is_imported[m]) {
         return PSGD_OK;
     }
-    status = psgd_alloc((size_t)(matrix->cols * matrix->r), sizeof(*q), "a factor", &q);
+    status = psgd_alloc((size_t)(length * matrix->r), sizeof(*factor), "a factor", &factor);
     if (status != PSGD_OK) {
         return status;
     }
-    transpose(r->factor + matrix->q_offset_elems, matrix->r, (size_t)matrix->cols, q);
-    status = psgd_state_set_factor(state, matrix->name, matrix->cols, matrix->r, q);
-    psgd_free(q);
+    transpose(factor_of(r, matrix), matrix->r, (size_t)length, factor);
+    status = psgd_state_set_factor(state, matrix->name, length, matrix->r, factor);
+    psgd_free(factor);
     return status;
 }
 
@@ -51,6 +64,7 @@ static psgd_status_t export_factors(psgd_reducer_t *r, psgd_state_t *state)
             return status;
         }
     }
+    state->half_iterations = r->half_iterations_done;
     return psgd_state_set_step(state, r->step_number, r->config.seed);
 }
 
@@ -92,7 +106,7 @@ static psgd_status_t set_errors(const psgd_reducer_t *r, const float *errors, ps
 /* errors := the mean over the workers, in bounded pieces with a vote each; every worker comes here, whatever failed. */
 static void average_errors(psgd_reducer_t *r, float *errors)
 {
-    uint64_t bits        = psgd_hash_words(r->factor, r->plan->q_elems, 0);
+    uint64_t bits        = psgd_reducer_hash_factor(r);
     uint64_t piece_elems = r->message_chunk.capacity_elems;
     float   *payload     = psgd_message_payload(&r->message_chunk);
 
@@ -190,12 +204,25 @@ psgd_status_t psgd_reducer_state_export(psgd_reducer_t *r, psgd_error_form_t for
 
 /* ---- import ---------------------------------------------------------------------------------------------------- */
 
-static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_plan_matrix_t *matrix)
+/* Half-iterations of a reducer after the import of a state. */
+static uint64_t half_iterations_after(const psgd_reducer_t *r, const psgd_state_t *state)
 {
-    if ((entry->rank != 0) && ((entry->cols != matrix->cols) || (entry->rank != matrix->r))) {
+    return state->has_step && (r->config.half_iterations > 0) ? state->half_iterations : r->half_iterations_done;
+}
+
+static bool starts_from_p_after(const psgd_reducer_t *r, const psgd_state_t *state)
+{
+    return (r->config.half_iterations > 0) && psgd_alternation_computes_q(half_iterations_after(r, state));
+}
+
+static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_plan_matrix_t *matrix, bool is_p)
+{
+    uint64_t length = factor_length(matrix, is_p);
+
+    if ((entry->rank != 0) && ((entry->cols != length) || (entry->rank != matrix->r))) {
         return psgd_fail(PSGD_ERR_STATE, "the state's factor of '%s' is %" PRIu64 " x %u, this reducer's is %" PRIu64
-                         " x %u; was it saved with another rank or model?", entry->name, entry->cols, entry->rank,
-                         matrix->cols, matrix->r);
+                         " x %u (%s); was it saved with another rank or model, or after another number of half-iterations?",
+                         entry->name, entry->cols, entry->rank, length, matrix->r, is_p ? "a P" : "a Q");
     }
     return PSGD_OK;
 }
@@ -217,10 +244,10 @@ static psgd_status_t check_error(const psgd_reducer_t *r, const psgd_state_entry
     return PSGD_OK;
 }
 
-static psgd_status_t check_entry(const psgd_reducer_t *r, const psgd_state_entry_t *entry,
-                                 const psgd_plan_matrix_t **matrix_p)
+static psgd_status_t check_entry(const psgd_reducer_t *r, const psgd_state_t *state, const psgd_state_entry_t *entry)
 {
     const psgd_plan_tensor_t *tensor = psgd_plan_find(r->plan, entry->name);
+    const psgd_plan_matrix_t *matrix;
     psgd_status_t             status;
 
     if (tensor == NULL) {
@@ -230,12 +257,12 @@ static psgd_status_t check_entry(const psgd_reducer_t *r, const psgd_state_entry
         return psgd_fail(PSGD_ERR_STATE, "the state holds a factor or error of '%s', which this reducer does not compress",
                          entry->name);
     }
-    *matrix_p = &r->plan->matrices[tensor->matrix_index];
-    status    = check_factor(entry, *matrix_p);
+    matrix = &r->plan->matrices[tensor->matrix_index];
+    status = check_factor(entry, matrix, starts_from_p_after(r, state));
     if (status != PSGD_OK) {
         return status;
     }
-    return check_error(r, entry, *matrix_p);
+    return check_error(r, entry, matrix);
 }
 
 static psgd_status_t check_state(const psgd_reducer_t *r, const psgd_state_t *state)
@@ -244,9 +271,14 @@ static psgd_status_t check_state(const psgd_reducer_t *r, const psgd_state_t *st
         return psgd_fail(PSGD_ERR_STATE, "the state was made with seed %" PRIu64 ", this reducer with seed %" PRIu64
                          "; create the reducer with the state's seed", state->seed, r->config.seed);
     }
+    if (state->has_step && (state->half_iterations > 0) && (state->half_iterations % 2 == 0) &&
+        (r->config.half_iterations == 0)) {
+        return psgd_fail(PSGD_ERR_STATE, "the state goes on from factors P, after %" PRIu64 " half-iterations; this reducer does "
+                         "full iterations, which start from Q: create it with config.half_iterations",
+                         state->half_iterations);
+    }
     for (size_t i = 0; i < state->num_entries; ++i) {
-        const psgd_plan_matrix_t *matrix;
-        psgd_status_t             status = check_entry(r, &state->entries[i], &matrix);
+        psgd_status_t status = check_entry(r, state, &state->entries[i]);
 
         if (status != PSGD_OK) {
             return status;
@@ -287,7 +319,7 @@ static void import_factors(psgd_reducer_t *r, const psgd_state_t *state)
         if (entry->rank > 0) {
             size_t m = psgd_plan_find(r->plan, entry->name)->matrix_index;
 
-            transpose(entry->factor, (size_t)entry->cols, entry->rank, r->factor + r->plan->matrices[m].q_offset_elems);
+            transpose(entry->factor, (size_t)entry->cols, entry->rank, factor_of(r, &r->plan->matrices[m]));
             r->is_imported[m] = true;
         }
     }
@@ -308,6 +340,7 @@ psgd_status_t psgd_reducer_state_import(psgd_reducer_t *r, const psgd_state_t *s
     if (status != PSGD_OK) {
         return status;
     }
+    r->half_iterations_done = half_iterations_after(r, state);
     import_factors(r, state);
     if (state->has_step) {
         r->step_number = state->step;

@@ -16,6 +16,8 @@
  *            |c| 2^e >= 2^-126, so the result is normal, and the intermediate product is larger still: both are exact.
  *            A c below it would end as a denormal, and gives 0 instead, less than fp32 can tell from 0 in normal
  *            numbers. (A device evaluates the products in that case too, and throws them away.)
+ *    A sum of up to 16 pieces (core/alternate.h), k r <= 1024: |c| <= 2 k sqrt(r) = 2 sqrt(k k r) <= 2^8, and 2^(8 + 119) is
+ *    finite too. In every other piece the orthonormal factor stands on the other side; dust is 0 in both.
  * 5. A c of 0 is always below flush_below and so gives +0. That matters where a compiler makes fma(p, q, 0) a product,
  *    as Mesa's does: it is the same but for a zero that may be -0. */
 #include "ops/decompress.h"
@@ -131,12 +133,26 @@ static void scale_any(const float *q_mean, float *q_scaled, size_t elems, int sc
     }
 }
 
-psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p)
+static void scale(const psgd_update_array_t *array, int scale_exponent)
 {
-    uint32_t largest = largest_magnitude(q_mean, elems);
+    if (scale_exponent + DUST_EXPONENT >= MIN_EXPONENT) {
+        scale_normal(array->values, array->scaled, array->elems, scale_exponent);
+    } else {
+        scale_any(array->values, array->scaled, array->elems, scale_exponent);
+    }
+}
+
+psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t num_arrays, psgd_update_scale_t *scale_p)
+{
+    uint32_t largest = 0;
     uint32_t fraction;
     int      exponent = 0;
 
+    for (size_t i = 0; i < num_arrays; ++i) {
+        uint32_t magnitude = largest_magnitude(arrays[i].values, arrays[i].elems);
+
+        largest = magnitude > largest ? magnitude : largest;
+    }
     if (largest != 0) {
         exponent = split(largest, &fraction);
     }
@@ -145,16 +161,21 @@ psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t e
                          "the mean of Q holds %g; from 2^120 on, and for NaN and Inf, there is no update to be formed",
                          (double)float_of(largest));
     }
-    if (exponent + DUST_EXPONENT >= MIN_EXPONENT) {
-        scale_normal(q_mean, q_scaled, elems, exponent);
-    } else {
-        scale_any(q_mean, q_scaled, elems, exponent);
+    for (size_t i = 0; i < num_arrays; ++i) {
+        scale(&arrays[i], exponent);
     }
     scale_p->scale_1     = join(exponent / 2, 0);
     scale_p->scale_2     = join(exponent - exponent / 2, 0);
     scale_p->unused      = 0.0f;
     scale_p->flush_below = join(exponent < 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);
     return PSGD_OK;
+}
+
+psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p)
+{
+    const psgd_update_array_t array = {q_mean, q_scaled, elems};
+
+    return psgd_update_scale_arrays(&array, 1, scale_p);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------
@@ -195,12 +216,12 @@ static psgd_cut_t cut_item(const psgd_device_t *device, const psgd_ragged_item_t
     return (psgd_cut_t){(uint32_t)psgd_min(rows, item->rows), (uint32_t)cols};
 }
 
-static psgd_status_t make_tiling(psgd_decompressor_t *decompressor)
+psgd_status_t psgd_decompress_tiling(psgd_ragged_t *ragged, psgd_tiling_t **tiling_p)
 {
-    psgd_device_t            *device = psgd_ragged_device(decompressor->ragged);
+    psgd_device_t            *device = psgd_ragged_device(ragged);
     size_t                    num_items;
-    const psgd_ragged_item_t *items      = psgd_ragged_items(decompressor->ragged, &num_items);
-    uint64_t                  tile_elems = psgd_ragged_tile_elems(decompressor->ragged);
+    const psgd_ragged_item_t *items      = psgd_ragged_items(ragged, &num_items);
+    uint64_t                  tile_elems = psgd_ragged_tile_elems(ragged);
     psgd_cut_t               *cuts       = NULL;
     psgd_status_t             status;
 
@@ -211,7 +232,7 @@ static psgd_status_t make_tiling(psgd_decompressor_t *decompressor)
     for (size_t i = 0; i < num_items; ++i) {
         cuts[i] = cut_item(device, &items[i], tile_elems);
     }
-    status = psgd_tiling_create(decompressor->ragged, cuts, PSGD_SUMS_NONE, &decompressor->tiling);
+    status = psgd_tiling_create(ragged, cuts, PSGD_SUMS_NONE, tiling_p);
     psgd_free(cuts);
     return status;
 }
@@ -247,7 +268,7 @@ psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, 
     if (status != PSGD_OK) {
         goto destroy;
     }
-    status = make_tiling(decompressor);
+    status = psgd_decompress_tiling(ragged, &decompressor->tiling);
     if (status != PSGD_OK) {
         goto destroy;
     }

@@ -21,6 +21,18 @@
  * Errors: PSGD_ERR_NONFINITE where an entry is NaN, Inf, or of magnitude 2^120 or more; nothing is written then. */
 psgd_status_t psgd_update_scale_q(const float *q_mean, float *q_scaled, size_t elems, psgd_update_scale_t *scale_p);
 
+/* The same for the factors of several pieces of one matrix's update, which share a scale: that of the largest entry. */
+typedef struct psgd_update_array {
+    const float *values;
+    float       *scaled; /* may be `values` */
+    size_t       elems;
+} psgd_update_array_t;
+
+psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t num_arrays, psgd_update_scale_t *scale_p);
+
+/* The tiles of a pass over M that has a chain over k for each element. */
+psgd_status_t psgd_decompress_tiling(psgd_ragged_t *ragged, psgd_tiling_t **tiling_p);
+
 typedef struct psgd_decompressor psgd_decompressor_t;
 
 /* The views of one pass; factors are those of all items, each at its item's offset. */

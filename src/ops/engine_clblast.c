@@ -552,7 +552,7 @@ static psgd_status_t clblast_enqueue_compute_p(psgd_engine_state_t *engine, cons
 /* Q_w = M^T P^ */
 static psgd_status_t clblast_enqueue_compute_q(psgd_engine_state_t *engine, const psgd_step_views_t *views)
 {
-    psgd_status_t status = PSGD_OK;
+    psgd_status_t status = psgd_matrices_place(&engine->matrices, views);
 
     for (size_t i = 0; (status == PSGD_OK) && (i < engine->matrices.count); ++i) {
         status = enqueue_q(engine, i, views);

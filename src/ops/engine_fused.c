@@ -96,7 +96,10 @@ static psgd_status_t fused_enqueue_compute_p(psgd_engine_state_t *engine, const 
 
 static psgd_status_t fused_enqueue_compute_q(psgd_engine_state_t *engine, const psgd_step_views_t *views)
 {
-    return psgd_compute_q_enqueue(engine->compute_q, views->p_hat, views->q_local, engine->parts);
+    psgd_status_t status = psgd_matrices_place(&engine->matrices, views);
+
+    return status != PSGD_OK ? status
+                             : psgd_compute_q_enqueue(engine->compute_q, views->p_hat, views->q_local, engine->parts);
 }
 
 static psgd_status_t fused_enqueue_decompress(psgd_engine_state_t *engine, const psgd_step_views_t *views)

@@ -26,6 +26,10 @@ static psgd_status_t check_options(const psgd_config_t *config)
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.rank is %u; it must be from 1 to %d", config->rank,
                          PSGD_MAX_RANK);
     }
+    if (config->half_iterations > PSGD_MAX_HALF_ITERATIONS) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.half_iterations is %u; it must be 0 (full iterations) to %d",
+                         config->half_iterations, PSGD_MAX_HALF_ITERATIONS);
+    }
     if (!isfinite(config->min_compression_rate) || (config->min_compression_rate < 0.0)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.min_compression_rate is %g; it must be finite and not negative",
                          config->min_compression_rate);
@@ -155,6 +159,10 @@ static psgd_status_t add_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, 
     if (r == 0) {
         add_uncompressed(plan, planned);
         return PSGD_OK;
+    }
+    if ((uint64_t)r * config->half_iterations > PSGD_MAX_RANK) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor %zu '%s': rank %u times config.half_iterations %u is more than %d", index,
+                         tensor->name, r, config->half_iterations, PSGD_MAX_RANK);
     }
     if ((planned->rows > MAX_MATRIX_SIDE) || (planned->cols > MAX_MATRIX_SIDE)) {
         return psgd_fail(PSGD_ERR_UNSUPPORTED, "tensor %zu '%s': a matrix of %" PRIu64 " x %" PRIu64

@@ -225,9 +225,12 @@ static const golden_draw_t *nth_draw(const golden_t *golden, bool is_p, uint64_t
     return NULL;
 }
 
-const golden_draw_t *golden_starting_q(const golden_t *golden, uint32_t step, size_t tensor_index)
+/* The P0 of the alternating scheme are grouped by matrix shape, in order of first appearance; in these cases every shape
+ * appears once, so that this is the tensor order. */
+const golden_draw_t *golden_starting_factor(const golden_t *golden, uint32_t step, size_t tensor_index)
 {
-    uint64_t drawn_at = (step == 0) && golden->warm_start ? golden->plain_steps_first : step;
+    bool     is_p     = golden->half_iterations_per_step > 0;
+    uint64_t drawn_at = !is_p && (step == 0) && golden->warm_start ? golden->plain_steps_first : step;
     size_t   n        = 0;
 
     if (((step > 0) && golden->warm_start) || !golden->tensors[tensor_index].is_compressed) {
@@ -236,7 +239,7 @@ const golden_draw_t *golden_starting_q(const golden_t *golden, uint32_t step, si
     for (size_t t = 0; t < tensor_index; ++t) {
         n += golden->tensors[t].is_compressed ? 1 : 0;
     }
-    return nth_draw(golden, false, drawn_at, n);
+    return nth_draw(golden, is_p, drawn_at, n);
 }
 
 void golden_reference_setup(const golden_t *golden, reference_shape_t *shapes, reference_options_t *options)
@@ -274,6 +277,7 @@ void golden_reducer_setup(const golden_t *golden, psgd_tensor_t *tensors, psgd_c
     config->error_feedback       = golden->error_feedback ? 1 : 0;
     config->warm_start           = golden->warm_start ? 1 : 0;
     config->start_step           = golden->plain_steps_first;
+    config->half_iterations      = golden->half_iterations_per_step;
 }
 
 double golden_difference(const double *ours, const float *recorded, uint64_t count)

@@ -68,9 +68,10 @@ const float *golden_gradient(const golden_t *golden, uint32_t step, uint32_t wor
 const float *golden_update(const golden_t *golden, uint32_t step);
 const float *golden_mean_error(const golden_t *golden, uint32_t step);
 
-/* The factor that compressed tensor `tensor_index` starts `step` from, or NULL where none is given for that step (a
- * warm start goes on with what it has). A warm start's draw for a later step is given at step 0, and waits until then. */
-const golden_draw_t *golden_starting_q(const golden_t *golden, uint32_t step, size_t tensor_index);
+/* The factor that compressed tensor `tensor_index` starts `step` from, Q, or P in the alternating scheme; or NULL where none is
+ * given for that step (a warm start goes on with what it has). A warm start's draw for a later step is given at step 0, and waits
+ * until then. */
+const golden_draw_t *golden_starting_factor(const golden_t *golden, uint32_t step, size_t tensor_index);
 
 /* What the reference is to compute for this case. */
 void golden_reference_setup(const golden_t *golden, reference_shape_t *shapes, reference_options_t *options);

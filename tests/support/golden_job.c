@@ -15,7 +15,7 @@ static psgd_status_t fill_recorded_factors(const golden_t *golden, uint32_t step
 {
     *is_empty_p = true;
     for (size_t t = 0; t < golden->num_tensors; ++t) {
-        const golden_draw_t *draw = golden_starting_q(golden, step, t);
+        const golden_draw_t *draw = golden_starting_factor(golden, step, t);
 
         if (draw != NULL) {
             worker_needs(psgd_state_set_factor(state, golden->tensors[t].name, draw->rows, (uint32_t)draw->cols,

@@ -231,14 +231,17 @@ psgd_status_t job_fill_factors(const psgd_reducer_t *reducer, const job_t *job, 
         psgd_status_t      status;
         float             *q;
 
+        uint64_t length;
+
         worker_needs(psgd_reducer_get_tensor_plan(reducer, t, &plan));
         if (plan.rank == 0) {
             continue;
         }
-        q = malloc(plan.cols * plan.rank * sizeof(*q));
+        length = job->config.half_iterations > 0 ? plan.rows : plan.cols; /* of the first factor */
+        q      = malloc(length * plan.rank * sizeof(*q));
         worker_expects(q != NULL, "no memory for a factor");
-        test_random_fill(q, plan.cols * plan.rank, (stream << 32) + t);
-        status = psgd_state_set_factor(state, job->tensors[t].name, plan.cols, plan.rank, q);
+        test_random_fill(q, length * plan.rank, (stream << 32) + t);
+        status = psgd_state_set_factor(state, job->tensors[t].name, length, plan.rank, q);
         free(q);
         if (status != PSGD_OK) {
             return status;
@@ -458,6 +461,7 @@ static reference_t *create_reference(const job_t *job, bool averaged_error)
     options.error_feedback       = job->config.error_feedback != 0;
     options.warm_start           = job->config.warm_start != 0;
     options.averaged_error       = averaged_error;
+    options.half_iterations      = job->config.half_iterations;
     reference                    = reference_create(shapes, job->num_tensors, &options);
     free(shapes);
     ck_assert_ptr_nonnull(reference);
@@ -467,14 +471,19 @@ static reference_t *create_reference(const job_t *job, bool averaged_error)
 static void set_factors(reference_t *reference, uint64_t stream)
 {
     for (size_t t = 0; t < reference->num_tensors; ++t) {
-        uint64_t elems = reference->tensors[t].cols * reference->tensors[t].r;
+        bool     is_p  = reference->options.half_iterations > 0;
+        uint64_t elems = (is_p ? reference->tensors[t].rows : reference->tensors[t].cols) * reference->tensors[t].r;
         float   *q     = malloc((elems + 1) * sizeof(*q));
         double  *wide;
 
         ck_assert_ptr_nonnull(q);
         test_random_fill(q, elems, (stream << 32) + t);
         wide = job_wide(q, elems);
-        reference_set_q(reference, t, wide);
+        if (is_p) {
+            reference_set_p(reference, t, wide);
+        } else {
+            reference_set_q(reference, t, wide);
+        }
         free(q);
         free(wide);
     }

@@ -33,7 +33,7 @@ struct job {
     void (*give_gradient)(const job_t *job, uint32_t worker, uint32_t step, float *gradient);
     uint64_t gradient_stream;
 
-    /* Not 0: every worker imports random Q of this stream before step 0. */
+    /* Not 0: every worker imports random Q of this stream before step 0; P, with half-iterations. */
     uint64_t q_stream;
 
     /* Called before each step, after the import of q_stream; may be NULL. */
@@ -86,7 +86,7 @@ const float *job_error(const job_record_t *record, uint32_t step);
 /* The gradient that a worker had in a step; freed by the caller. */
 float *job_gradient(const job_t *job, uint32_t worker, uint32_t step);
 
-/* Fills a state with one random Q a compressed tensor, as q_stream does. */
+/* Fills a state with one random Q (P, with half-iterations) a compressed tensor, as q_stream does. */
 psgd_status_t job_fill_factors(const psgd_reducer_t *reducer, const job_t *job, uint64_t stream, psgd_state_t *state);
 
 /* The float64 reference on the same gradients and Q (q_stream is not 0): rows of total_elems, one a step, each freed by

@@ -30,7 +30,7 @@ static double *widen(const float *values, uint64_t count)
 static void start_from_q(reference_t *reference, const golden_t *golden, uint32_t step)
 {
     for (size_t t = 0; t < golden->num_tensors; ++t) {
-        const golden_draw_t *draw = golden_starting_q(golden, step, t);
+        const golden_draw_t *draw = golden_starting_factor(golden, step, t);
 
         if (draw != NULL) {
             double *q = widen(draw->values, draw->rows * draw->cols);

@@ -1,0 +1,17 @@
+/* Alternating half-iterations (the powersgd package of the paper's authors; ACP-SGD): see core/alternate.c. */
+#ifndef PSGD_CORE_ALTERNATE_H
+#define PSGD_CORE_ALTERNATE_H
+
+#include "core/reducer.h"
+
+/* What the half-iterations of a step need beyond what full iterations do: made where config.half_iterations is not 0. */
+psgd_status_t psgd_alternation_create(psgd_reducer_t *reducer);
+void          psgd_alternation_destroy(psgd_alternation_t *alternation, bool keep_memory);
+
+/* Whether the half-iteration after `done` others computes a Q from a P. */
+static inline bool psgd_alternation_computes_q(uint64_t done)
+{
+    return done % 2 == 0;
+}
+
+#endif
