@@ -137,6 +137,17 @@ class Measuring(Case):
         self.check_measured(without, 4)
         self.assertEqual(lazy["device_bytes"] - without["device_bytes"] >= 4 * N, True)
 
+    def test_half_iterations_are_checked_and_send_one_factor_each(self):
+        full = self.results(workers=2)
+        half = self.results("--half-iterations", 1, workers=2)
+        self.assertEqual((full["half_iterations"], half["half_iterations"]), (0, 1))
+        self.assertEqual((full["messages"], half["messages"]), (2, 1))
+        self.assertLess(half["wire_bytes"], full["wire_bytes"])
+        self.assertEqual(half["checked_elems"], N + PLAIN_ELEMS)
+        self.assertLess(half["deviation"], 2e-5)
+        self.assertAlmostEqual(half["compression_rate"],
+                               (N + PLAIN_ELEMS) / (factor_elems(4) / 2 + PLAIN_ELEMS), places=4)
+
     def test_gradients_in_buffers_of_their_own(self):
         result = self.results("--buffers", "each", "--staging", "copy", workers=2)
         self.assertEqual((result["buffers"], result["staging"]), ("each", "copy"))

@@ -56,7 +56,7 @@ static void make_results(bool has_error_feedback)
     plan.cols  = COLS;
     plan.rank  = RANK;
     plan.elems = ELEMS;
-    assert_tool_ok(reference_create(ROWS, COLS, RANK, &r));
+    assert_tool_ok(reference_create(ROWS, COLS, RANK, 0, &r));
     for (size_t i = 0; i < COLS * RANK; ++i) {
         factors[0][i] = gradients_value(7, i);
         r.q[i]        = (double)factors[0][i];

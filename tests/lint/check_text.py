@@ -9,7 +9,7 @@ import re
 from source import ROOT, finish, project_files
 
 BINARY = {".f32", ".png", ".gz"}
-LONG_LINES = {".md", ".json", ".txt", ".supp"}
+LONG_LINES = {".svg", ".md", ".json", ".txt", ".supp"}
 MAX_COLUMNS = 140
 # A word at which unfinished work is recognized, put together so that this file does not hold it.
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")

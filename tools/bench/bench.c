@@ -37,6 +37,7 @@ tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exa
     config.engine               = options_engine(bench->options);
     config.gradients_are_finite = bench->options->is_finite;
     config.error_feedback       = (int)bench->options->error_feedback;
+    config.half_iterations      = bench->options->half_iterations;
     config.staging              = (psgd_staging_t)bench->options->staging;
     config.exact_phase_times    = exact_phase_times;
     return tool_check(psgd_reducer_create(bench->gpu.context, bench->gpu.info.device, bench->gpu.queue, bench->tensors,

@@ -103,13 +103,14 @@ tool_status_t compare_matrix(const compare_job_t *job, double *deviation)
 {
     reference_t   r      = {0};
     double       *row    = NULL;
-    tool_status_t status = reference_create((size_t)job->plan->rows, (size_t)job->plan->cols, job->plan->rank, &r);
+    tool_status_t status = reference_create((size_t)job->plan->rows, (size_t)job->plan->cols, job->plan->rank,
+                                            job->half_iterations, &r);
 
     if (status == TOOL_OK) {
         status = tool_alloc(r.cols, sizeof(*row), "a row of the update", &row);
     }
-    for (size_t i = 0; status == TOOL_OK && i < r.cols * r.rank; ++i) {
-        r.q[i] = (double)job->factors[0][i];
+    for (size_t i = 0; status == TOOL_OK && i < (job->half_iterations > 0 ? r.rows : r.cols) * r.rank; ++i) {
+        *(job->half_iterations > 0 ? &r.p[i] : &r.q[i]) = (double)job->factors[0][i];
     }
     for (int step = 0; step < COMPARE_STEPS && status == TOOL_OK; ++step) {
         if (step > 0 && job->has_error_feedback) {
@@ -253,6 +254,11 @@ static tool_status_t probe_step(const compare_job_t *job, int step, probe_t *p, 
     double        found  = 0.0;
     tool_status_t status = TOOL_OK;
 
+    if (job->half_iterations > 0) {
+        return job->half_iterations > 2
+                   ? TOOL_OK
+                   : judge(job, step, "the rest along the update", rest_along_update(job, step, p), VERIFY_PROBE_BOUND);
+    }
     for (unsigned number = 0; number < NUM_PROBES; ++number) {
         draw_direction(job, step, number, p);
         found = larger(found, rest_along_v(job, step, p));

@@ -22,8 +22,9 @@ typedef struct compare_job {
     uint32_t                  num_workers;
     uint64_t                  first; /* the tensor's first gradient, as gradients_value() counts */
     bool                      has_error_feedback;
+    uint32_t                  half_iterations; /* of a step; 0: full iterations */
     const float              *updates[COMPARE_STEPS];     /* as the library left them */
-    const float              *factors[COMPARE_STEPS + 1]; /* Q before the first step, and behind each: cols x rank */
+    const float              *factors[COMPARE_STEPS + 1]; /* Q before the first step, and behind each: cols x rank; or P, rows x rank */
 } compare_job_t;
 
 /* What compare_matrix() costs, in multiplications; 0 for a tensor that is not compressed. */
@@ -40,7 +41,8 @@ tool_status_t compare_matrix(const compare_job_t *job, double *deviation);
 /* The same by what must hold of M, U = P^ Q^T and both Q, for matrices where P and Q would cost too much:
  *     M - U is orthogonal to M Q z for random z (P^ spans the columns of M Q, and Q = M^T P^),
  *     and to U itself (P^ has orthonormal columns);
- *     rows of U lie in the span of the columns of the Q that the step has left, for some rows, while *budget lasts. */
+ *     rows of U lie in the span of the columns of the Q that the step has left, for some rows, while *budget lasts.
+ * With half-iterations the second of these alone, where a step has one or two. */
 tool_status_t compare_by_probes(const compare_job_t *job, double *budget);
 
 #endif

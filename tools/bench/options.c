@@ -26,6 +26,8 @@ static const option_row_t rows[] = {
      0},
     {"--error-feedback", "0|1", OPTION_U32, FIELD(error_feedback), 0, 1, NULL,
      "1 (default): with error memory; 0: without", 0},
+    {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
+     "alternating half-iterations a step; 0 (default): full iterations", 0},
     {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
      "one (default): all gradients in one buffer; each: every tensor has its own", 0},
     {"--staging", "auto|copy|pinned|map", OPTION_CHOICE, FIELD(staging), 0, 0, staging_words,
@@ -135,6 +137,7 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ (uint64_t)options->engine);
     hash = random_mix(hash ^ (uint64_t)options->is_finite);
     hash = random_mix(hash ^ options->error_feedback);
+    hash = random_mix(hash ^ options->half_iterations);
     hash = random_mix(hash ^ (uint64_t)options->shows_plan);
     return random_mix(hash ^ (uint64_t)options->damage);
 }

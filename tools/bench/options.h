@@ -28,6 +28,7 @@ typedef struct options {
     int         engine;         /* index into engine_words */
     bool        is_finite;      /* psgd_config_t.gradients_are_finite */
     uint32_t    error_feedback; /* psgd_config_t */
+    uint32_t    half_iterations; /* psgd_config_t */
     int         staging;        /* psgd_staging_t */
     int         buffers;        /* buffers_t */
     const char *device;         /* psgd_device_find(); NULL: its default */

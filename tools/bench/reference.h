@@ -5,6 +5,10 @@
  *
  *     M = mean_w(g_w) + e;  P^ = orthonormalize(M orthonormalize(Q));  Q = M^T P^;  update = P^ Q^T;  e = M - update
  *
+ * With half-iterations P and Q take turns, M loses what each piece takes off, and the update is what M has lost:
+ *
+ *     even ones, from 0:  P^ = orthonormalize(P);  Q = M^T P^;  M -= P^ Q^T      odd ones:  Q^ from Q;  P = M Q^;  M -= P Q^^T
+ *
  * All matrices row-major. M rows x cols, P rows x r, Q cols x r. */
 #ifndef PSGD_BENCH_REFERENCE_H
 #define PSGD_BENCH_REFERENCE_H
@@ -16,13 +20,17 @@
 typedef struct reference {
     size_t  rows, cols, rank;
     double *m; /* set by the caller before each step, and by reference_leave_error() */
-    double *p;
+    double *p; /* half-iterations: set by the caller before the first */
     double *q;     /* of the last step, and the next step's start; set by the caller before the first */
     double *q_hat; /* q with orthonormal columns */
+
+    size_t  half_iterations; /* of a step; 0: full iterations */
+    size_t  halves_done;
+    double *before; /* half-iterations: M as the step found it */
 } reference_t;
 
 /* All zero. Freed by reference_destroy(), also after an error. */
-tool_status_t reference_create(size_t rows, size_t cols, size_t rank, reference_t *reference_p);
+tool_status_t reference_create(size_t rows, size_t cols, size_t rank, size_t half_iterations, reference_t *reference_p);
 void          reference_destroy(reference_t *reference);
 
 /* P^ and Q from M and the last Q. */

@@ -25,6 +25,9 @@ static void write_settings(const report_t *report, FILE *file)
 {
     const options_t *options = report->bench->options;
 
+    if (options->half_iterations > 0) {
+        fprintf(file, "half-iterations a step: %u; ", (unsigned)options->half_iterations);
+    }
     fprintf(file, "engine %s, error feedback %s%s, staging %s, %s; %u rounds\n",
             psgd_engine_name(options_engine(options)), options->error_feedback != 0 ? "on" : "off",
             options->is_finite ? ", finite gradients" : "", staging_name(options->staging),

@@ -69,6 +69,7 @@ static void write_common(json_t *json, const bench_t *bench)
     json_text(json, "engine_asked", psgd_engine_name(options_engine(options)));
     json_bool(json, "finite", options->is_finite);
     json_bool(json, "error_feedback", options->error_feedback != 0);
+    json_integer(json, "half_iterations", options->half_iterations);
     json_text(json, "buffers", buffers_name(options->buffers));
     json_text(json, "staging", staging_name(options->staging));
     json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));

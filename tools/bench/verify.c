@@ -36,11 +36,21 @@ static tool_status_t allocate(check_t *check)
     return status;
 }
 
-/* A random Q of tensor t (cols x rank). */
+/* The length of the factor that the step after `steps` others starts from. */
+static uint64_t factor_length(const check_t *check, const psgd_tensor_plan_t *plan, int steps)
+{
+    uint32_t half_iterations = check->bench->options->half_iterations;
+    bool     is_p            = half_iterations > 0 && (uint32_t)steps * half_iterations % 2 == 0;
+
+    return is_p ? plan->rows : plan->cols;
+}
+
+/* A random Q of tensor t, cols x rank; with half-iterations a P. */
 static tool_status_t set_factor(check_t *check, size_t t, const psgd_tensor_plan_t *plan)
 {
     const char   *name   = check->bench->model->tensors[t].name;
-    size_t        elems  = (size_t)plan->cols * plan->rank;
+    uint64_t      length = factor_length(check, plan, 0);
+    size_t        elems  = (size_t)length * plan->rank;
     uint32_t      key    = gradients_key((uint32_t)t, FACTOR_STEP);
     float        *q      = NULL;
     tool_status_t status = tool_alloc(elems, sizeof(*q), "a first Q", &q);
@@ -51,7 +61,7 @@ static tool_status_t set_factor(check_t *check, size_t t, const psgd_tensor_plan
     for (size_t i = 0; i < elems; ++i) {
         q[i] = gradients_value(key, i);
     }
-    status = tool_check(psgd_state_set_factor(check->factors[0], name, plan->cols, plan->rank, q), "setting a first Q");
+    status = tool_check(psgd_state_set_factor(check->factors[0], name, length, plan->rank, q), "setting a first Q");
     free(q);
     return status;
 }
@@ -231,7 +241,8 @@ static compare_job_t make_job(const check_t *check, const item_t *item)
                              .plan               = &item->plan,
                              .num_workers        = bench->workers->count,
                              .first              = offset,
-                             .has_error_feedback = bench->options->error_feedback != 0};
+                             .has_error_feedback = bench->options->error_feedback != 0,
+                             .half_iterations    = bench->options->half_iterations};
 
     for (int step = 0; step < NUM_STEPS; ++step) {
         job.updates[step] = check->updates[step] + offset;
@@ -249,7 +260,7 @@ static tool_status_t take_factors(const check_t *check, compare_job_t *job)
 
         status = tool_check(psgd_state_get_factor(check->factors[step], job->name, &cols, &rank, &job->factors[step]),
                             "reading Q");
-        if (status == TOOL_OK && (cols != job->plan->cols || rank != job->plan->rank)) {
+        if (status == TOOL_OK && (cols != factor_length(check, job->plan, step) || rank != job->plan->rank)) {
             status = tool_fail(TOOL_WRONG, "wrong results: Q of %s is of another shape", job->name);
         }
     }

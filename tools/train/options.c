@@ -48,6 +48,8 @@ static const option_row_t rows[] = {
      "of initial parameters, order of images and compression; default 1", 0},
     {"--start-step", "N", OPTION_U64, FIELD(start_step), 0, 1e18, NULL,
      "plain steps before compression starts; default 0", 0},
+    {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
+     "alternating half-iterations a step; 0 (default): full iterations", 0},
     {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e9, NULL,
      "compress a matrix only if that sends so many times fewer elements; default 2", 0},
     {"--device", "NAME", OPTION_TEXT, FIELD(device), 0, 0, NULL,
@@ -136,5 +138,6 @@ uint64_t options_hash(const options_t *options)
     hash = hash_real(hash, options->momentum);
     hash = random_mix(hash ^ options->seed);
     hash = random_mix(hash ^ options->start_step);
+    hash = random_mix(hash ^ options->half_iterations);
     return hash_real(hash, options->min_compression_rate);
 }
