@@ -322,11 +322,17 @@ typedef struct psgd_config {
      * the rank of any matrix is at most PSGD_MAX_RANK. What is compressed does not depend on k. Device memory: 2 k rather than 2
      * (rows + cols) r for the pieces. gradients_are_finite is accepted and not made use of. */
     uint32_t         half_iterations;
+
+    /* The largest 2-norm of an update, over all tensors together: where it is larger, the update is multiplied by max_norm / norm, as
+     * clip_grad_norm_ does to averaged gradients. What is clipped off is not remembered. 0 (default): off; from 1e-12; infinite:
+     * the norm is measured (psgd_stats_t.update_norm), and nothing clipped. It is taken from the factors, so that it costs no
+     * pass over the gradients; but for clipped steps before start_step, which cost one more. */
+    double           max_norm;
 } psgd_config_t;
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0 }
+      PSGD_LOG_WARN, 0, 0.0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -510,9 +516,11 @@ typedef struct psgd_stats {
     uint64_t ns_total;
     uint64_t phase_ns_last[PSGD_NUM_PHASES];
     uint64_t phase_ns_total[PSGD_NUM_PHASES];
+    double   update_norm;                  /* with max_norm: the 2-norm of the last update before it was clipped; else 0 */
+    uint64_t clipped_steps;                /* committed steps whose update was clipped */
 } psgd_stats_t;
 
-#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 } }
+#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 }, 0.0, 0 }
 
 /* Copies the statistics. Local; works on a poisoned reducer too. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t *stats_p);

@@ -10,6 +10,9 @@
 /* The sizes of the structs in release 0.1.0. */
 enum { FIRST_CONFIG_BYTES = sizeof(psgd_config_t), FIRST_TENSOR_BYTES = sizeof(psgd_tensor_t) };
 
+/* So that nothing but dust becomes denormal when it is clipped. */
+static const double MIN_MAX_NORM = 1e-12;
+
 static size_t size_of(const void *given)
 {
     size_t bytes;
@@ -103,6 +106,10 @@ static psgd_status_t check_config(const psgd_config_t *config)
     status = check_seconds(config->warn_seconds, "warn_seconds");
     if (status != PSGD_OK) {
         return status;
+    }
+    if ((config->max_norm != 0.0) && !(config->max_norm >= MIN_MAX_NORM)) { /* NaN is refused too */
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.max_norm is %g; it must be 0 (off), %g or more, or infinite "
+                         "(measured, not clipped)", config->max_norm, MIN_MAX_NORM);
     }
     status = check_flag(config->gradients_are_finite, "gradients_are_finite");
     if (status != PSGD_OK) {

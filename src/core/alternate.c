@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "core/exchange.h"
+#include "core/norm.h"
 #include "core/phases.h"
 #include "core/step.h"
 #include "core/traffic.h"
@@ -30,6 +31,9 @@
 #include "ops/matrices.h"
 #include "ops/residual.h"
 #include "ops/stack.h"
+
+/* The pieces of a step up to so many are orthogonal to each other. */
+enum { ORTHOGONAL_PIECES = 2 };
 
 struct psgd_alternation {
     uint32_t count; /* half-iterations a step */
@@ -51,6 +55,8 @@ struct psgd_alternation {
     psgd_update_scale_t *scales;
     uint64_t             room_elems;
     psgd_update_array_t *arrays;      /* of one matrix, by half-iteration */
+    float               *p_pieces;    /* the stacks, where the norm of the update takes more than squares; else NULL */
+    float               *q_pieces;
     uint64_t             common_hash; /* of the uncompressed means of the last step; told in the next */
 };
 
@@ -115,6 +121,12 @@ static uint64_t small_elems(const psgd_reducer_t *r)
 static psgd_view_t small_view(const psgd_reducer_t *r)
 {
     return psgd_view_at(r->message_1_view, (size_t)r->alternation->room_elems * sizeof(float));
+}
+
+/* Behind the factor of the first message. */
+static float *small_means(const psgd_reducer_t *r)
+{
+    return psgd_message_payload(&r->message_1) + (r->message_1.payload_elems - r->plan->small_elems);
 }
 
 /* ---- a half-iteration ---- */
@@ -256,11 +268,114 @@ static void iterate_half(psgd_reducer_t *r)
 
 /* ---- after the last vote ---- */
 
-/* The means of all half-iterations scaled for the update, all of a matrix's alike. */
+/* The squares of the means: of one piece, and of two, which are orthogonal: the second is of what the first has left, and what
+ * is left of a projection P^ P^^T M has nothing in the span of P^. */
+static double square_of_means(const psgd_reducer_t *r)
+{
+    const psgd_alternation_t *a   = r->alternation;
+    double                    sum = 0.0;
+
+    for (uint32_t half = 0; half < a->count; ++half) {
+        bool is_q = psgd_alternation_computes_q(r->half_iterations_done + half);
+
+        sum += psgd_norm_square(a->means + half * a->room_elems, (size_t)(is_q ? r->plan->q_elems : r->plan->p_elems));
+    }
+    return sum;
+}
+
+static double dot(const float *x, const float *y, uint64_t elems)
+{
+    double sum = 0.0;
+
+    for (uint64_t i = 0; i < elems; ++i) {
+        sum += (double)x[i] * (double)y[i];
+    }
+    return sum;
+}
+
+/* The factors of all pieces on the host. */
+static psgd_status_t read_pieces(psgd_reducer_t *r)
+{
+    psgd_alternation_t *a = r->alternation;
+    psgd_status_t       status;
+
+    status = psgd_buffer_enqueue_read(r->device, psgd_stack_view(a->p_stack), a->p_pieces,
+                                      (size_t)(a->count * r->plan->p_elems) * sizeof(float));
+    if (status == PSGD_OK) {
+        status = psgd_buffer_enqueue_read(r->device, psgd_stack_view(a->q_stack), a->q_pieces,
+                                          (size_t)(a->count * r->plan->q_elems) * sizeof(float));
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_wait_device(r, "reading the factors of a step");
+    }
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (uint32_t half = 0; half < a->count; ++half) { /* the means are not there yet */
+        bool is_q = psgd_alternation_computes_q(r->half_iterations_done + half);
+
+        for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+            const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+            uint64_t                  begin  = is_q ? matrix->q_offset_elems : matrix->p_offset_elems;
+            uint64_t                  elems  = (is_q ? matrix->cols : matrix->rows) * matrix->r;
+
+            memcpy((is_q ? a->q_pieces : a->p_pieces) + a->count * begin + half * elems,
+                   a->means + half * a->room_elems + begin, (size_t)elems * sizeof(float));
+        }
+    }
+    return PSGD_OK;
+}
+
+/* |P Q^T|^2 = the sum over k and l of (P^T P)_kl (Q^T Q)_kl */
+static double square_of_pieces(const psgd_reducer_t *r)
+{
+    const psgd_alternation_t *a   = r->alternation;
+    double                    sum = 0.0;
+
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        const psgd_plan_matrix_t *matrix = &a->stacked_plan.matrices[m];
+        const float              *p      = a->p_pieces + matrix->p_offset_elems;
+        const float              *q      = a->q_pieces + matrix->q_offset_elems;
+
+        for (uint32_t k = 0; k < matrix->r; ++k) {
+            for (uint32_t l = 0; l <= k; ++l) {
+                double term = dot(p + k * matrix->rows, p + l * matrix->rows, matrix->rows) *
+                              dot(q + k * matrix->cols, q + l * matrix->cols, matrix->cols);
+
+                sum += k == l ? term : 2.0 * term;
+            }
+        }
+    }
+    return sum;
+}
+
+/* |update|, and the clipping that follows from it. */
+static void take_norm(psgd_reducer_t *r)
+{
+    psgd_alternation_t *a     = r->alternation;
+    float              *small = small_means(r);
+    double              square;
+
+    if (!psgd_norm_is_wanted(r)) {
+        return;
+    }
+    if (a->p_pieces != NULL) {
+        psgd_step_note(r, read_pieces(r));
+        square = square_of_pieces(r);
+    } else {
+        square = square_of_means(r);
+    }
+    psgd_norm_take(r, square + psgd_traffic_square_of_uncompressed(r, small));
+    psgd_traffic_clip_uncompressed(r, small);
+}
+
+/* The means of all half-iterations clipped, and scaled for the update, all of a matrix's alike. */
 static void scale_pieces(psgd_reducer_t *r)
 {
     psgd_alternation_t *a = r->alternation;
 
+    take_norm(r);
+    psgd_norm_clip(r, a->means, a->scaled, (size_t)(a->count * a->room_elems));
     for (size_t m = 0; psgd_step_goes_on(r) && (m < r->plan->num_matrices); ++m) {
         const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
 
@@ -268,7 +383,7 @@ static void scale_pieces(psgd_reducer_t *r)
             bool     is_q  = psgd_alternation_computes_q(r->half_iterations_done + half);
             uint64_t begin = half * a->room_elems + (is_q ? matrix->q_offset_elems : matrix->p_offset_elems);
 
-            a->arrays[half] = (psgd_update_array_t){a->means + begin, a->scaled + begin,
+            a->arrays[half] = (psgd_update_array_t){a->scaled + begin, a->scaled + begin,
                                                     (size_t)((is_q ? matrix->cols : matrix->rows) * matrix->r)};
         }
         if (psgd_update_scale_arrays(a->arrays, a->count, &a->scales[m]) != PSGD_OK) {
@@ -315,15 +430,6 @@ static psgd_status_t sum_pieces(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_decompressor_enqueue(a->sum_pieces, &pieces) : status;
 }
 
-static psgd_status_t write_small(psgd_reducer_t *r)
-{
-    const float *small = psgd_message_payload(&r->message_1) + r->message_1.payload_elems - r->plan->small_elems;
-
-    return r->packer == NULL ? PSGD_OK
-                             : psgd_buffer_enqueue_write(r->device, small_view(r), small,
-                                                         (size_t)r->plan->small_elems * sizeof(float));
-}
-
 static psgd_status_t decompress(psgd_reducer_t *r)
 {
     psgd_status_t status = PSGD_OK;
@@ -338,10 +444,7 @@ static psgd_status_t decompress(psgd_reducer_t *r)
         }
     }
     if (status == PSGD_OK) {
-        status = write_small(r);
-    }
-    if (status == PSGD_OK) {
-        status = psgd_traffic_write_uncompressed(r, small_view(r));
+        status = psgd_traffic_write_uncompressed(r, small_means(r), small_view(r));
     }
     return status == PSGD_OK ? psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_DECOMPRESS)) : status;
 }
@@ -349,10 +452,9 @@ static psgd_status_t decompress(psgd_reducer_t *r)
 /* The last mean is what the next step starts from. */
 static void keep_factor(psgd_reducer_t *r)
 {
-    psgd_alternation_t *a     = r->alternation;
-    const float        *small = psgd_message_payload(&r->message_1) + r->message_1.payload_elems - r->plan->small_elems;
+    psgd_alternation_t *a = r->alternation;
 
-    a->common_hash = psgd_hash_words(small, r->plan->small_elems, 0);
+    a->common_hash = psgd_hash_words(small_means(r), r->plan->small_elems, 0);
     if (r->plan->large_elems > 0) {
         a->common_hash = psgd_hash_u64(
             a->common_hash, psgd_hash_words(psgd_message_payload(&r->message_large), r->plan->large_elems, 0));
@@ -381,10 +483,12 @@ void psgd_step_alternating(psgd_reducer_t *r)
 
 /* ---- create and destroy ---- */
 
-static psgd_status_t create_host_arrays(psgd_alternation_t *a, size_t num_matrices)
+static psgd_status_t create_host_arrays(psgd_reducer_t *r)
 {
-    const size_t  elems = (size_t)(a->count * a->room_elems);
-    psgd_status_t status;
+    psgd_alternation_t *a            = r->alternation;
+    const size_t        num_matrices = r->plan->num_matrices;
+    const size_t        elems        = (size_t)(a->count * a->room_elems);
+    psgd_status_t       status;
 
     status = psgd_alloc(elems, sizeof(float), "the factors of a step", &a->means);
     if (status != PSGD_OK) {
@@ -396,6 +500,16 @@ static psgd_status_t create_host_arrays(psgd_alternation_t *a, size_t num_matric
         return status;
     }
     a->scales = (psgd_update_scale_t *)(void *)(a->scaled + elems);
+    if (psgd_norm_is_wanted(r) && (a->count > ORTHOGONAL_PIECES)) {
+        status = psgd_alloc((size_t)(a->count * r->plan->p_elems), sizeof(float), "the P of all pieces", &a->p_pieces);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        status = psgd_alloc((size_t)(a->count * r->plan->q_elems), sizeof(float), "the Q of all pieces", &a->q_pieces);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
     return psgd_alloc(a->count, sizeof(*a->arrays), "the pieces of a matrix", &a->arrays);
 }
 
@@ -517,7 +631,7 @@ psgd_status_t psgd_alternation_create(psgd_reducer_t *r)
     }
     r->alternation->count      = r->config.half_iterations;
     r->alternation->room_elems = psgd_reducer_factor_room(r);
-    status                     = create_host_arrays(r->alternation, r->plan->num_matrices);
+    status                     = create_host_arrays(r);
     if ((status != PSGD_OK) || (r->plan->num_matrices == 0)) {
         return status;
     }
@@ -540,6 +654,8 @@ void psgd_alternation_destroy(psgd_alternation_t *a, bool keep_memory)
     psgd_matrices_destroy(&a->matrices);
     psgd_free(a->arrays);
     if (!keep_memory) { /* else the device may still write to it */
+        psgd_free(a->q_pieces);
+        psgd_free(a->p_pieces);
         psgd_free(a->scaled);
         psgd_free(a->means);
     }

@@ -21,6 +21,7 @@
     ROW("config.seed", config->seed) \
     ROW("config.engine", (uint64_t)config->engine) \
     ROW("config.gradients_are_finite", (uint64_t)(config->gradients_are_finite != 0)) \
+    ROW("config.max_norm", double_bits(config->max_norm)) \
     ROW("config.half_iterations", config->half_iterations) \
     ROW("the number of tensors", (uint64_t)plan->num_tensors)
 
@@ -35,7 +36,6 @@ static const char *const TENSOR_FIELD_NAMES[] = {"its name", "its dimensions or 
 
 enum {
     NUM_OPTIONS       = sizeof(OPTION_NAMES) / sizeof(OPTION_NAMES[0]),
-    MIN_RATE_OPTION   = 3, /* the one that is a double */
     NUM_TENSOR_FIELDS = sizeof(TENSOR_FIELD_NAMES) / sizeof(TENSOR_FIELD_NAMES[0])
 };
 
@@ -104,12 +104,18 @@ static bool find_difference(const uint64_t *words, size_t num_words, uint32_t nu
     return false;
 }
 
+static bool is_double(size_t option)
+{
+    return (strcmp(OPTION_NAMES[option], "config.min_compression_rate") == 0) ||
+           (strcmp(OPTION_NAMES[option], "config.max_norm") == 0);
+}
+
 static psgd_status_t explain_option(const uint64_t *words, size_t option, uint32_t worker)
 {
     uint64_t theirs = words[worker * NUM_OPTIONS + option];
     uint64_t first  = words[option];
 
-    if (option == MIN_RATE_OPTION) {
+    if (is_double(option)) {
         double values[2];
 
         memcpy(&values[0], &first, sizeof(first));

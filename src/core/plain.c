@@ -1,6 +1,8 @@
 /* A step before start_step: the gradients are averaged as they are, in bounded pieces, so that no host buffer of N elements is
  * needed. The error memory stays as it is. Every piece carries a vote; the last one's is the last vote. */
+#include "base/arith.h"
 #include "core/exchange.h"
+#include "core/norm.h"
 #include "core/phases.h"
 #include "core/step.h"
 #include "core/traffic.h"
@@ -39,8 +41,28 @@ static psgd_status_t write_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end
     return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
 }
 
+/* The norm is known after the last piece: where it is too large, all pieces come and go once more. */
+static psgd_status_t clip_pieces(psgd_reducer_t *r)
+{
+    uint64_t      piece_elems = r->message_chunk.capacity_elems;
+    float        *piece       = psgd_message_payload(&r->message_chunk);
+    psgd_status_t status      = PSGD_OK;
+
+    for (uint64_t begin = 0; (begin < r->plan->total_elems) && (status == PSGD_OK); begin += piece_elems) {
+        uint64_t end = psgd_min(r->plan->total_elems, begin + piece_elems);
+
+        status = read_piece(r, begin, end);
+        if (status == PSGD_OK) {
+            psgd_norm_clip(r, piece, piece, (size_t)(end - begin));
+            status = write_piece(r, begin, end);
+        }
+    }
+    return status;
+}
+
 static void exchange_pieces(psgd_reducer_t *r)
 {
+    double   square      = 0.0;
     uint64_t bits        = psgd_reducer_hash_factor(r);
     uint64_t piece_elems = r->message_chunk.capacity_elems;
 
@@ -54,9 +76,16 @@ static void exchange_pieces(psgd_reducer_t *r)
             psgd_exchange_finish(r, &r->message_chunk, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
         }
         psgd_exchange_average(r, &r->message_chunk);
+        square += psgd_norm_is_wanted(r) ? psgd_norm_square(psgd_message_payload(&r->message_chunk), (size_t)(end - begin)) : 0.0;
         if (psgd_step_is_healthy(r)) {
             psgd_step_note(r, write_piece(r, begin, end));
         }
+    }
+    if (psgd_norm_is_wanted(r) && psgd_step_goes_on(r)) {
+        psgd_norm_take(r, square);
+    }
+    if ((r->step.clip < 1.0f) && psgd_step_is_healthy(r)) {
+        psgd_step_note(r, clip_pieces(r));
     }
 }
 

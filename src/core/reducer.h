@@ -33,6 +33,8 @@ typedef struct psgd_step {
     uint64_t           messages;
     uint64_t           launches_before;                 /* psgd_device_launches() at its start */
     bool               has_changed_state;               /* lazy form: pass A was enqueued here */
+    double             update_norm;                     /* of all tensors together, before clipping; 0: not measured */
+    float              clip;                            /* what the update is multiplied by */
     uint64_t           phase_ns[PSGD_NUM_PHASES];
     uint64_t           p_hat_hash;                      /* computed on the device */
     uint64_t           common_hash;                     /* of the uncompressed means, computed here */

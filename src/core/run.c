@@ -11,6 +11,7 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_
 {
     memset(&r->step, 0, sizeof(r->step));
     r->step.grads    = grads;
+    r->step.clip     = 1.0f;
     r->step.start_ns = psgd_now_ns();
     r->step.launches_before = psgd_device_launches(r->device);
     psgd_step_note(r, local);
@@ -38,6 +39,8 @@ static void count_step(psgd_reducer_t *r, bool is_plain)
     psgd_stats_t *stats = &r->stats;
 
     stats->plain_steps += is_plain ? 1 : 0;
+    stats->clipped_steps += r->step.clip < 1.0f ? 1 : 0;
+    stats->update_norm        = r->step.update_norm;
     stats->bytes_last_step    = r->step.bytes;
     stats->messages_last_step = r->step.messages;
     stats->launches_last_step = psgd_device_launches(r->device) - r->step.launches_before;

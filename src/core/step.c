@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "core/exchange.h"
+#include "core/norm.h"
 #include "core/phases.h"
 #include "core/traffic.h"
 #include "ops/decompress.h"
@@ -113,6 +114,18 @@ void psgd_step_finish_plain(psgd_reducer_t *r)
     }
 }
 
+/* |update|^2 = |Qbar|^2, and the uncompressed means. */
+static void take_norm(psgd_reducer_t *r)
+{
+    float *small = psgd_message_payload(&r->message_1) + r->plan->p_elems;
+
+    if (psgd_norm_is_wanted(r)) {
+        psgd_norm_take(r, psgd_norm_square(psgd_message_payload(&r->message_2), (size_t)r->plan->q_elems) +
+                              psgd_traffic_square_of_uncompressed(r, small));
+        psgd_traffic_clip_uncompressed(r, small);
+    }
+}
+
 /* Qbar = mean_w(Q_w), with the last vote; Qbar is scaled so that the update below is exactly rounded on every device. */
 static void reduce_q(psgd_reducer_t *r)
 {
@@ -122,6 +135,9 @@ static void reduce_q(psgd_reducer_t *r)
         psgd_exchange_finish(r, &r->message_2, psgd_phase_name(PSGD_PHASE_REDUCE_Q));
     }
     psgd_exchange_average(r, &r->message_2);
+    if (psgd_step_goes_on(r)) {
+        take_norm(r);
+    }
     if (psgd_step_goes_on(r) && !psgd_traffic_scale_factor(r)) {
         psgd_exchange_overflow(r, "the update");
     }
@@ -143,7 +159,8 @@ static psgd_status_t decompress(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_traffic_write_uncompressed(r, psgd_traffic_small_view(r));
+    status = psgd_traffic_write_uncompressed(r, psgd_message_payload(&r->message_1) + r->plan->p_elems,
+                                             psgd_traffic_small_view(r));
     if (status != PSGD_OK) {
         return status;
     }

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "core/exchange.h"
+#include "core/norm.h"
 #include "core/phases.h"
 #include "ops/decompress.h"
 
@@ -123,13 +124,11 @@ psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
 
 psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
 {
-    uint64_t elems = r->plan->p_elems + r->plan->small_elems;
-
-    if (elems == 0) {
+    if (r->plan->p_elems == 0) {
         return PSGD_OK;
     }
-    return psgd_traffic_stage_out(r, psgd_message_payload(&r->message_1), r->message_1_view, bytes_of(elems),
-                     psgd_phase_name(PSGD_PHASE_REDUCE_P));
+    return psgd_traffic_stage_out(r, psgd_message_payload(&r->message_1), r->message_1_view, bytes_of(r->plan->p_elems),
+                                  psgd_phase_name(PSGD_PHASE_REDUCE_P));
 }
 
 psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
@@ -159,10 +158,28 @@ uint64_t psgd_traffic_hash_common(const psgd_reducer_t *r)
     return psgd_hash_u64(hash, r->step.p_hat_hash);
 }
 
+double psgd_traffic_square_of_uncompressed(const psgd_reducer_t *r, const float *small)
+{
+    return psgd_norm_square(small, (size_t)r->plan->small_elems) +
+           psgd_norm_square(psgd_message_payload(&r->message_large), (size_t)r->plan->large_elems);
+}
+
+void psgd_traffic_clip_uncompressed(psgd_reducer_t *r, float *small)
+{
+    float *large = psgd_message_payload(&r->message_large);
+
+    psgd_norm_clip(r, small, small, (size_t)r->plan->small_elems);
+    psgd_norm_clip(r, large, large, (size_t)r->plan->large_elems);
+}
+
 bool psgd_traffic_scale_factor(psgd_reducer_t *r)
 {
     const float *q_mean = psgd_message_payload(&r->message_2);
 
+    if (r->step.clip < 1.0f) {
+        psgd_norm_clip(r, q_mean, r->factor_scaled, (size_t)r->plan->q_elems);
+        q_mean = r->factor_scaled;
+    }
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
         uint64_t                  offset = matrix->q_offset_elems;
@@ -175,12 +192,15 @@ bool psgd_traffic_scale_factor(psgd_reducer_t *r)
     return true;
 }
 
-psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r, psgd_view_t small)
+psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r, const float *small, psgd_view_t small_view)
 {
     psgd_status_t status = PSGD_OK;
 
     if (r->packer != NULL) {
-        status = psgd_packer_enqueue_unpack(r->packer, small, r->step.grads);
+        status = psgd_buffer_enqueue_write(r->device, small_view, small, bytes_of(r->plan->small_elems));
+        if (status == PSGD_OK) {
+            status = psgd_packer_enqueue_unpack(r->packer, small_view, r->step.grads);
+        }
     }
     if (status != PSGD_OK) {
         return status;

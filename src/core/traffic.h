@@ -20,7 +20,7 @@ psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *reducer);
 /* The large uncompressed tensors into their message. Waits. */
 psgd_status_t psgd_traffic_read_large(psgd_reducer_t *reducer);
 
-/* P and the small uncompressed tensors into message 1 (waits), and their means back to the device. */
+/* P and the small uncompressed tensors into message 1 (waits), and the mean of P back to the device. */
 psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *reducer);
 psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *reducer);
 
@@ -30,12 +30,16 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *reducer);
 /* The hash of what all workers hold alike before the last vote: P^ and the means of the uncompressed tensors. */
 uint64_t psgd_traffic_hash_common(const psgd_reducer_t *reducer);
 
-/* factor_scaled and update_scales from the Qbar in message 2. False where it is too large for the update to be finite. */
+/* factor_scaled and update_scales from the Qbar in message 2, clipped. False where it is too large for the update to be finite. */
 bool psgd_traffic_scale_factor(psgd_reducer_t *reducer);
 
-/* The means of the uncompressed tensors into the gradient buffers: of the small ones, which lie at `small` of the device, and of
+/* The means of the uncompressed tensors into the gradient buffers: of the small ones by way of `small_view` of the device, and of
  * the large ones in their message. */
-psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *reducer, psgd_view_t small);
+psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *reducer, const float *small, psgd_view_t small_view);
+
+/* The sum of their squares; and all of them clipped by the norm of the update. */
+double psgd_traffic_square_of_uncompressed(const psgd_reducer_t *reducer, const float *small);
+void   psgd_traffic_clip_uncompressed(psgd_reducer_t *reducer, float *small);
 
 /* Where the small tensors lie in the device's copy of message 1 of a full iteration: behind all P. */
 psgd_view_t psgd_traffic_small_view(const psgd_reducer_t *reducer);

@@ -174,6 +174,13 @@ class Training(Case):
         still = [self.results("--rank", 0, "--steps", steps, "--lr", 0, "--data", data) for steps in (1, 9)]
         self.assertEqual(still[0]["plain"]["params_hash"], still[1]["plain"]["params_hash"])  # nothing moves
 
+    def test_half_iterations_and_clipping_reach_the_library(self):
+        full, half, clipped = (self.results("--steps", 6, *options, workers=2)
+                               for options in ((), ("--half-iterations", 1), ("--max-norm", 1e-3)))
+        self.assertLess(half["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
+        self.assertEqual(clipped["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
+        self.assertEqual(len({run["powersgd"]["params_hash"] for run in (full, half, clipped)}), 3)
+
     def test_workers_go_around_the_devices_where_there_is_a_choice(self):
         two = {"OCL_ICD_VENDORS": "pocl.icd", "POCL_DEVICES": "pthread pthread"}  # PoCL then shows its CPU twice
         arguments = ("--rank", 0, "--steps", 2, "--data", self.small())

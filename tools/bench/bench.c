@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L /* isatty() */
 #include "bench.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exa
     config.engine               = options_engine(bench->options);
     config.gradients_are_finite = bench->options->is_finite;
     config.error_feedback       = (int)bench->options->error_feedback;
+    config.max_norm             = bench->options->takes_norm ? (double)INFINITY : 0.0;
     config.half_iterations      = bench->options->half_iterations;
     config.staging              = (psgd_staging_t)bench->options->staging;
     config.exact_phase_times    = exact_phase_times;

@@ -28,6 +28,7 @@ static const option_row_t rows[] = {
      "1 (default): with error memory; 0: without", 0},
     {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
      "alternating half-iterations a step; 0 (default): full iterations", 0},
+    {"--norm", NULL, OPTION_FLAG, FIELD(takes_norm), 0, 0, NULL, "have the norm of the update taken too", 0},
     {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
      "one (default): all gradients in one buffer; each: every tensor has its own", 0},
     {"--staging", "auto|copy|pinned|map", OPTION_CHOICE, FIELD(staging), 0, 0, staging_words,
@@ -138,6 +139,7 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ (uint64_t)options->is_finite);
     hash = random_mix(hash ^ options->error_feedback);
     hash = random_mix(hash ^ options->half_iterations);
+    hash = random_mix(hash ^ (uint64_t)options->takes_norm);
     hash = random_mix(hash ^ (uint64_t)options->shows_plan);
     return random_mix(hash ^ (uint64_t)options->damage);
 }

@@ -29,6 +29,7 @@ typedef struct options {
     bool        is_finite;      /* psgd_config_t.gradients_are_finite */
     uint32_t    error_feedback; /* psgd_config_t */
     uint32_t    half_iterations; /* psgd_config_t */
+    bool        takes_norm;      /* psgd_config_t.max_norm: infinite */
     int         staging;        /* psgd_staging_t */
     int         buffers;        /* buffers_t */
     const char *device;         /* psgd_device_find(); NULL: its default */

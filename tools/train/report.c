@@ -176,6 +176,7 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_integer(json, "seed", options->seed);
     json_integer(json, "start_step", options->start_step);
     json_integer(json, "half_iterations", options->half_iterations);
+    json_real(json, "max_norm", options->max_norm);
     json_real(json, "min_compression_rate", options->min_compression_rate);
 }
 

@@ -83,6 +83,7 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
     config.min_compression_rate = trainer->options->min_compression_rate;
     config.start_step           = start_step;
     config.half_iterations      = trainer->options->half_iterations;
+    config.max_norm             = trainer->options->max_norm;
     config.seed                 = trainer->options->seed;
     return tool_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
                                           params->count, &config, comm, reducer_p),
