@@ -468,6 +468,15 @@ PSGD_API psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buf
  * The reducer keeps a device copy of the gradients from the first such call on. */
 PSGD_API psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads);
 
+/* Gives tensors other ranks between two steps: ranks[i] for tensor i, 1 to PSGD_MAX_RANK; 0: as it is. A collective: every worker
+ * passes the same ranks, or all of them refuse, and nothing has changed then (PSGD_ERR_MISMATCH names the tensor).
+ *
+ * What is compressed stays as it is, whatever min_compression_rate says at the new rank; ranks of other tensors are not looked at.
+ * Error memory, step and statistics go on. A factor that grows keeps its columns and gets random ones; one that shrinks keeps
+ * its strongest directions (singular vectors). Engines are chosen anew for new shapes. While it works, the reducer takes its
+ * device memory twice. Errors: as psgd_reducer_create(); PSGD_ERR_POISONED. */
+PSGD_API psgd_status_t psgd_reducer_set_ranks(psgd_reducer_t *reducer, const uint32_t *ranks, size_t num_tensors);
+
 /* Frees the reducer and what it holds on the device. Makes no collective call and never hangs: after a deadline has passed, memory that
  * an unfinished collective may still write to is left allocated. */
 PSGD_API void psgd_reducer_destroy(psgd_reducer_t *reducer);

@@ -10,6 +10,7 @@
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/reducer.h"
+#include "core/rerank.h"
 #include "core/state.h"
 #include "core/step.h"
 #include "device/cl_device.h"
@@ -96,6 +97,22 @@ psgd_status_t psgd_reducer_create(cl_context context, cl_device_id device, cl_co
     }
     *reducer_p = reducer;
     return PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_set_ranks(psgd_reducer_t *reducer, const uint32_t *ranks, size_t num_tensors)
+{
+    psgd_status_t status = PSGD_OK;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: reducer is NULL"); /* nobody can be told */
+    }
+    if (ranks == NULL) {
+        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: ranks is NULL");
+    } else if (num_tensors != reducer->plan->num_tensors) {
+        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: num_tensors is %zu, but the reducer has %zu tensors",
+                           num_tensors, reducer->plan->num_tensors);
+    }
+    return psgd_reducer_change_ranks(reducer, ranks, status);
 }
 
 void psgd_reducer_destroy(psgd_reducer_t *reducer)

@@ -638,6 +638,13 @@ psgd_status_t psgd_alternation_create(psgd_reducer_t *r)
     return create_kernels(r);
 }
 
+void psgd_alternation_inherit(psgd_reducer_t *next, const psgd_reducer_t *before)
+{
+    if (before->alternation != NULL) {
+        next->alternation->common_hash = before->alternation->common_hash;
+    }
+}
+
 void psgd_alternation_destroy(psgd_alternation_t *a, bool keep_memory)
 {
     if (a == NULL) {

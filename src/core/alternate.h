@@ -8,6 +8,9 @@
 psgd_status_t psgd_alternation_create(psgd_reducer_t *reducer);
 void          psgd_alternation_destroy(psgd_alternation_t *alternation, bool keep_memory);
 
+/* `next` goes on where `before` is: what it tells late is the same. Nothing to do for full iterations. */
+void psgd_alternation_inherit(psgd_reducer_t *next, const psgd_reducer_t *before);
+
 /* Whether the half-iteration after `done` others computes a Q from a P. */
 static inline bool psgd_alternation_computes_q(uint64_t done)
 {
