@@ -328,11 +328,15 @@ typedef struct psgd_config {
      * the norm is measured (psgd_stats_t.update_norm), and nothing clipped. It is taken from the factors, so that it costs no
      * pass over the gradients; but for clipped steps before start_step, which cost one more. */
     double           max_norm;
+
+    /* Every so many steps, beginning with step 0, measure how much of the gradients the factors capture: psgd_reducer_get_energy().
+     * Costs a pass over the gradients, and a message of 32 bytes a worker and matrix, in those steps. Steps, default 0: never. */
+    uint64_t         energy_every;
 } psgd_config_t;
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0 }
+      PSGD_LOG_WARN, 0, 0.0, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -527,9 +531,10 @@ typedef struct psgd_stats {
     uint64_t phase_ns_total[PSGD_NUM_PHASES];
     double   update_norm;                  /* with max_norm: the 2-norm of the last update before it was clipped; else 0 */
     uint64_t clipped_steps;                /* committed steps whose update was clipped */
+    uint64_t error_alarms;                 /* with energy_every: how often a log line warned of a growing error memory */
 } psgd_stats_t;
 
-#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 }, 0.0, 0 }
+#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 }, 0.0, 0, 0 }
 
 /* Copies the statistics. Local; works on a poisoned reducer too. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t *stats_p);
@@ -550,6 +555,24 @@ typedef struct psgd_tensor_plan {
 /* How tensor `tensor_index` is sent. Local. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t tensor_index,
                                                     psgd_tensor_plan_t *plan_p);
+
+/* How much of what was compressed the factors hold, over all workers. */
+typedef struct psgd_energy {
+    size_t   struct_size;    /* set by PSGD_ENERGY_INIT */
+    uint64_t step;           /* that was measured */
+    double   captured;       /* the sum over the workers of the squares of their factors */
+    double   total;          /* the sum over the workers of |g + e|^2 */
+    double   captured_share; /* captured / total, at most 1 */
+    double   error_norm;     /* sqrt(total - captured over the number of workers): the 2-norm of an error memory after the step */
+} psgd_energy_t;
+
+#define PSGD_ENERGY_INIT { sizeof(psgd_energy_t), 0, 0.0, 0.0, 0.0, 0.0 }
+
+/* What the last measured step found (psgd_config_t.energy_every), for one compressed tensor; tensor_index SIZE_MAX: for all of
+ * them together. The same on all workers. Where the error memory has grown ten fold without falling once, and does not slow down as
+ * one does that settles, a warning in the log says so. Local. Errors: PSGD_ERR_INVALID_ARGUMENT; PSGD_ERR_STATE where nothing was measured yet, and for
+ * a tensor that is not compressed. */
+PSGD_API psgd_status_t psgd_reducer_get_energy(const psgd_reducer_t *reducer, size_t tensor_index, psgd_energy_t *energy_p);
 
 /* Which engine each shape of matrix has got, as text to keep and to hand to psgd_config_t.engine_profile another time: one line
  * a shape, "rows cols rank engine", after a line with the format's version. Ends in a 0.

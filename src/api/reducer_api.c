@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "core/agree.h"
 #include "core/choose.h"
+#include "core/energy.h"
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/reducer.h"
@@ -374,6 +375,35 @@ psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t
     plan.engine      = plan.rank > 0 ? reducer->choices[tensor->matrix_index] : PSGD_ENGINE_AUTO;
     memcpy(plan_p, &plan, bytes);
     return PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_get_energy(const psgd_reducer_t *reducer, size_t tensor_index, psgd_energy_t *energy_p)
+{
+    psgd_energy_t energy = PSGD_ENERGY_INIT;
+    size_t        bytes;
+    psgd_status_t status;
+
+    if ((reducer == NULL) || (energy_p == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_energy: %s is NULL", reducer == NULL ? "reducer" : "energy_p");
+    }
+    if ((tensor_index != SIZE_MAX) && (tensor_index >= reducer->plan->num_tensors)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors", tensor_index,
+                         reducer->plan->num_tensors);
+    }
+    status = psgd_check_output_struct(energy_p, sizeof(energy), "*energy_p", "PSGD_ENERGY_INIT", sizeof(energy), &bytes);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if ((tensor_index != SIZE_MAX) && (reducer->plan->tensors[tensor_index].route != PSGD_ROUTE_COMPRESSED)) {
+        return psgd_fail(PSGD_ERR_STATE, "tensor %zu '%s' is not compressed", tensor_index,
+                         reducer->plan->tensors[tensor_index].name);
+    }
+    energy.struct_size = energy_p->struct_size;
+    status             = psgd_energy_read(reducer, tensor_index, &energy);
+    if (status == PSGD_OK) {
+        memcpy(energy_p, &energy, bytes);
+    }
+    return status;
 }
 
 psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, char *text, size_t capacity, size_t *bytes_p)

@@ -21,6 +21,7 @@
 #include "base/arith.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "core/energy.h"
 #include "core/exchange.h"
 #include "core/norm.h"
 #include "core/phases.h"
@@ -179,6 +180,9 @@ static psgd_status_t multiply(psgd_reducer_t *r)
     if (status == PSGD_OK) {
         status = psgd_stack_enqueue(stack, in_hat(r), a->half);
     }
+    if ((status == PSGD_OK) && (a->half == 0)) {
+        status = psgd_energy_enqueue(r);
+    }
     if (status != PSGD_OK) {
         return status;
     }
@@ -232,7 +236,10 @@ static void reduce(psgd_reducer_t *r)
     psgd_message_t     *message = message_of(r);
     bool                is_last = a->half + 1 == a->count;
 
-    psgd_step_note(r, psgd_step_is_healthy(r) ? read_message(r) : PSGD_OK);
+    if (psgd_step_is_healthy(r)) {
+        psgd_step_note(r, read_message(r));
+        psgd_energy_add(r, psgd_message_payload(message), computes_q(r));
+    }
     psgd_exchange_begin(r, message, (size_t)(out_elems(r) + small_elems(r)), hash_common(r));
     if (!is_last && (r->plan->num_matrices > 0) && psgd_step_is_healthy(r)) {
         psgd_step_note(r, take_off(r));
@@ -473,6 +480,7 @@ void psgd_step_alternating(psgd_reducer_t *r)
         iterate_half(r);
     }
     a->half = a->count - 1; /* whose piece is still to be taken off */
+    psgd_phase_exchange(r, PSGD_PHASE_REDUCE_Q, psgd_energy_share);
     psgd_phase_exchange(r, PSGD_PHASE_DECOMPRESS, scale_pieces);
     if (psgd_step_goes_on(r)) { /* all workers commit */
         keep_factor(r);

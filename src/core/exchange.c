@@ -197,6 +197,20 @@ void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, cons
     }
 }
 
+void psgd_exchange_gather_words(psgd_reducer_t *reducer, const uint64_t *words, size_t num_words, uint64_t *all_p,
+                                const char *what)
+{
+    psgd_status_t status;
+
+    status = psgd_message_gather_words(reducer->comm, words, num_words, reducer->patience, &reducer->log, what, all_p);
+    if (status != PSGD_OK) {
+        break_off(reducer, status);
+        return;
+    }
+    reducer->step.bytes += psgd_message_gather_bytes(num_words, reducer->comm->num_workers);
+    reducer->step.messages += 1;
+}
+
 void psgd_exchange_overflow(psgd_reducer_t *reducer, const char *what)
 {
     agree(reducer, psgd_fail(PSGD_ERR_NONFINITE, "step %" PRIu64 ": %s overflowed; no worker's gradient did by itself",

@@ -26,6 +26,10 @@ void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, cons
 /* Makes the sums of a message the means; where one is not finite, ends the step with PSGD_ERR_NONFINITE on all workers. */
 void psgd_exchange_average(psgd_reducer_t *reducer, psgd_message_t *message);
 
+/* Every worker learns the words of every worker (psgd_message_gather_words). Where that fails, so does the step. */
+void psgd_exchange_gather_words(psgd_reducer_t *reducer, const uint64_t *words, size_t num_words, uint64_t *all_p,
+                                const char *what);
+
 /* Ends the step on all workers alike with an overflow that all of them have found in the same sums. */
 void psgd_exchange_overflow(psgd_reducer_t *reducer, const char *what);
 

@@ -22,6 +22,7 @@
     ROW("config.engine", (uint64_t)config->engine) \
     ROW("config.gradients_are_finite", (uint64_t)(config->gradients_are_finite != 0)) \
     ROW("config.max_norm", double_bits(config->max_norm)) \
+    ROW("config.energy_every", config->energy_every) \
     ROW("config.half_iterations", config->half_iterations) \
     ROW("the number of tensors", (uint64_t)plan->num_tensors)
 

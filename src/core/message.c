@@ -115,6 +115,11 @@ static void join_words(const float *pieces, size_t num_words, uint64_t *words)
     }
 }
 
+uint64_t psgd_message_gather_bytes(size_t num_words, uint32_t num_workers)
+{
+    return (uint64_t)num_words * PIECES * num_workers * sizeof(float);
+}
+
 psgd_status_t psgd_message_gather_words(const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
                                         psgd_patience_t patience, const psgd_log_t *log, const char *what,
                                         uint64_t *all_p)

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "core/alternate.h"
 #include "core/choose.h"
+#include "core/energy.h"
 #include "core/fingerprint.h"
 #include "core/phases.h"
 #include "core/traffic.h"
@@ -367,6 +368,12 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
             return status;
         }
     }
+    if ((r->config.energy_every > 0) && (r->plan->num_matrices > 0)) {
+        status = psgd_energy_create(r);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         psgd_reducer_draw_factor(r, m, 0);
     }
@@ -452,6 +459,7 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
+    psgd_energy_destroy(r->energy, r->is_device_stuck);
     psgd_alternation_destroy(r->alternation, r->is_device_stuck);
     psgd_engines_destroy(r->engines);
     if (!r->is_device_stuck) {

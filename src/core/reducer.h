@@ -50,6 +50,9 @@ typedef struct psgd_poison {
 /* What alternating half-iterations need: core/alternate.h. */
 typedef struct psgd_alternation psgd_alternation_t;
 
+/* What measures captured energy: core/energy.h. */
+typedef struct psgd_energy_meter psgd_energy_meter_t;
+
 struct psgd_reducer {
     psgd_log_t         log;
     psgd_config_t      config;
@@ -107,6 +110,8 @@ struct psgd_reducer {
 
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
+
+    psgd_energy_meter_t *energy; /* NULL: not measured */
 
     uint64_t      step_number;     /* committed steps */
     bool          is_device_stuck; /* a wait for it timed out: it may still write to host memory */

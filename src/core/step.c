@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "core/energy.h"
 #include "core/exchange.h"
 #include "core/norm.h"
 #include "core/phases.h"
@@ -129,7 +130,13 @@ static void take_norm(psgd_reducer_t *r)
 /* Qbar = mean_w(Q_w), with the last vote; Qbar is scaled so that the update below is exactly rounded on every device. */
 static void reduce_q(psgd_reducer_t *r)
 {
-    psgd_step_note(r, psgd_step_is_healthy(r) ? psgd_traffic_read_message_2(r) : PSGD_OK);
+    if (psgd_step_is_healthy(r)) {
+        psgd_step_note(r, psgd_energy_enqueue(r));
+    }
+    if (psgd_step_is_healthy(r)) {
+        psgd_step_note(r, psgd_traffic_read_message_2(r));
+        psgd_energy_add(r, psgd_message_payload(&r->message_2), true);
+    }
     psgd_exchange_begin(r, &r->message_2, r->plan->q_elems, psgd_traffic_hash_common(r));
     if (psgd_step_goes_on(r)) {
         psgd_exchange_finish(r, &r->message_2, psgd_phase_name(PSGD_PHASE_REDUCE_Q));
@@ -191,6 +198,7 @@ void psgd_step_compressed(psgd_reducer_t *r)
     psgd_phase_compute(r, PSGD_PHASE_COMPUTE_Q, compute_q);
     psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, psgd_step_finish_plain);
     psgd_phase_exchange(r, PSGD_PHASE_REDUCE_Q, reduce_q);
+    psgd_phase_exchange(r, PSGD_PHASE_REDUCE_Q, psgd_energy_share);
     if (psgd_step_goes_on(r)) { /* all workers commit */
         keep_factor(r);
         psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, decompress);

@@ -513,6 +513,11 @@ psgd_status_t psgd_tiling_enqueue(psgd_tiling_t *tiling, psgd_kernel_t *kernel, 
     return PSGD_OK;
 }
 
+size_t psgd_tiling_first_tile(const psgd_tiling_t *tiling, size_t item)
+{
+    return tiling->first_tile[item];
+}
+
 uint64_t psgd_tiling_part_elems(const psgd_tiling_t *tiling)
 {
     return tiling->part_elems;

@@ -69,6 +69,9 @@ void psgd_tiling_destroy(psgd_tiling_t *tiling);
 psgd_status_t psgd_tiling_enqueue(psgd_tiling_t *tiling, psgd_kernel_t *kernel, size_t group_size, const psgd_arg_t *args,
                                   size_t num_args);
 
+/* The number of an item's first tile; of item num_items: how many tiles there are. */
+size_t psgd_tiling_first_tile(const psgd_tiling_t *tiling, size_t item);
+
 /* What the parts take, in floats; 0 where no item is cut along the axis that is summed over. */
 uint64_t psgd_tiling_part_elems(const psgd_tiling_t *tiling);
 
