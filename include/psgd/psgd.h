@@ -472,6 +472,65 @@ PSGD_API psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buf
  * The reducer keeps a device copy of the gradients from the first such call on. */
 PSGD_API psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads);
 
+/* An optimizer's step that psgd_reducer_step_with() takes straight from the factors, so that the update is never written: parameters x
+ * and momenta m, element by element, with the update u:
+ *
+ *     d = u + weight_decay x
+ *     PSGD_RULE_POWERSGD     m = momentum m + d;  x = x - learning_rate (d + m)             the paper, Algorithm 2
+ *     PSGD_RULE_HEAVY_BALL   m = momentum m + d;  x = x - learning_rate m                   as torch.optim.SGD
+ *     PSGD_RULE_NESTEROV     m = momentum m + d;  x = x - learning_rate (d + momentum m)    as torch.optim.SGD(nesterov=True)
+ *
+ * Every worker passes the same numbers, and starts from the same parameters and momenta (zeros): then they stay the same, bit for
+ * bit. */
+typedef enum psgd_rule { PSGD_RULE_POWERSGD = 0, PSGD_RULE_HEAVY_BALL = 1, PSGD_RULE_NESTEROV = 2 } psgd_rule_t;
+
+typedef struct psgd_optimizer {
+    size_t               struct_size;   /* set by PSGD_OPTIMIZER_INIT */
+    psgd_rule_t          rule;          /* PSGD_RULE_HEAVY_BALL by default */
+    float                learning_rate; /* >= 0, finite */
+    float                momentum;      /* 0 to 1 */
+    float                weight_decay;  /* >= 0, finite; 0: none */
+    const psgd_buffer_t *params;        /* x: a buffer a tensor, f32, of the reducer's context; updated in place */
+    const psgd_buffer_t *momenta;       /* m: the same; NULL where momentum is 0 (not with PSGD_RULE_POWERSGD) */
+    const psgd_buffer_t *half_params;   /* a copy of x in IEEE half precision, 2 bytes an element, written after it; NULL: none */
+} psgd_optimizer_t;
+
+#define PSGD_OPTIMIZER_INIT { sizeof(psgd_optimizer_t), PSGD_RULE_HEAVY_BALL, 0.0f, 0.0f, 0.0f, NULL, NULL, NULL }
+
+/* What one step is told beside its gradients. All but `optimizer` may differ from worker to worker. */
+typedef struct psgd_step_options {
+    size_t         struct_size;  /* set by PSGD_STEP_OPTIONS_INIT */
+
+    /* has_gradient[i] 0: this worker has no gradient of tensor i in this step. It counts as zeros, whatever its buffer holds; the buffer
+     * is there and receives the update all the same, and the error memory takes part. NULL (default): all are there. */
+    const uint8_t *has_gradient;
+
+    /* What this worker's gradients are multiplied by before anything else: 1 / loss scale; or W b_w / B for batches of uneven size
+     * b_w of B altogether, since the mean is one over W workers. Positive, finite, no denormal; 0 (default): 1. The error memory is in
+     * the units of the scaled gradients, so that the scale may change from step to step. Other than 1 it costs 2 moves of the
+     * gradients. */
+    float          gradient_scale;
+
+    /* What to do with parameters; NULL (default): nothing, the gradients' buffers receive the update. With an optimizer what they hold
+     * afterwards is unspecified. */
+    const psgd_optimizer_t *optimizer;
+} psgd_step_options_t;
+
+#define PSGD_STEP_OPTIONS_INIT { sizeof(psgd_step_options_t), NULL, 0.0f, NULL }
+
+/* psgd_reducer_step() and psgd_reducer_step_host() with options; NULL: none. A step that fails before its last vote has not touched
+ * parameters or momenta; one that fails after it, on this worker alone, may have, and poisons. Errors: as psgd_reducer_step(), and
+ * PSGD_ERR_UNSUPPORTED for a tensor of 2^32 elements or more. */
+PSGD_API psgd_status_t psgd_reducer_step_with(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads,
+                                              const psgd_step_options_t *options);
+PSGD_API psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, float *const *grads, size_t num_grads,
+                                                   const psgd_step_options_t *options);
+
+/* Forgets what compression has left out so far: zeroes this worker's error memory. Local; the updates stay the same on all workers also
+ * where only some do it. Waits for the device. Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_POISONED, PSGD_ERR_OPENCL,
+ * PSGD_ERR_TIMEOUT. */
+PSGD_API psgd_status_t psgd_reducer_reset_error(psgd_reducer_t *reducer);
+
 /* Gives tensors other ranks between two steps: ranks[i] for tensor i, 1 to PSGD_MAX_RANK; 0: as it is. A collective: every worker
  * passes the same ranks, or all of them refuse, and nothing has changed then (PSGD_ERR_MISMATCH names the tensor).
  *

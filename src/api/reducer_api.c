@@ -1,4 +1,5 @@
 /* The reducer's doors: every argument is checked here, and the caller's OpenCL handles become views. */
+#include <float.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -14,7 +15,11 @@
 #include "core/rerank.h"
 #include "core/state.h"
 #include "core/step.h"
+#include "core/update.h"
 #include "device/cl_device.h"
+
+/* The sizes of the structs in release 0.1.0. */
+enum { FIRST_OPTIMIZER_BYTES = sizeof(psgd_optimizer_t), FIRST_STEP_OPTIONS_BYTES = sizeof(psgd_step_options_t) };
 
 /* ---- create and destroy ---------------------------------------------------------------------------------------- */
 
@@ -137,48 +142,50 @@ static psgd_status_t check_num_grads(const psgd_reducer_t *reducer, const void *
     return PSGD_OK;
 }
 
-/* One gradient: of the reducer's context, readable and writable, large enough. */
-static psgd_status_t check_grad(const psgd_reducer_t *reducer, size_t index, const psgd_buffer_t *grad)
+/* One buffer of a tensor, `what` ("gradient"): of the reducer's context, readable and writable, large enough. */
+static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *what, size_t index, const psgd_buffer_t *buffer,
+                                  size_t elem_bytes)
 {
     const psgd_plan_tensor_t *tensor      = &reducer->plan->tensors[index];
     const char               *device_name = psgd_device_limits(reducer->device)->name;
-    uint64_t                  needed      = tensor->elems * sizeof(float);
+    uint64_t                  needed      = tensor->elems * elem_bytes;
     cl_context                context     = NULL;
     cl_mem_flags              flags       = 0;
     size_t                    bytes       = 0;
     psgd_status_t             status;
 
-    if (grad->mem == NULL) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is NULL", index, tensor->name);
+    if (buffer->mem == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is NULL", what, index, tensor->name);
     }
-    if (clGetMemObjectInfo(grad->mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is no OpenCL buffer", index, tensor->name);
+    if (clGetMemObjectInfo(buffer->mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is no OpenCL buffer", what, index, tensor->name);
     }
-    status = psgd_cl_check(clGetMemObjectInfo(grad->mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
+    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
                            device_name);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_cl_check(clGetMemObjectInfo(grad->mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL), "clGetMemObjectInfo",
+    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL), "clGetMemObjectInfo",
                            device_name);
     if (status != PSGD_OK) {
         return status;
     }
     if (context != psgd_device_context(reducer->device)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' belongs to another OpenCL context than the "
-                         "reducer", index, tensor->name);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' belongs to another OpenCL context than the "
+                         "reducer", what, index, tensor->name);
     }
     if ((flags & (CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY)) != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is a %s buffer; create it with "
-                         "CL_MEM_READ_WRITE", index, tensor->name, (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is a %s buffer; create it with "
+                         "CL_MEM_READ_WRITE", what, index, tensor->name,
+                         (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
     }
-    if (grad->offset_bytes % sizeof(float) != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' begins at byte %zu; offsets are multiples "
-                         "of %zu", index, tensor->name, grad->offset_bytes, sizeof(float));
+    if (buffer->offset_bytes % elem_bytes != 0) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' begins at byte %zu; offsets are multiples "
+                         "of %zu", what, index, tensor->name, buffer->offset_bytes, elem_bytes);
     }
-    if ((grad->offset_bytes > bytes) || (bytes - grad->offset_bytes < needed)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' needs %" PRIu64 " bytes from byte %zu on, "
-                         "but its buffer has %zu bytes", index, tensor->name, needed, grad->offset_bytes, bytes);
+    if ((buffer->offset_bytes > bytes) || (bytes - buffer->offset_bytes < needed)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' needs %" PRIu64 " bytes from byte %zu on, "
+                         "but its buffer has %zu bytes", what, index, tensor->name, needed, buffer->offset_bytes, bytes);
     }
     return PSGD_OK;
 }
@@ -213,7 +220,7 @@ static psgd_status_t read_grads(psgd_reducer_t *reducer, const psgd_buffer_t *gr
     for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
         psgd_view_t view = {grads[i].mem, grads[i].offset_bytes};
 
-        status     = check_grad(reducer, i, &grads[i]);
+        status     = check_buffer(reducer, "gradient", i, &grads[i], sizeof(float));
         is_changed = is_changed || (view.mem != reducer->grads[i].mem) ||
                      (view.offset_bytes != reducer->grads[i].offset_bytes);
         reducer->grads[i] = view;
@@ -227,9 +234,123 @@ static psgd_status_t read_grads(psgd_reducer_t *reducer, const psgd_buffer_t *gr
     return status;
 }
 
-psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads)
+/* ---- options of one step ---- */
+
+/* What a step is called with beside the gradients, checked. */
+typedef struct step_request {
+    const float         *factors; /* NULL: gradients are taken as they are */
+    const psgd_update_t *update;  /* NULL, or `own` */
+    psgd_update_t        own;
+} step_request_t;
+
+static bool is_number(float x, float smallest, float largest)
 {
-    psgd_status_t local;
+    return (x >= smallest) && (x <= largest); /* false for NaN */
+}
+
+/* One buffer a tensor, as views. */
+static psgd_status_t read_buffers(const psgd_reducer_t *reducer, const char *what, const psgd_buffer_t *buffers,
+                                  size_t elem_bytes, psgd_view_t *views)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_tensors); ++i) {
+        status   = check_buffer(reducer, what, i, &buffers[i], elem_bytes);
+        views[i] = (psgd_view_t){buffers[i].mem, buffers[i].offset_bytes};
+    }
+    return status;
+}
+
+static psgd_status_t check_optimizer(const psgd_optimizer_t *optimizer)
+{
+    if ((optimizer->rule < PSGD_RULE_POWERSGD) || (optimizer->rule > PSGD_RULE_NESTEROV)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED, "optimizer.rule is %d; it must be PSGD_RULE_POWERSGD to PSGD_RULE_NESTEROV",
+                         (int)optimizer->rule);
+    }
+    if (!is_number(optimizer->learning_rate, 0.0f, FLT_MAX) || !is_number(optimizer->momentum, 0.0f, 1.0f) ||
+        !is_number(optimizer->weight_decay, 0.0f, FLT_MAX)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer has learning_rate %g, momentum %g and weight_decay %g; they must "
+                         "be finite and not negative, momentum at most 1", (double)optimizer->learning_rate,
+                         (double)optimizer->momentum, (double)optimizer->weight_decay);
+    }
+    if (optimizer->params == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer.params is NULL");
+    }
+    if ((optimizer->momenta == NULL) && ((optimizer->momentum > 0.0f) || (optimizer->rule == PSGD_RULE_POWERSGD))) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer.momenta is NULL, but the rule has momentum");
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t read_optimizer(psgd_reducer_t *reducer, const psgd_optimizer_t *given, step_request_t *request)
+{
+    psgd_optimizer_t optimizer = PSGD_OPTIMIZER_INIT;
+    psgd_view_t     *params    = reducer->param_views;
+    psgd_view_t     *momenta   = params + reducer->plan->num_tensors;
+    psgd_view_t     *halves    = momenta + reducer->plan->num_tensors;
+    psgd_status_t    status;
+
+    status = psgd_copy_struct(given, FIRST_OPTIMIZER_BYTES, "optimizer", "PSGD_OPTIMIZER_INIT", &optimizer, sizeof(optimizer));
+    if (status == PSGD_OK) {
+        status = check_optimizer(&optimizer);
+    }
+    if (status == PSGD_OK) {
+        status = read_buffers(reducer, "parameter", optimizer.params, sizeof(float), params);
+    }
+    if ((status == PSGD_OK) && (optimizer.momenta != NULL)) {
+        status = read_buffers(reducer, "momentum", optimizer.momenta, sizeof(float), momenta);
+    }
+    if ((status == PSGD_OK) && (optimizer.half_params != NULL)) {
+        status = read_buffers(reducer, "16-bit parameter", optimizer.half_params, sizeof(cl_half), halves);
+    }
+    if (status != PSGD_OK) {
+        return status;
+    }
+    request->own    = (psgd_update_t){optimizer.rule,
+                                      optimizer.learning_rate,
+                                      optimizer.momentum,
+                                      optimizer.weight_decay,
+                                      params,
+                                      optimizer.momenta != NULL ? momenta : NULL,
+                                      optimizer.half_params != NULL ? halves : NULL};
+    request->update = &request->own;
+    return PSGD_OK;
+}
+
+/* options NULL: a plain request. */
+static psgd_status_t read_options(psgd_reducer_t *reducer, const psgd_step_options_t *given, step_request_t *request)
+{
+    psgd_step_options_t options = PSGD_STEP_OPTIONS_INIT;
+    float               scale;
+    psgd_status_t       status;
+
+    memset(request, 0, sizeof(*request));
+    if (given == NULL) {
+        return PSGD_OK;
+    }
+    status = psgd_copy_struct(given, FIRST_STEP_OPTIONS_BYTES, "options", "PSGD_STEP_OPTIONS_INIT", &options, sizeof(options));
+    if (status != PSGD_OK) {
+        return status;
+    }
+    scale = options.gradient_scale == 0.0f ? 1.0f : options.gradient_scale;
+    if (!is_number(scale, FLT_MIN, FLT_MAX)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "options.gradient_scale is %g; it must be positive, finite and no denormal (0: 1)",
+                         (double)options.gradient_scale);
+    }
+    if ((scale != 1.0f) || (options.has_gradient != NULL)) {
+        for (size_t i = 0; i < reducer->plan->num_tensors; ++i) {
+            reducer->factors[i] = (options.has_gradient == NULL) || (options.has_gradient[i] != 0) ? scale : 0.0f;
+        }
+        request->factors = reducer->factors;
+    }
+    return options.optimizer == NULL ? PSGD_OK : read_optimizer(reducer, options.optimizer, request);
+}
+
+psgd_status_t psgd_reducer_step_with(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads,
+                                     const psgd_step_options_t *options)
+{
+    step_request_t request;
+    psgd_status_t  local;
 
     if (reducer == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_step: reducer is NULL");
@@ -238,7 +359,16 @@ psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *gr
         return psgd_reducer_check_poison(reducer);
     }
     local = read_grads(reducer, grads, num_grads);
-    return psgd_reducer_run_step(reducer, reducer->grads, local);
+    if (local == PSGD_OK) {
+        local = read_options(reducer, options, &request);
+    }
+    return local == PSGD_OK ? psgd_reducer_run_step(reducer, reducer->grads, request.factors, request.update, PSGD_OK)
+                            : psgd_reducer_run_step(reducer, reducer->grads, NULL, NULL, local);
+}
+
+psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads)
+{
+    return psgd_reducer_step_with(reducer, grads, num_grads, NULL);
 }
 
 /* ---- step on host memory --------------------------------------------------------------------------------------- */
@@ -266,7 +396,8 @@ static psgd_status_t create_host_grads(psgd_reducer_t *reducer)
     return status;
 }
 
-static psgd_status_t copy_in(psgd_reducer_t *reducer, float *const *grads, size_t num_grads)
+/* Gradients that are not there (a factor of 0) are not read. */
+static psgd_status_t copy_in(psgd_reducer_t *reducer, float *const *grads, size_t num_grads, const float *factors)
 {
     psgd_status_t status = check_num_grads(reducer, grads, num_grads);
 
@@ -280,8 +411,10 @@ static psgd_status_t copy_in(psgd_reducer_t *reducer, float *const *grads, size_
         status = create_host_grads(reducer);
     }
     for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
-        status = psgd_buffer_enqueue_write(reducer->device, reducer->host_grads[i], grads[i],
-                                           (size_t)reducer->plan->tensors[i].elems * sizeof(float));
+        if ((factors == NULL) || (factors[i] != 0.0f)) {
+            status = psgd_buffer_enqueue_write(reducer->device, reducer->host_grads[i], grads[i],
+                                               (size_t)reducer->plan->tensors[i].elems * sizeof(float));
+        }
     }
     return status;
 }
@@ -303,10 +436,12 @@ static psgd_status_t copy_out(psgd_reducer_t *reducer, float *const *grads)
     return status;
 }
 
-psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads)
+psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, float *const *grads, size_t num_grads,
+                                          const psgd_step_options_t *options)
 {
-    psgd_status_t local;
-    psgd_status_t status;
+    step_request_t request;
+    psgd_status_t  local;
+    psgd_status_t  status;
 
     if (reducer == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_step_host: reducer is NULL");
@@ -314,9 +449,31 @@ psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grad
     if (reducer->poison.is_told) {
         return psgd_reducer_check_poison(reducer);
     }
-    local  = copy_in(reducer, grads, num_grads);
-    status = psgd_reducer_run_step(reducer, reducer->host_grads, local);
-    return status == PSGD_OK ? copy_out(reducer, grads) : status;
+    local = read_options(reducer, options, &request);
+    if (local == PSGD_OK) {
+        local = copy_in(reducer, grads, num_grads, request.factors);
+    }
+    if (local != PSGD_OK) {
+        return psgd_reducer_run_step(reducer, reducer->host_grads, NULL, NULL, local);
+    }
+    status = psgd_reducer_run_step(reducer, reducer->host_grads, request.factors, request.update, PSGD_OK);
+    return (status == PSGD_OK) && (request.update == NULL) ? copy_out(reducer, grads) : status;
+}
+
+psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads)
+{
+    return psgd_reducer_step_host_with(reducer, grads, num_grads, NULL);
+}
+
+psgd_status_t psgd_reducer_reset_error(psgd_reducer_t *reducer)
+{
+    psgd_status_t status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_reset_error: reducer is NULL");
+    }
+    status = psgd_reducer_check_poison(reducer);
+    return status == PSGD_OK ? psgd_reducer_zero_errors(reducer) : status;
 }
 
 /* ---- statistics ------------------------------------------------------------------------------------------------ */

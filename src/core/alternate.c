@@ -27,6 +27,7 @@
 #include "core/phases.h"
 #include "core/step.h"
 #include "core/traffic.h"
+#include "core/update.h"
 #include "ops/compute_p.h"
 #include "ops/decompress.h"
 #include "ops/matrices.h"
@@ -437,6 +438,16 @@ static psgd_status_t sum_pieces(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_decompressor_enqueue(a->sum_pieces, &pieces) : status;
 }
 
+static psgd_status_t update_parameters(psgd_reducer_t *r)
+{
+    const psgd_alternation_t *a    = r->alternation;
+    const psgd_view_t         none = {NULL, 0};
+    const bool                any  = r->plan->num_matrices > 0;
+
+    return psgd_update_enqueue(r, any ? psgd_stack_view(a->p_stack) : none, any ? psgd_stack_view(a->q_stack) : none,
+                               small_means(r), small_view(r));
+}
+
 static psgd_status_t decompress(psgd_reducer_t *r)
 {
     psgd_status_t status = PSGD_OK;
@@ -446,12 +457,13 @@ static psgd_status_t decompress(psgd_reducer_t *r)
         if (status == PSGD_OK) {
             status = stack_means(r);
         }
-        if (status == PSGD_OK) {
+        if ((status == PSGD_OK) && (r->step.update == NULL)) {
             status = sum_pieces(r);
         }
     }
     if (status == PSGD_OK) {
-        status = psgd_traffic_write_uncompressed(r, small_means(r), small_view(r));
+        status = r->step.update != NULL ? update_parameters(r)
+                                        : psgd_traffic_write_uncompressed(r, small_means(r), small_view(r));
     }
     return status == PSGD_OK ? psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_DECOMPRESS)) : status;
 }
@@ -644,6 +656,11 @@ psgd_status_t psgd_alternation_create(psgd_reducer_t *r)
         return status;
     }
     return create_kernels(r);
+}
+
+const psgd_plan_t *psgd_alternation_plan(const psgd_reducer_t *r)
+{
+    return &r->alternation->stacked_plan;
 }
 
 void psgd_alternation_inherit(psgd_reducer_t *next, const psgd_reducer_t *before)

@@ -8,6 +8,9 @@
 psgd_status_t psgd_alternation_create(psgd_reducer_t *reducer);
 void          psgd_alternation_destroy(psgd_alternation_t *alternation, bool keep_memory);
 
+/* The plan with the rank of all pieces of a step together, which the update is summed by. */
+const psgd_plan_t *psgd_alternation_plan(const psgd_reducer_t *reducer);
+
 /* `next` goes on where `before` is: what it tells late is the same. Nothing to do for full iterations. */
 void psgd_alternation_inherit(psgd_reducer_t *next, const psgd_reducer_t *before);
 

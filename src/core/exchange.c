@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/status.h"
+#include "core/update.h"
 
 bool psgd_step_goes_on(const psgd_reducer_t *reducer)
 {
@@ -114,13 +115,19 @@ free_all:
     return status;
 }
 
+/* What was agreed on at creation, and what the callers must bring alike to this step. */
+static uint64_t plan_of_step(const psgd_reducer_t *reducer)
+{
+    return reducer->fingerprint ^ psgd_update_hash(reducer);
+}
+
 static psgd_ballot_t make_ballot(const psgd_reducer_t *reducer, uint64_t bits)
 {
     psgd_ballot_t ballot;
 
     ballot.failure                = reducer->step.local;
     ballot.items[PSGD_VOTE_STEP]  = reducer->step_number;
-    ballot.items[PSGD_VOTE_PLAN]  = reducer->fingerprint;
+    ballot.items[PSGD_VOTE_PLAN]  = plan_of_step(reducer);
     ballot.items[PSGD_VOTE_BITS]  = bits;
     return ballot;
 }
@@ -160,7 +167,8 @@ static psgd_status_t judge(psgd_reducer_t *reducer, const psgd_message_t *messag
                                 "the workers are at different steps (was a state imported on some of them only?)");
     }
     if (!verdict->is_equal[PSGD_VOTE_PLAN]) {
-        return name_differences(reducer, PSGD_ERR_MISMATCH, reducer->fingerprint, "the workers' reducers differ");
+        return name_differences(reducer, PSGD_ERR_MISMATCH, plan_of_step(reducer),
+                                "the workers' reducers differ, or what they pass to this step does");
     }
     if (!verdict->is_equal[PSGD_VOTE_BITS]) {
         return name_differences(reducer, PSGD_ERR_DIVERGED, message->bits,

@@ -6,6 +6,7 @@
 #include "core/phases.h"
 #include "core/step.h"
 #include "core/traffic.h"
+#include "core/update.h"
 
 #include "base/hash.h"
 
@@ -60,6 +61,13 @@ static psgd_status_t clip_pieces(psgd_reducer_t *r)
     return status;
 }
 
+static psgd_status_t update_parameters(psgd_reducer_t *r)
+{
+    psgd_status_t status = psgd_update_enqueue_plain(r);
+
+    return status == PSGD_OK ? psgd_reducer_wait_device(r, "the update of parameters") : status;
+}
+
 static void exchange_pieces(psgd_reducer_t *r)
 {
     double   square      = 0.0;
@@ -86,6 +94,9 @@ static void exchange_pieces(psgd_reducer_t *r)
     }
     if ((r->step.clip < 1.0f) && psgd_step_is_healthy(r)) {
         psgd_step_note(r, clip_pieces(r));
+    }
+    if ((r->step.update != NULL) && psgd_step_is_healthy(r)) {
+        psgd_step_note(r, update_parameters(r));
     }
 }
 

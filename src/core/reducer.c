@@ -15,6 +15,7 @@
 #include "core/fingerprint.h"
 #include "core/phases.h"
 #include "core/traffic.h"
+#include "core/update.h"
 #include "ops/tune.h"
 
 /* The host buffer through which plain steps are staged, and whole error memories when they are exported. */
@@ -122,6 +123,14 @@ static psgd_status_t create_host_arrays(psgd_reducer_t *r)
         return status;
     }
     status = psgd_alloc(count, sizeof(*r->error_arenas), "the table of error memories", &r->error_arenas);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_tensors, sizeof(*r->factors), "the factors of gradients", &r->factors);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(3 * r->plan->num_tensors, sizeof(*r->param_views), "the table of parameters", &r->param_views);
     if (status != PSGD_OK) {
         return status;
     }
@@ -435,6 +444,26 @@ psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *r)
     return status;
 }
 
+psgd_status_t psgd_reducer_zero_errors(psgd_reducer_t *r)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t m = 0; r->config.error_feedback && (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
+        status = psgd_buffer_enqueue_zero(r->device, r->errors[m],
+                                          (size_t)(r->plan->matrices[m].rows * r->plan->matrices[m].cols) * sizeof(float));
+    }
+    if ((status == PSGD_OK) && (r->form == PSGD_FORM_LAZY) && (r->plan->num_matrices > 0)) { /* nothing to be taken off */
+        status = psgd_buffer_enqueue_zero(r->device, r->q_local, (size_t)r->plan->q_elems * sizeof(float));
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_wait_device(r, "resetting the error memory");
+    }
+    if (status != PSGD_OK) {
+        psgd_reducer_poison(r, status, false);
+    }
+    return status;
+}
+
 /* ---- poison and destruction ------------------------------------------------------------------------------------ */
 
 void psgd_reducer_poison(psgd_reducer_t *r, psgd_status_t status, bool is_told)
@@ -459,6 +488,8 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
+    psgd_rescale_destroy(r->rescale);
+    psgd_updater_destroy(r->updater);
     psgd_energy_destroy(r->energy, r->is_device_stuck);
     psgd_alternation_destroy(r->alternation, r->is_device_stuck);
     psgd_engines_destroy(r->engines);
@@ -485,6 +516,10 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_message_destroy(&r->message_large, r->is_device_stuck);
     psgd_message_destroy(&r->message_2, r->is_device_stuck);
     psgd_message_destroy(&r->message_1, r->is_device_stuck);
+    if (!r->is_device_stuck) {
+        psgd_free(r->factors);
+    }
+    psgd_free(r->param_views);
     psgd_free(r->grads);
     psgd_free(r->error_arenas);
     psgd_free(r->errors);

@@ -14,6 +14,7 @@
 #include "ops/hash.h"
 #include "ops/orthogonalize.h"
 #include "ops/pack.h"
+#include "ops/rescale.h"
 #include "plan/plan.h"
 
 enum {
@@ -22,12 +23,19 @@ enum {
     PSGD_DEFAULT_DEADLINE_SECONDS = 600
 };
 
+/* An optimizer's step, and what it needs: core/update.h. */
+typedef struct psgd_update  psgd_update_t;
+typedef struct psgd_updater psgd_updater_t;
+
 /* The step under way. */
 typedef struct psgd_step {
     psgd_status_t      local;                           /* this worker's first failure; told in the next vote */
     char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */
     psgd_status_t      agreed;                          /* what all workers ended the step with; PSGD_OK: it goes on */
     const psgd_view_t *grads;                           /* by tensor index; NULL where this worker has none to give */
+    const float       *factors;                         /* by tensor index: what gradients are multiplied by, 0 for those that
+                                                           are not there; NULL: they are all there as they are */
+    const psgd_update_t *update;                        /* what it does to parameters; NULL: the gradients become the update */
     uint64_t           start_ns;
     uint64_t           bytes;                           /* handed to the communicator */
     uint64_t           messages;
@@ -111,7 +119,11 @@ struct psgd_reducer {
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
 
-    psgd_energy_meter_t *energy; /* NULL: not measured */
+    psgd_energy_meter_t *energy;  /* NULL: not measured */
+    psgd_updater_t      *updater; /* made by the first step that updates parameters */
+    psgd_view_t         *param_views; /* room for the views of an update, 3 by tensor index */
+    psgd_rescale_t      *rescale;     /* made by the first step that scales gradients, or lacks some */
+    float               *factors;     /* of the gradients of a step, by tensor index */
 
     uint64_t      step_number;     /* committed steps */
     bool          is_device_stuck; /* a wait for it timed out: it may still write to host memory */
@@ -141,6 +153,9 @@ void psgd_reducer_poison(psgd_reducer_t *reducer, psgd_status_t status, bool is_
 
 /* PSGD_OK, or PSGD_ERR_POISONED with the reason in words. */
 psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *reducer);
+
+/* Zeroes the error memory. Waits; poisons where it fails. */
+psgd_status_t psgd_reducer_zero_errors(psgd_reducer_t *reducer);
 
 /* Lazy form: the error memory holds e itself until the next step; for export and import. Waits; poisons where it fails. */
 psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *reducer);

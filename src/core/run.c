@@ -6,11 +6,29 @@
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/step.h"
+#include "core/update.h"
 
-static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_t local)
+/* Gradients times their factors. */
+static psgd_status_t scale_gradients(psgd_reducer_t *r)
+{
+    psgd_status_t status = PSGD_OK;
+
+    if (r->step.factors == NULL) {
+        return PSGD_OK;
+    }
+    if (r->rescale == NULL) {
+        status = psgd_rescale_create(r->device, r->plan, &r->rescale);
+    }
+    return status == PSGD_OK ? psgd_rescale_enqueue(r->rescale, r->step.grads, r->step.factors) : status;
+}
+
+static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float *factors, const psgd_update_t *update,
+                       psgd_status_t local)
 {
     memset(&r->step, 0, sizeof(r->step));
     r->step.grads    = grads;
+    r->step.factors  = factors;
+    r->step.update   = update;
     r->step.clip     = 1.0f;
     r->step.start_ns = psgd_now_ns();
     r->step.launches_before = psgd_device_launches(r->device);
@@ -20,6 +38,12 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_
     }
     if (r->step.local == PSGD_OK) {
         psgd_step_note(r, psgd_device_fence(r->device));
+    }
+    if (r->step.local == PSGD_OK) {
+        psgd_step_note(r, psgd_update_prepare(r));
+    }
+    if (r->step.local == PSGD_OK) {
+        psgd_step_note(r, scale_gradients(r));
     }
 }
 
@@ -93,14 +117,15 @@ static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
     return PSGD_OK;
 }
 
-psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads, psgd_status_t local)
+psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads, const float *factors,
+                                    const psgd_update_t *update, psgd_status_t local)
 {
     bool is_plain = r->step_number < r->config.start_step;
 
     if (r->poison.is_told) {
         return psgd_reducer_check_poison(r);
     }
-    begin_step(r, grads, local);
+    begin_step(r, grads, factors, update, local);
     if (is_plain) {
         psgd_step_plain(r);
     } else if (r->alternation != NULL) {

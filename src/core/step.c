@@ -19,6 +19,7 @@
 #include "core/norm.h"
 #include "core/phases.h"
 #include "core/traffic.h"
+#include "core/update.h"
 #include "ops/decompress.h"
 
 /* Cold start: a fresh random factor, unless one was imported. */
@@ -150,24 +151,31 @@ static void reduce_q(psgd_reducer_t *r)
     }
 }
 
-/* e = M - P^ Q_w^T (the lazy form leaves that to the next step);  update = P^ Qbar^T; what travelled uncompressed is put in
- * its place. */
-static psgd_status_t decompress(psgd_reducer_t *r)
+/* Into the gradients' buffers; what travelled uncompressed is put in its place. */
+static psgd_status_t write_update(psgd_reducer_t *r, const float *small, psgd_view_t small_view)
 {
     psgd_step_views_t views  = psgd_traffic_step_views(r);
-    psgd_status_t     status = psgd_traffic_upload_update(r);
+    psgd_status_t     status = PSGD_OK;
 
-    if (status != PSGD_OK) {
-        return status;
-    }
     if (r->plan->num_matrices > 0) {
         status = psgd_engines_enqueue_decompress(r->engines, &views);
     }
-    if (status != PSGD_OK) {
-        return status;
+    return status == PSGD_OK ? psgd_traffic_write_uncompressed(r, small, small_view) : status;
+}
+
+/* e = M - P^ Q_w^T (the lazy form leaves that to the next step);  update = P^ Qbar^T, which an optimizer's step applies as it is
+ * formed. */
+static psgd_status_t decompress(psgd_reducer_t *r)
+{
+    psgd_step_views_t views      = psgd_traffic_step_views(r);
+    const float      *small      = psgd_message_payload(&r->message_1) + r->plan->p_elems;
+    psgd_view_t       small_view = psgd_traffic_small_view(r);
+    psgd_status_t     status     = psgd_traffic_upload_update(r);
+
+    if (status == PSGD_OK) {
+        status = r->step.update != NULL ? psgd_update_enqueue(r, views.p_hat, views.q_scaled, small, small_view)
+                                        : write_update(r, small, small_view);
     }
-    status = psgd_traffic_write_uncompressed(r, psgd_message_payload(&r->message_1) + r->plan->p_elems,
-                                             psgd_traffic_small_view(r));
     if (status != PSGD_OK) {
         return status;
     }

@@ -192,6 +192,11 @@ bool psgd_traffic_scale_factor(psgd_reducer_t *r)
     return true;
 }
 
+psgd_status_t psgd_traffic_write_large(psgd_reducer_t *r)
+{
+    return for_each_of_route(r, PSGD_ROUTE_LARGE, write_one_large);
+}
+
 psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r, const float *small, psgd_view_t small_view)
 {
     psgd_status_t status = PSGD_OK;
@@ -205,7 +210,7 @@ psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r, const float *sm
     if (status != PSGD_OK) {
         return status;
     }
-    return for_each_of_route(r, PSGD_ROUTE_LARGE, write_one_large);
+    return psgd_traffic_write_large(r);
 }
 
 static psgd_status_t read_for_sharing(psgd_reducer_t *r, psgd_view_t view, uint64_t elems)

@@ -37,6 +37,9 @@ bool psgd_traffic_scale_factor(psgd_reducer_t *reducer);
  * the large ones in their message. */
 psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *reducer, const float *small, psgd_view_t small_view);
 
+/* The large ones alone. */
+psgd_status_t psgd_traffic_write_large(psgd_reducer_t *reducer);
+
 /* The sum of their squares; and all of them clipped by the norm of the update. */
 double psgd_traffic_square_of_uncompressed(const psgd_reducer_t *reducer, const float *small);
 void   psgd_traffic_clip_uncompressed(psgd_reducer_t *reducer, float *small);

@@ -1,6 +1,5 @@
 #include "ops/pack.h"
 
-#include "base/arith.h"
 #include "base/memory.h"
 #include "ops/ragged.h"
 #include "ops/variant.h"
@@ -53,26 +52,6 @@ static psgd_status_t create_ragged(psgd_device_t *device, psgd_packer_t *packer)
     return status;
 }
 
-static psgd_status_t create_tiling(psgd_packer_t *packer)
-{
-    size_t                    count;
-    const psgd_ragged_item_t *items      = psgd_ragged_items(packer->ragged, &count);
-    uint64_t                  tile_elems = psgd_ragged_tile_elems(packer->ragged);
-    psgd_cut_t               *cuts       = NULL;
-    psgd_status_t             status;
-
-    status = psgd_alloc(count, sizeof(*cuts), "the cuts of small tensors", &cuts);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < count; ++i) {
-        cuts[i] = (psgd_cut_t){1, (uint32_t)psgd_min(tile_elems, items[i].cols)};
-    }
-    status = psgd_tiling_create(packer->ragged, cuts, PSGD_SUMS_NONE, &packer->tiling);
-    psgd_free(cuts);
-    return status;
-}
-
 static psgd_status_t create_kernels(psgd_device_t *device, psgd_packer_t *packer)
 {
     char          options[PSGD_VARIANT_OPTIONS_BYTES];
@@ -111,7 +90,7 @@ psgd_status_t psgd_packer_create(psgd_device_t *device, const psgd_plan_t *plan,
     if (status != PSGD_OK) {
         goto destroy_packer;
     }
-    status = create_tiling(packer);
+    status = psgd_tiling_create_of_rows(packer->ragged, &packer->tiling);
     if (status != PSGD_OK) {
         goto destroy_packer;
     }

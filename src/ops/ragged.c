@@ -444,6 +444,24 @@ destroy_tiling:
     return status;
 }
 
+psgd_status_t psgd_tiling_create_of_rows(psgd_ragged_t *ragged, psgd_tiling_t **tiling_p)
+{
+    uint64_t      tile_elems = psgd_ragged_tile_elems(ragged);
+    psgd_cut_t   *cuts       = NULL;
+    psgd_status_t status;
+
+    status = psgd_alloc(ragged->num_items, sizeof(*cuts), "the cuts of rows", &cuts);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < ragged->num_items; ++i) {
+        cuts[i] = (psgd_cut_t){1, (uint32_t)psgd_min(tile_elems, ragged->items[i].cols)};
+    }
+    status = psgd_tiling_create(ragged, cuts, PSGD_SUMS_NONE, tiling_p);
+    psgd_free(cuts);
+    return status;
+}
+
 void psgd_tiling_destroy(psgd_tiling_t *tiling)
 {
     if (tiling == NULL) {

@@ -64,6 +64,9 @@ psgd_status_t psgd_tiling_create(psgd_ragged_t *ragged, const psgd_cut_t *cuts, 
                                  psgd_tiling_t **tiling_p);
 void psgd_tiling_destroy(psgd_tiling_t *tiling);
 
+/* The tiles of items that are one row each: pieces of it. */
+psgd_status_t psgd_tiling_create_of_rows(psgd_ragged_t *ragged, psgd_tiling_t **tiling_p);
+
 /* Enqueues the kernel over all tiles, a work-group of group_size work-items each. Its parameters are PSGD_RAGGED_PARAMS,
  * then `args`. The items have been placed. Allocates nothing. */
 psgd_status_t psgd_tiling_enqueue(psgd_tiling_t *tiling, psgd_kernel_t *kernel, size_t group_size, const psgd_arg_t *args,

@@ -302,6 +302,8 @@ static psgd_status_t record_step(psgd_reducer_t *reducer, const job_t *job, uint
 static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_t worker, uint32_t step,
                               const test_device_t *device, placement_t *placement, float *values, job_record_t *record)
 {
+    psgd_step_options_t options = PSGD_STEP_OPTIONS_INIT;
+
     if ((step == 0) && (job->q_stream != 0)) {
         worker_needs(import_factors(reducer, job));
     }
@@ -311,10 +313,13 @@ static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_
     give_gradient(job, worker, step, values);
     worker_needs(placement_change(job, device, step, placement));
     worker_needs(placement_transfer(placement, job, device, true));
+    if (job->give_options != NULL) {
+        job->give_options(job, worker, step, &options);
+    }
     if (job->memory == JOB_HOST_POINTERS) {
-        worker_needs(psgd_reducer_step_host(reducer, placement->pointers, job->num_tensors));
+        worker_needs(psgd_reducer_step_host_with(reducer, placement->pointers, job->num_tensors, &options));
     } else {
-        worker_needs(psgd_reducer_step(reducer, placement->buffers, job->num_tensors));
+        worker_needs(psgd_reducer_step_with(reducer, placement->buffers, job->num_tensors, &options));
     }
     worker_needs(placement_transfer(placement, job, device, false));
     memcpy(record->updates + step * record->total_elems, values, record->total_elems * sizeof(*values));

@@ -36,6 +36,9 @@ struct job {
     /* Not 0: every worker imports random Q of this stream before step 0; P, with half-iterations. */
     uint64_t q_stream;
 
+    /* Fills in what a step is told beside its gradients; NULL: nothing. */
+    void (*give_options)(const job_t *job, uint32_t worker, uint32_t step, psgd_step_options_t *options);
+
     /* Called before each step, after the import of q_stream; may be NULL. */
     psgd_status_t (*before_step)(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer);
 

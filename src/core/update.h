@@ -1,0 +1,33 @@
+/* Parameters updated straight from the factors, in place of a decompressed update. */
+#ifndef PSGD_CORE_UPDATE_H
+#define PSGD_CORE_UPDATE_H
+
+#include "core/reducer.h"
+
+/* What the caller's optimizer brings to one step: psgd_optimizer_t, checked, as views. */
+typedef struct psgd_update {
+    psgd_rule_t        rule;
+    float              learning_rate, momentum, weight_decay;
+    const psgd_view_t *params;      /* by tensor index */
+    const psgd_view_t *momenta;     /* NULL without */
+    const psgd_view_t *half_params; /* NULL without; 16-bit elements */
+} psgd_update_t;
+
+/* Kernels for this step's update, where those of the last one do not serve. */
+psgd_status_t psgd_update_prepare(psgd_reducer_t *reducer);
+
+/* What all workers must bring alike; 0 without an update. */
+uint64_t psgd_update_hash(const psgd_reducer_t *reducer);
+
+/* After the last vote of a compressed step: parameters and momenta, from the factors of the update (r x rows, r x cols, as psgd_updater
+ * was made for them) and the means of the uncompressed tensors: small ones at `small` of the host, by way of `small_view`. In the
+ * transactional form the error memory first. Enqueued. */
+psgd_status_t psgd_update_enqueue(psgd_reducer_t *reducer, psgd_view_t p, psgd_view_t q, const float *small,
+                                  psgd_view_t small_view);
+
+/* After a plain step, whose means lie in the gradients' buffers. Enqueued. */
+psgd_status_t psgd_update_enqueue_plain(psgd_reducer_t *reducer);
+
+void psgd_updater_destroy(psgd_updater_t *updater);
+
+#endif
