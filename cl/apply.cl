@@ -49,7 +49,7 @@
 
 #define SMALLEST_NORMAL 0x1p-126f
 
-/* The numbers of the rule; as in src/ops/apply.c. */
+/* The numbers of the rule. */
 typedef struct rule {
     float minus_rate;
     float lambda;
@@ -175,9 +175,10 @@ static void load_p(band_t *b, uint rows)
 
 /* Offsets are in elements. The scales are those of all matrices, four floats each: psgd_update_scale_t. */
 kernel void apply(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset, global const float *q_mem, ulong q_offset,
-                  global const float *scales_mem, ulong scales_offset, rule_t rule)
+                  global const float *scales_mem, ulong scales_offset, float minus_rate, float lambda, float decay)
 {
     PSGD_FIND_TILE();
+    const rule_t        rule  = {minus_rate, lambda, decay};
     global const float *scale = scales_mem + scales_offset + 4 * (ulong)item.scale_index;
     band_t              b;
     uint                row = 0;
@@ -211,10 +212,12 @@ kernel void apply(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset,
 #else
 
 /* An item is one tensor: 1 row of `cols` elements. */
-kernel void apply(PSGD_RAGGED_PARAMS, global const float *updates_mem, ulong updates_offset, rule_t rule)
+kernel void apply(PSGD_RAGGED_PARAMS, global const float *updates_mem, ulong updates_offset, float minus_rate,
+                  float lambda, float decay)
 {
     PSGD_FIND_TILE();
-    global const float *u = updates_mem + updates_offset + item.p_offset;
+    const rule_t        rule = {minus_rate, lambda, decay};
+    global const float *u    = updates_mem + updates_offset + item.p_offset;
 
     FOR_LANES(j, tile.col, (ulong)tile.col + tile.cols, APPLY(LOAD(u + j), grad + j, error + j));
 }

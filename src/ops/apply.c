@@ -72,7 +72,7 @@ psgd_status_t psgd_apply_enqueue_factors(psgd_apply_t *apply, psgd_view_t p, psg
                                       PSGD_ARG(q_offset),
                                       PSGD_ARG_MEM(update_scales),
                                       PSGD_ARG(scales_offset),
-                                      PSGD_ARG(numbers)};
+                                      PSGD_ARG(numbers.minus_rate), PSGD_ARG(numbers.lambda), PSGD_ARG(numbers.decay)};
 
     return psgd_tiling_enqueue(apply->tiling, apply->apply, apply->group_size, args, sizeof(args) / sizeof(args[0]));
 }
@@ -80,7 +80,7 @@ psgd_status_t psgd_apply_enqueue_factors(psgd_apply_t *apply, psgd_view_t p, psg
 psgd_status_t psgd_apply_enqueue_values(psgd_apply_t *apply, psgd_view_t updates, psgd_rule_numbers_t numbers)
 {
     uint64_t         offset = updates.offset_bytes / sizeof(float);
-    const psgd_arg_t args[] = {PSGD_ARG_MEM(updates), PSGD_ARG(offset), PSGD_ARG(numbers)};
+    const psgd_arg_t args[] = {PSGD_ARG_MEM(updates), PSGD_ARG(offset), PSGD_ARG(numbers.minus_rate), PSGD_ARG(numbers.lambda), PSGD_ARG(numbers.decay)};
 
     return psgd_tiling_enqueue(apply->tiling, apply->apply, apply->group_size, args, sizeof(args) / sizeof(args[0]));
 }

@@ -4,7 +4,6 @@
 
 #include "ops/ragged.h"
 
-/* The same layout as in cl/apply.cl. */
 typedef struct psgd_rule_numbers {
     float minus_rate;
     float lambda;
