@@ -174,6 +174,14 @@ class Training(Case):
         still = [self.results("--rank", 0, "--steps", steps, "--lr", 0, "--data", data) for steps in (1, 9)]
         self.assertEqual(still[0]["plain"]["params_hash"], still[1]["plain"]["params_hash"])  # nothing moves
 
+    def test_a_fused_update_learns_as_well(self):
+        apart, fused, again = (self.results("--steps", 30, *options, "--data", self.made, workers=2)
+                               for options in ((), ("--fused-update",), ("--fused-update",)))
+        self.assertTrue(fused["fused_update"])
+        self.assertEqual(fused["powersgd"]["params_hash"], again["powersgd"]["params_hash"])
+        self.assertAlmostEqual(fused["powersgd"]["accuracy"], apart["powersgd"]["accuracy"], delta=0.05)
+        self.assertGreater(fused["powersgd"]["accuracy"], 0.5)
+
     def test_half_iterations_and_clipping_reach_the_library(self):
         full, half, clipped = (self.results("--steps", 6, *options, workers=2)
                                for options in ((), ("--half-iterations", 1), ("--max-norm", 1e-3)))

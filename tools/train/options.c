@@ -50,6 +50,8 @@ static const option_row_t rows[] = {
      "plain steps before compression starts; default 0", 0},
     {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
      "alternating half-iterations a step; 0 (default): full iterations", 0},
+    {"--fused-update", NULL, OPTION_FLAG, FIELD(fused_update), 0, 0, NULL,
+     "have the library update the parameters, straight from the factors", 0},
     {"--max-norm", "X", OPTION_REAL, FIELD(max_norm), 0, 1e30, NULL,
      "clip updates, all tensors together, to this 2-norm; 0 (default): off", 0},
     {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e9, NULL,
@@ -142,5 +144,6 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ options->start_step);
     hash = random_mix(hash ^ options->half_iterations);
     hash = hash_real(hash, options->max_norm);
+    hash = random_mix(hash ^ (uint64_t)options->fused_update);
     return hash_real(hash, options->min_compression_rate);
 }

@@ -28,6 +28,7 @@ typedef struct options {
     uint64_t    start_step;           /* psgd_config_t */
     uint32_t    half_iterations;      /* psgd_config_t */
     double      max_norm;             /* psgd_config_t */
+    bool        fused_update;         /* the library takes the optimizer's step */
     double      min_compression_rate; /* psgd_config_t */
     const char *device;               /* psgd_device_find(); NULL: its default */
     bool        json;

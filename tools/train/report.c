@@ -177,6 +177,7 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_integer(json, "start_step", options->start_step);
     json_integer(json, "half_iterations", options->half_iterations);
     json_real(json, "max_norm", options->max_norm);
+    json_bool(json, "fused_update", options->fused_update);
     json_real(json, "min_compression_rate", options->min_compression_rate);
 }
 

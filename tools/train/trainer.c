@@ -90,17 +90,27 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
                       "creating the reducer");
 }
 
-/* Replaces this worker's gradients by the update that all share. Blocks. */
-static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
+/* Replaces this worker's gradients by the update that all share; or, with --fused-update, takes the optimizer's step too.
+ * Blocks. */
+static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, float rate)
 {
-    const params_t *params = &trainer->network.params;
-    psgd_buffer_t   grads[PARAMS_MAX_TENSORS];
-    psgd_status_t   result;
+    const params_t     *params = &trainer->network.params;
+    psgd_buffer_t       grads[PARAMS_MAX_TENSORS], values[PARAMS_MAX_TENSORS], velocities[PARAMS_MAX_TENSORS];
+    psgd_optimizer_t    optimizer = PSGD_OPTIMIZER_INIT;
+    psgd_step_options_t options   = PSGD_STEP_OPTIONS_INIT;
+    psgd_status_t       result;
 
     for (size_t i = 0; i < params->count; ++i) {
-        grads[i] = params_grad_buffer(params, i);
+        grads[i]      = params_grad_buffer(params, i);
+        values[i]     = (psgd_buffer_t){params->values, grads[i].offset_bytes};
+        velocities[i] = (psgd_buffer_t){params->velocities, grads[i].offset_bytes};
     }
-    result = psgd_reducer_step(reducer, grads, params->count);
+    optimizer.learning_rate = rate;
+    optimizer.momentum      = (float)trainer->options->momentum;
+    optimizer.params        = values;
+    optimizer.momenta       = velocities;
+    options.optimizer       = trainer->options->fused_update ? &optimizer : NULL;
+    result                  = psgd_reducer_step_with(reducer, grads, params->count, &options);
     if (result == PSGD_ERR_NONFINITE) {
         return tool_fail(TOOL_ALL_FAILED,
                          "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
@@ -138,13 +148,13 @@ static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uin
         start  = clock_now();
     }
     if (status == TOOL_OK) {
-        status = exchange(trainer, reducer, step);
+        status = exchange(trainer, reducer, step, rate);
     }
     if (status == TOOL_OK && sampled) {
         sums->exchange_seconds += clock_now() - start;
         ++sums->samples;
     }
-    if (status == TOOL_OK) {
+    if (status == TOOL_OK && !trainer->options->fused_update) {
         status = params_enqueue_momentum(&network->params, (float)trainer->options->momentum, rate);
     }
     return status;
