@@ -88,7 +88,8 @@ extern "C" {
     ROW(ERR_POISONED, -14, "the reducer failed earlier and cannot go on") \
     ROW(ERR_STATE, -15, "the state does not fit this reducer") \
     ROW(ERR_UNSUPPORTED, -16, "not supported") \
-    ROW(ERR_INTERNAL, -17, "a bug in libpsgd")
+    ROW(ERR_INTERNAL, -17, "a bug in libpsgd") \
+    ROW(ERR_FILE, -18, "a file could not be read or written, or is damaged")
 
 typedef enum psgd_status {
 #define PSGD_STATUS_ROW(name_, value_, text_) PSGD_##name_ = (value_),
@@ -628,9 +629,9 @@ typedef struct psgd_energy {
 #define PSGD_ENERGY_INIT { sizeof(psgd_energy_t), 0, 0.0, 0.0, 0.0, 0.0 }
 
 /* What the last measured step found (psgd_config_t.energy_every), for one compressed tensor; tensor_index SIZE_MAX: for all of
- * them together. The same on all workers. Where the error memory has grown ten fold without falling once, and does not slow down as
- * one does that settles, a warning in the log says so. Local. Errors: PSGD_ERR_INVALID_ARGUMENT; PSGD_ERR_STATE where nothing was measured yet, and for
- * a tensor that is not compressed. */
+ * them together. The same on all workers. Where the error memory has grown ten fold without falling once, and does not slow
+ * down as one does that settles, a warning in the log says so. Local. Errors: PSGD_ERR_INVALID_ARGUMENT; PSGD_ERR_STATE where
+ * nothing was measured yet, and for a tensor that is not compressed. */
 PSGD_API psgd_status_t psgd_reducer_get_energy(const psgd_reducer_t *reducer, size_t tensor_index, psgd_energy_t *energy_p);
 
 /* Which engine each shape of matrix has got, as text to keep and to hand to psgd_config_t.engine_profile another time: one line
@@ -693,6 +694,27 @@ PSGD_API psgd_status_t psgd_reducer_export_state(psgd_reducer_t *reducer, psgd_e
  * start. All of it fits, or nothing is changed: PSGD_ERR_STATE names the tensor that is unknown, not compressed, or of
  * another shape or rank. */
 PSGD_API psgd_status_t psgd_reducer_import_state(psgd_reducer_t *reducer, const psgd_state_t *state);
+
+/* Checkpoints: the whole state in files, saved and loaded by all workers together, between two steps.
+ *
+ *   PSGD_ERROR_MEAN    one file at `path`, the same for all workers, written by worker 0: continues on any number of workers, each
+ *                      with the mean error memory. Saving moves N elements over the communicator
+ *   PSGD_ERROR_LOCAL   a file a worker, "path.STEP.WORKER", and a manifest at `path`: continues bit for bit, on the same number of
+ *                      workers, each of which finds its file again
+ *
+ * A save counts when all workers have voted for it: files are written beside their place, synced and renamed, the manifest last. Until
+ * then, and where anything fails, `path` stands for the save before; afterwards that one's files are removed. Keep what else belongs
+ * to a checkpoint (parameters, the optimizer's state) beside it. docs/checkpoints.md has the format.
+ *
+ * Collectives. Errors, the same on all workers, with the names of those that failed: PSGD_ERR_FILE, PSGD_ERR_INVALID_ARGUMENT,
+ * PSGD_ERR_HOST_MEMORY, PSGD_ERR_POISONED; those of an export. */
+PSGD_API psgd_status_t psgd_reducer_save(psgd_reducer_t *reducer, const char *path, psgd_error_form_t form);
+
+/* Every worker reads `path` (and its own file): from one file system, or from copies that are equal. A file that is cut short, damaged,
+ * foreign, of a newer version or of another model is refused by all workers, and the reducer is as before. Errors: as above,
+ * and PSGD_ERR_STATE where it does not fit, PSGD_ERR_MISMATCH where the workers read different files, PSGD_ERR_UNSUPPORTED where a
+ * newer version wrote it. */
+PSGD_API psgd_status_t psgd_reducer_load(psgd_reducer_t *reducer, const char *path);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 9. Environment variables and version

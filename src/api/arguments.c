@@ -108,8 +108,10 @@ static psgd_status_t check_config(const psgd_config_t *config)
         return status;
     }
     if ((config->max_norm != 0.0) && !(config->max_norm >= MIN_MAX_NORM)) { /* NaN is refused too */
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.max_norm is %g; it must be 0 (off), %g or more, or infinite "
-                         "(measured, not clipped)", config->max_norm, MIN_MAX_NORM);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "config.max_norm is %g; it must be 0 (off), %g or more, or infinite "
+                         "(measured, not clipped)",
+                         config->max_norm, MIN_MAX_NORM);
     }
     status = check_flag(config->gradients_are_finite, "gradients_are_finite");
     if (status != PSGD_OK) {

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "core/agree.h"
+#include "core/checkpoint.h"
 #include "core/choose.h"
 #include "core/energy.h"
 #include "core/exchange.h"
@@ -115,8 +116,9 @@ psgd_status_t psgd_reducer_set_ranks(psgd_reducer_t *reducer, const uint32_t *ra
     if (ranks == NULL) {
         status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: ranks is NULL");
     } else if (num_tensors != reducer->plan->num_tensors) {
-        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: num_tensors is %zu, but the reducer has %zu tensors",
-                           num_tensors, reducer->plan->num_tensors);
+        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                           "psgd_reducer_set_ranks: num_tensors is %zu, but the reducer has %zu tensors", num_tensors,
+                           reducer->plan->num_tensors);
     }
     return psgd_reducer_change_ranks(reducer, ranks, status);
 }
@@ -143,8 +145,8 @@ static psgd_status_t check_num_grads(const psgd_reducer_t *reducer, const void *
 }
 
 /* One buffer of a tensor, `what` ("gradient"): of the reducer's context, readable and writable, large enough. */
-static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *what, size_t index, const psgd_buffer_t *buffer,
-                                  size_t elem_bytes)
+static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *what, size_t index,
+                                  const psgd_buffer_t *buffer, size_t elem_bytes)
 {
     const psgd_plan_tensor_t *tensor      = &reducer->plan->tensors[index];
     const char               *device_name = psgd_device_limits(reducer->device)->name;
@@ -158,34 +160,42 @@ static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *wha
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is NULL", what, index, tensor->name);
     }
     if (clGetMemObjectInfo(buffer->mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is no OpenCL buffer", what, index, tensor->name);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is no OpenCL buffer", what, index,
+                         tensor->name);
     }
-    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
-                           device_name);
+    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL),
+                           "clGetMemObjectInfo", device_name);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL), "clGetMemObjectInfo",
-                           device_name);
+    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL),
+                           "clGetMemObjectInfo", device_name);
     if (status != PSGD_OK) {
         return status;
     }
     if (context != psgd_device_context(reducer->device)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' belongs to another OpenCL context than the "
-                         "reducer", what, index, tensor->name);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "the %s of tensor %zu '%s' belongs to another OpenCL context than the "
+                         "reducer",
+                         what, index, tensor->name);
     }
     if ((flags & (CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY)) != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is a %s buffer; create it with "
-                         "CL_MEM_READ_WRITE", what, index, tensor->name,
-                         (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "the %s of tensor %zu '%s' is a %s buffer; create it with "
+                         "CL_MEM_READ_WRITE",
+                         what, index, tensor->name, (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
     }
     if (buffer->offset_bytes % elem_bytes != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' begins at byte %zu; offsets are multiples "
-                         "of %zu", what, index, tensor->name, buffer->offset_bytes, elem_bytes);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "the %s of tensor %zu '%s' begins at byte %zu; offsets are multiples "
+                         "of %zu",
+                         what, index, tensor->name, buffer->offset_bytes, elem_bytes);
     }
     if ((buffer->offset_bytes > bytes) || (bytes - buffer->offset_bytes < needed)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' needs %" PRIu64 " bytes from byte %zu on, "
-                         "but its buffer has %zu bytes", what, index, tensor->name, needed, buffer->offset_bytes, bytes);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "the %s of tensor %zu '%s' needs %" PRIu64 " bytes from byte %zu on, "
+                         "but its buffer has %zu bytes",
+                         what, index, tensor->name, needed, buffer->offset_bytes, bytes);
     }
     return PSGD_OK;
 }
@@ -264,14 +274,17 @@ static psgd_status_t read_buffers(const psgd_reducer_t *reducer, const char *wha
 static psgd_status_t check_optimizer(const psgd_optimizer_t *optimizer)
 {
     if ((optimizer->rule < PSGD_RULE_POWERSGD) || (optimizer->rule > PSGD_RULE_NESTEROV)) {
-        return psgd_fail(PSGD_ERR_UNSUPPORTED, "optimizer.rule is %d; it must be PSGD_RULE_POWERSGD to PSGD_RULE_NESTEROV",
+        return psgd_fail(PSGD_ERR_UNSUPPORTED,
+                         "optimizer.rule is %d; it must be PSGD_RULE_POWERSGD to PSGD_RULE_NESTEROV",
                          (int)optimizer->rule);
     }
     if (!is_number(optimizer->learning_rate, 0.0f, FLT_MAX) || !is_number(optimizer->momentum, 0.0f, 1.0f) ||
         !is_number(optimizer->weight_decay, 0.0f, FLT_MAX)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer has learning_rate %g, momentum %g and weight_decay %g; they must "
-                         "be finite and not negative, momentum at most 1", (double)optimizer->learning_rate,
-                         (double)optimizer->momentum, (double)optimizer->weight_decay);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "optimizer has learning_rate %g, momentum %g and weight_decay %g; they must "
+                         "be finite and not negative, momentum at most 1",
+                         (double)optimizer->learning_rate, (double)optimizer->momentum,
+                         (double)optimizer->weight_decay);
     }
     if (optimizer->params == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer.params is NULL");
@@ -290,7 +303,8 @@ static psgd_status_t read_optimizer(psgd_reducer_t *reducer, const psgd_optimize
     psgd_view_t     *halves    = momenta + reducer->plan->num_tensors;
     psgd_status_t    status;
 
-    status = psgd_copy_struct(given, FIRST_OPTIMIZER_BYTES, "optimizer", "PSGD_OPTIMIZER_INIT", &optimizer, sizeof(optimizer));
+    status = psgd_copy_struct(given, FIRST_OPTIMIZER_BYTES, "optimizer", "PSGD_OPTIMIZER_INIT", &optimizer,
+                              sizeof(optimizer));
     if (status == PSGD_OK) {
         status = check_optimizer(&optimizer);
     }
@@ -311,8 +325,8 @@ static psgd_status_t read_optimizer(psgd_reducer_t *reducer, const psgd_optimize
                                       optimizer.momentum,
                                       optimizer.weight_decay,
                                       params,
-                                      optimizer.momenta != NULL ? momenta : NULL,
-                                      optimizer.half_params != NULL ? halves : NULL};
+                                   optimizer.momenta != NULL ? momenta : NULL,
+                                   optimizer.half_params != NULL ? halves : NULL};
     request->update = &request->own;
     return PSGD_OK;
 }
@@ -328,13 +342,15 @@ static psgd_status_t read_options(psgd_reducer_t *reducer, const psgd_step_optio
     if (given == NULL) {
         return PSGD_OK;
     }
-    status = psgd_copy_struct(given, FIRST_STEP_OPTIONS_BYTES, "options", "PSGD_STEP_OPTIONS_INIT", &options, sizeof(options));
+    status = psgd_copy_struct(given, FIRST_STEP_OPTIONS_BYTES, "options", "PSGD_STEP_OPTIONS_INIT", &options,
+                              sizeof(options));
     if (status != PSGD_OK) {
         return status;
     }
     scale = options.gradient_scale == 0.0f ? 1.0f : options.gradient_scale;
     if (!is_number(scale, FLT_MIN, FLT_MAX)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "options.gradient_scale is %g; it must be positive, finite and no denormal (0: 1)",
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "options.gradient_scale is %g; it must be positive, finite and no denormal (0: 1)",
                          (double)options.gradient_scale);
     }
     if ((scale != 1.0f) || (options.has_gradient != NULL)) {
@@ -541,13 +557,15 @@ psgd_status_t psgd_reducer_get_energy(const psgd_reducer_t *reducer, size_t tens
     psgd_status_t status;
 
     if ((reducer == NULL) || (energy_p == NULL)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_energy: %s is NULL", reducer == NULL ? "reducer" : "energy_p");
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_energy: %s is NULL",
+                         reducer == NULL ? "reducer" : "energy_p");
     }
     if ((tensor_index != SIZE_MAX) && (tensor_index >= reducer->plan->num_tensors)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors", tensor_index,
-                         reducer->plan->num_tensors);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors",
+                         tensor_index, reducer->plan->num_tensors);
     }
-    status = psgd_check_output_struct(energy_p, sizeof(energy), "*energy_p", "PSGD_ENERGY_INIT", sizeof(energy), &bytes);
+    status =
+        psgd_check_output_struct(energy_p, sizeof(energy), "*energy_p", "PSGD_ENERGY_INIT", sizeof(energy), &bytes);
     if (status != PSGD_OK) {
         return status;
     }
@@ -604,4 +622,39 @@ psgd_status_t psgd_reducer_import_state(psgd_reducer_t *reducer, const psgd_stat
 const char *psgd_version_string(void)
 {
     return PSGD_VERSION_STRING;
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------------------------- */
+
+static psgd_status_t check_path(const char *path, const char *function)
+{
+    return (path == NULL) || (path[0] == '\0')
+               ? psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: path is NULL or empty", function)
+               : PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_save(psgd_reducer_t *reducer, const char *path, psgd_error_form_t form)
+{
+    psgd_status_t status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_save: reducer is NULL"); /* nobody can be told */
+    }
+    if ((form != PSGD_ERROR_MEAN) && (form != PSGD_ERROR_LOCAL)) { /* the workers would not do the same */
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "psgd_reducer_save: form is %d; it must be PSGD_ERROR_MEAN or PSGD_ERROR_LOCAL", (int)form);
+    }
+    status = check_path(path, "psgd_reducer_save");
+    return psgd_checkpoint_save(reducer, path, form, status);
+}
+
+psgd_status_t psgd_reducer_load(psgd_reducer_t *reducer, const char *path)
+{
+    psgd_status_t status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_load: reducer is NULL"); /* nobody can be told */
+    }
+    status = check_path(path, "psgd_reducer_load");
+    return psgd_checkpoint_load(reducer, path, status);
 }

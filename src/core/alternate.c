@@ -43,9 +43,9 @@ struct psgd_alternation {
 
     /* What is done with M, and with the factors of all pieces. */
     psgd_matrices_t      matrices;
-    psgd_compute_p_t    *form_m;      /* M = g + e; NULL without error feedback */
-    psgd_residual_t     *take_off;    /* M -= a piece; NULL with one half-iteration a step */
-    psgd_residual_t     *leave_error; /* e = M - a piece; NULL without error feedback */
+    psgd_compute_p_t    *form_m;       /* M = g + e; NULL without error feedback */
+    psgd_residual_t     *take_off;     /* M -= a piece; NULL with one half-iteration a step */
+    psgd_residual_t     *leave_error;  /* e = M - a piece; NULL without error feedback */
     psgd_plan_t          stacked_plan; /* the plan, with `count` times the rank */
     psgd_matrices_t      stacked;
     psgd_stack_t        *p_stack, *q_stack;
@@ -56,8 +56,8 @@ struct psgd_alternation {
     float               *scaled; /* the same scaled for the update; behind them the scales */
     psgd_update_scale_t *scales;
     uint64_t             room_elems;
-    psgd_update_array_t *arrays;      /* of one matrix, by half-iteration */
-    float               *p_pieces;    /* the stacks, where the norm of the update takes more than squares; else NULL */
+    psgd_update_array_t *arrays;   /* of one matrix, by half-iteration */
+    float               *p_pieces; /* the stacks, where the norm of the update takes more than squares; else NULL */
     float               *q_pieces;
     uint64_t             common_hash; /* of the uncompressed means of the last step; told in the next */
 };
@@ -256,10 +256,10 @@ static void reduce(psgd_reducer_t *r)
 
 static void iterate_half(psgd_reducer_t *r)
 {
-    const bool         is_q          = computes_q(r);
-    const psgd_phase_t orthonormal   = is_q ? PSGD_PHASE_ORTHOGONALIZE_P : PSGD_PHASE_ORTHONORMALIZE_Q;
-    const psgd_phase_t reduction     = is_q ? PSGD_PHASE_REDUCE_Q : PSGD_PHASE_REDUCE_P;
-    const bool         has_matrices  = r->plan->num_matrices > 0;
+    const bool         is_q         = computes_q(r);
+    const psgd_phase_t orthonormal  = is_q ? PSGD_PHASE_ORTHOGONALIZE_P : PSGD_PHASE_ORTHONORMALIZE_Q;
+    const psgd_phase_t reduction    = is_q ? PSGD_PHASE_REDUCE_Q : PSGD_PHASE_REDUCE_P;
+    const bool         has_matrices = r->plan->num_matrices > 0;
 
     if (has_matrices) {
         psgd_phase_compute(r, orthonormal, orthonormalize);
@@ -403,18 +403,17 @@ static void scale_pieces(psgd_reducer_t *r)
 /* e = M - the last piece. Of the last half-iteration, whose factors are still where they were computed. */
 static psgd_status_t leave_error(psgd_reducer_t *r)
 {
-    return r->alternation->leave_error == NULL
-               ? PSGD_OK
-               : psgd_residual_enqueue(r->alternation->leave_error, own_p(r), own_q(r));
+    return r->alternation->leave_error == NULL ? PSGD_OK
+                                               : psgd_residual_enqueue(r->alternation->leave_error, own_p(r), own_q(r));
 }
 
 /* The means go beside the orthonormal factors that they belong to. */
 static psgd_status_t stack_means(psgd_reducer_t *r)
 {
-    psgd_alternation_t *a     = r->alternation;
-    const size_t        bytes = (size_t)(a->count * a->room_elems) * sizeof(float) +
-                                r->plan->num_matrices * sizeof(psgd_update_scale_t);
-    psgd_status_t       status;
+    psgd_alternation_t *a = r->alternation;
+    const size_t        bytes =
+        (size_t)(a->count * a->room_elems) * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
+    psgd_status_t status;
 
     status = psgd_traffic_stage_out(r, a->scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
     for (uint32_t half = 0; (status == PSGD_OK) && (half < a->count); ++half) {
@@ -431,8 +430,8 @@ static psgd_status_t sum_pieces(psgd_reducer_t *r)
 {
     psgd_alternation_t           *a      = r->alternation;
     const psgd_step_views_t       views  = psgd_traffic_step_views(r);
-    const psgd_decompress_views_t pieces = {psgd_stack_view(a->p_stack), psgd_stack_view(a->q_stack), views.update_scales,
-                                            psgd_stack_view(a->q_stack)};
+    const psgd_decompress_views_t pieces = {psgd_stack_view(a->p_stack), psgd_stack_view(a->q_stack),
+                                            views.update_scales, psgd_stack_view(a->q_stack)};
     psgd_status_t                 status = psgd_matrices_place(&a->stacked, &views);
 
     return status == PSGD_OK ? psgd_decompressor_enqueue(a->sum_pieces, &pieces) : status;
@@ -540,7 +539,8 @@ static psgd_status_t stack_plan(const psgd_plan_t *plan, psgd_alternation_t *a)
 
     a->stacked_plan          = *plan;
     a->stacked_plan.matrices = NULL;
-    status = psgd_alloc(plan->num_matrices, sizeof(*plan->matrices), "a plan of stacked factors", &a->stacked_plan.matrices);
+    status =
+        psgd_alloc(plan->num_matrices, sizeof(*plan->matrices), "a plan of stacked factors", &a->stacked_plan.matrices);
     if (status != PSGD_OK) {
         return status;
     }

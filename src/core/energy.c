@@ -69,8 +69,8 @@ void psgd_energy_add(psgd_reducer_t *r, const float *factor, bool is_q)
         const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
         uint64_t                  elems  = (is_q ? matrix->cols : matrix->rows) * matrix->r;
 
-        r->energy->own[ITEMS * m] += psgd_norm_square(factor + (is_q ? matrix->q_offset_elems : matrix->p_offset_elems),
-                                                      (size_t)elems);
+        r->energy->own[ITEMS * m] +=
+            psgd_norm_square(factor + (is_q ? matrix->q_offset_elems : matrix->p_offset_elems), (size_t)elems);
     }
 }
 
@@ -149,9 +149,10 @@ static void watch_error(psgd_reducer_t *r)
     if (!meter->has_warned && grows_without_bound(meter)) {
         meter->has_warned = true;
         r->stats.error_alarms += 1;
-        psgd_log(&r->log, PSGD_LOG_WARN, "step %" PRIu64 ": the error memory has grown from %g to %g and does not slow down; the factors "
-                 "capture %.2g %% of what they are made from: give them a higher rank, or use warm start", r->step_number,
-                 meter->history[0], energy.error_norm, 100.0 * energy.captured_share);
+        psgd_log(&r->log, PSGD_LOG_WARN,
+                 "step %" PRIu64 ": the error memory has grown from %g to %g and does not slow down; the factors "
+                 "capture %.2g %% of what they are made from: give them a higher rank, or use warm start",
+                 r->step_number, meter->history[0], energy.error_norm, 100.0 * energy.captured_share);
     }
 }
 
@@ -179,13 +180,15 @@ void psgd_energy_share(psgd_reducer_t *r)
 
 psgd_status_t psgd_energy_read(const psgd_reducer_t *r, size_t tensor_index, psgd_energy_t *energy_p)
 {
-    const psgd_energy_meter_t *meter = r->energy;
+    const psgd_energy_meter_t *meter  = r->energy;
     psgd_energy_t              energy = *energy_p;
     double                     error;
 
     if ((meter == NULL) || !meter->has_measured) {
-        return psgd_fail(PSGD_ERR_STATE, "no energy was measured yet: config.energy_every is %" PRIu64 ", and %" PRIu64
-                         " steps were done", r->config.energy_every, r->step_number);
+        return psgd_fail(PSGD_ERR_STATE,
+                         "no energy was measured yet: config.energy_every is %" PRIu64 ", and %" PRIu64
+                         " steps were done",
+                         r->config.energy_every, r->step_number);
     }
     energy.captured = energy.total = 0.0;
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
@@ -237,7 +240,8 @@ psgd_status_t psgd_energy_create(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(count * r->comm->num_workers, sizeof(*r->energy->all), "the energy of each worker", &r->energy->all);
+    status =
+        psgd_alloc(count * r->comm->num_workers, sizeof(*r->energy->all), "the energy of each worker", &r->energy->all);
     if (status != PSGD_OK) {
         return status;
     }

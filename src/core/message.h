@@ -43,7 +43,7 @@ bool psgd_message_average(float *sums, size_t elems, uint32_t num_workers);
 
 /* Every worker learns the num_words words of every worker: all_p[w * num_words + i]. A collective, by all_reduce alone, so that it
  * works with every communicator: each worker adds its words to zeros in a place of its own, 16 bits a float. */
-uint64_t      psgd_message_gather_bytes(size_t num_words, uint32_t num_workers); /* what that hands to the communicator */
+uint64_t psgd_message_gather_bytes(size_t num_words, uint32_t num_workers); /* what that hands to the communicator */
 psgd_status_t psgd_message_gather_words(const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
                                         psgd_patience_t patience, const psgd_log_t *log, const char *what,
                                         uint64_t *all_p);

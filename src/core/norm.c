@@ -50,7 +50,7 @@ double psgd_norm_square(const float *values, size_t elems)
 void psgd_norm_take(psgd_reducer_t *r, double square)
 {
     r->step.update_norm = sqrt(square);
-    r->step.clip        = r->step.update_norm > r->config.max_norm ? (float)(r->config.max_norm / r->step.update_norm) : 1.0f;
+    r->step.clip = r->step.update_norm > r->config.max_norm ? (float)(r->config.max_norm / r->step.update_norm) : 1.0f;
 }
 
 PSGD_VECTORIZE

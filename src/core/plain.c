@@ -84,7 +84,9 @@ static void exchange_pieces(psgd_reducer_t *r)
             psgd_exchange_finish(r, &r->message_chunk, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
         }
         psgd_exchange_average(r, &r->message_chunk);
-        square += psgd_norm_is_wanted(r) ? psgd_norm_square(psgd_message_payload(&r->message_chunk), (size_t)(end - begin)) : 0.0;
+        square += psgd_norm_is_wanted(r)
+                      ? psgd_norm_square(psgd_message_payload(&r->message_chunk), (size_t)(end - begin))
+                      : 0.0;
         if (psgd_step_is_healthy(r)) {
             psgd_step_note(r, write_piece(r, begin, end));
         }

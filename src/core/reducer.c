@@ -53,12 +53,11 @@ uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *r)
 
 void psgd_reducer_draw_factor(psgd_reducer_t *r, size_t matrix_index, uint64_t step)
 {
-    const psgd_plan_matrix_t *matrix  = &r->plan->matrices[matrix_index];
-    bool                      is_p    = psgd_reducer_starts_from_p(r);
-    uint64_t                  length  = is_p ? matrix->rows : matrix->cols;
-    uint64_t                  key     = psgd_random_key(r->config.seed, matrix->name_hash,
-                                                        is_p ? PSGD_RANDOM_FIRST_P : PSGD_RANDOM_FIRST_Q);
-    float                    *column  = r->factor + (is_p ? matrix->p_offset_elems : matrix->q_offset_elems);
+    const psgd_plan_matrix_t *matrix = &r->plan->matrices[matrix_index];
+    bool                      is_p   = psgd_reducer_starts_from_p(r);
+    uint64_t                  length = is_p ? matrix->rows : matrix->cols;
+    uint64_t key = psgd_random_key(r->config.seed, matrix->name_hash, is_p ? PSGD_RANDOM_FIRST_P : PSGD_RANDOM_FIRST_Q);
+    float   *column = r->factor + (is_p ? matrix->p_offset_elems : matrix->q_offset_elems);
 
     for (uint32_t c = 0; c < matrix->r; ++c, column += length) {
         psgd_random_fill(column, (size_t)length, key, step, c);
@@ -197,7 +196,8 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_device_buffer(r, message_1_room(r) + plan->small_elems, "P and the small tensors", &r->message_1_view);
+    status =
+        create_device_buffer(r, message_1_room(r) + plan->small_elems, "P and the small tensors", &r->message_1_view);
     if (status != PSGD_OK) {
         return status;
     }
@@ -248,8 +248,8 @@ static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_or
 static psgd_status_t create_stager(psgd_reducer_t *r)
 {
     size_t message_bytes = (size_t)(message_1_room(r) + r->plan->small_elems) * sizeof(float);
-    size_t q_bytes       = (size_t)psgd_reducer_update_elems(r) * sizeof(float) +
-                     r->plan->num_matrices * sizeof(psgd_update_scale_t);
+    size_t q_bytes =
+        (size_t)psgd_reducer_update_elems(r) * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
 
     if (message_bytes + q_bytes == 0) {
         return PSGD_OK;
@@ -320,8 +320,8 @@ static void fill_plan_stats(psgd_reducer_t *r)
     r->stats.uncompressed_elems     = plan->total_elems;
     r->stats.compressed_elems       = plan->compressed_elems;
     if (r->config.half_iterations > 0) { /* on average: half of them send a P, half a Q */
-        r->stats.compressed_elems = plan->small_elems + plan->large_elems +
-                                    (plan->p_elems + plan->q_elems) * r->config.half_iterations / 2;
+        r->stats.compressed_elems =
+            plan->small_elems + plan->large_elems + (plan->p_elems + plan->q_elems) * r->config.half_iterations / 2;
     }
     r->stats.compression_rate = (double)plan->total_elems / (double)r->stats.compressed_elems;
 }
@@ -449,10 +449,11 @@ psgd_status_t psgd_reducer_zero_errors(psgd_reducer_t *r)
     psgd_status_t status = PSGD_OK;
 
     for (size_t m = 0; r->config.error_feedback && (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
-        status = psgd_buffer_enqueue_zero(r->device, r->errors[m],
-                                          (size_t)(r->plan->matrices[m].rows * r->plan->matrices[m].cols) * sizeof(float));
+        status = psgd_buffer_enqueue_zero(
+            r->device, r->errors[m], (size_t)(r->plan->matrices[m].rows * r->plan->matrices[m].cols) * sizeof(float));
     }
-    if ((status == PSGD_OK) && (r->form == PSGD_FORM_LAZY) && (r->plan->num_matrices > 0)) { /* nothing to be taken off */
+    if ((status == PSGD_OK) && (r->form == PSGD_FORM_LAZY) &&
+        (r->plan->num_matrices > 0)) { /* nothing to be taken off */
         status = psgd_buffer_enqueue_zero(r->device, r->q_local, (size_t)r->plan->q_elems * sizeof(float));
     }
     if (status == PSGD_OK) {

@@ -33,16 +33,16 @@ typedef struct psgd_step {
     char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */
     psgd_status_t      agreed;                          /* what all workers ended the step with; PSGD_OK: it goes on */
     const psgd_view_t *grads;                           /* by tensor index; NULL where this worker has none to give */
-    const float       *factors;                         /* by tensor index: what gradients are multiplied by, 0 for those that
+    const float         *factors; /* by tensor index: what gradients are multiplied by, 0 for those that
                                                            are not there; NULL: they are all there as they are */
-    const psgd_update_t *update;                        /* what it does to parameters; NULL: the gradients become the update */
+    const psgd_update_t *update;  /* what it does to parameters; NULL: the gradients become the update */
     uint64_t           start_ns;
     uint64_t           bytes;                           /* handed to the communicator */
     uint64_t           messages;
     uint64_t           launches_before;                 /* psgd_device_launches() at its start */
     bool               has_changed_state;               /* lazy form: pass A was enqueued here */
-    double             update_norm;                     /* of all tensors together, before clipping; 0: not measured */
-    float              clip;                            /* what the update is multiplied by */
+    double               update_norm; /* of all tensors together, before clipping; 0: not measured */
+    float                clip;        /* what the update is multiplied by */
     uint64_t           phase_ns[PSGD_NUM_PHASES];
     uint64_t           p_hat_hash;                      /* computed on the device */
     uint64_t           common_hash;                     /* of the uncompressed means, computed here */
@@ -103,7 +103,7 @@ struct psgd_reducer {
     psgd_stager_t         *stager; /* NULL where nothing travels but large tensors */
 
     /* Host memory. */
-    float               *factor;        /* Q that the next step starts from, r x cols each, laid out as on the device; or P */
+    float               *factor; /* Q that the next step starts from, r x cols each, laid out as on the device; or P */
     float               *factor_scaled; /* Qbar scaled for the update and, behind it, the scales, until the device has them */
     psgd_update_scale_t *update_scales; /* in factor_scaled, by matrix index */
     bool                *is_imported;   /* by matrix index: the next step uses `factor` even with cold start */
@@ -119,8 +119,8 @@ struct psgd_reducer {
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
 
-    psgd_energy_meter_t *energy;  /* NULL: not measured */
-    psgd_updater_t      *updater; /* made by the first step that updates parameters */
+    psgd_energy_meter_t *energy;      /* NULL: not measured */
+    psgd_updater_t      *updater;     /* made by the first step that updates parameters */
     psgd_view_t         *param_views; /* room for the views of an update, 3 by tensor index */
     psgd_rescale_t      *rescale;     /* made by the first step that scales gradients, or lacks some */
     float               *factors;     /* of the gradients of a step, by tensor index */

@@ -24,8 +24,10 @@ static psgd_status_t describe_tensors(const psgd_plan_t *plan, const uint32_t *r
         const psgd_plan_tensor_t *tensor = &plan->tensors[i];
 
         if (ranks[i] > PSGD_MAX_RANK) {
-            status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: the rank of tensor %zu '%s' is %u; it must be 1 to "
-                               "%d, or 0 (as it is)", i, tensor->name, ranks[i], PSGD_MAX_RANK);
+            status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                               "psgd_reducer_set_ranks: the rank of tensor %zu '%s' is %u; it must be 1 to "
+                               "%d, or 0 (as it is)",
+                               i, tensor->name, ranks[i], PSGD_MAX_RANK);
             psgd_free(tensors);
             return status;
         }

@@ -27,9 +27,9 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float 
 {
     memset(&r->step, 0, sizeof(r->step));
     r->step.grads    = grads;
-    r->step.factors  = factors;
-    r->step.update   = update;
-    r->step.clip     = 1.0f;
+    r->step.factors         = factors;
+    r->step.update          = update;
+    r->step.clip            = 1.0f;
     r->step.start_ns = psgd_now_ns();
     r->step.launches_before = psgd_device_launches(r->device);
     psgd_step_note(r, local);

@@ -29,6 +29,9 @@ psgd_state_entry_t *psgd_state_find(const psgd_state_t *state, const char *name)
 /* What the reducer holds, as psgd_reducer_export_state() says. With PSGD_ERROR_MEAN a collective, which every worker reaches. */
 psgd_status_t psgd_reducer_state_export(psgd_reducer_t *reducer, psgd_error_form_t form, psgd_state_t **state_p);
 
+/* Whether all of it fits. */
+psgd_status_t psgd_reducer_state_check(const psgd_reducer_t *reducer, const psgd_state_t *state);
+
 /* All of it, or nothing. */
 psgd_status_t psgd_reducer_state_import(psgd_reducer_t *reducer, const psgd_state_t *state);
 

@@ -4,9 +4,9 @@
 
 #include "core/reducer.h"
 
-/* A step on gradients in device memory, by tensor index; `factors`: what they are
- * multiplied by (ops/rescale.h), or NULL; `update`: what it does to parameters (core/update.h), or NULL; `local` is this worker's failure before it came here (its gradients are not
- * touched then), which all workers are told. Returns the same status on every worker. */
+/* A step on gradients in device memory, by tensor index; `factors`: what they are multiplied by (ops/rescale.h), or NULL;
+ * `update`: what it does to parameters (core/update.h), or NULL; `local` is this worker's failure before it came here (its
+ * gradients are not touched then), which all workers are told. Returns the same status on every worker. */
 psgd_status_t psgd_reducer_run_step(psgd_reducer_t *reducer, const psgd_view_t *grads, const float *factors,
                                     const psgd_update_t *update, psgd_status_t local);
 

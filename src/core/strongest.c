@@ -10,7 +10,8 @@
 
 enum { MAX_SWEEPS = 60 };
 
-static const double NEGLIGIBLE = 1e-30; /* of a product of two diagonal entries: the square of an angle that rounds to none */
+static const double NEGLIGIBLE =
+    1e-30; /* of a product of two diagonal entries: the square of an angle that rounds to none */
 
 /* A symmetric matrix, and the rotations so far: n x n each, row-major. */
 typedef struct eigen {

@@ -23,7 +23,7 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
     views.q_hat         = r->q_hat;
     views.p             = r->message_1_view;
     views.p_hat         = r->p_hat;
-    views.q_local       = r->alternation != NULL ? r->message_1_view : r->q_local; /* half-iterations send either factor */
+    views.q_local = r->alternation != NULL ? r->message_1_view : r->q_local; /* half-iterations send either factor */
     views.q_scaled      = r->q;
     views.update_scales = psgd_view_at(r->q, bytes_of(psgd_reducer_update_elems(r)));
     return views;
@@ -34,7 +34,8 @@ psgd_status_t psgd_traffic_stage_in(psgd_reducer_t *r, psgd_view_t from, float *
     return psgd_reducer_note_wait(r, psgd_stager_read(r->stager, from, host, bytes_of(elems), what));
 }
 
-psgd_status_t psgd_traffic_stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes, const char *what)
+psgd_status_t psgd_traffic_stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes,
+                                     const char *what)
 {
     return psgd_reducer_note_wait(r, psgd_stager_write(r->stager, host, to, bytes, what));
 }
@@ -44,7 +45,8 @@ psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r)
     if (r->plan->q_elems == 0) {
         return PSGD_OK;
     }
-    return psgd_traffic_stage_out(r, r->factor, r->q, bytes_of(r->plan->q_elems), psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q));
+    return psgd_traffic_stage_out(r, r->factor, r->q, bytes_of(r->plan->q_elems),
+                                  psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q));
 }
 
 psgd_status_t psgd_traffic_upload_update(psgd_reducer_t *r)
@@ -119,7 +121,8 @@ psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
     if ((status != PSGD_OK) || (elems == 0)) {
         return status;
     }
-    return psgd_traffic_stage_in(r, r->message_1_view, psgd_message_payload(&r->message_1), elems, psgd_phase_name(PSGD_PHASE_COMPUTE_P));
+    return psgd_traffic_stage_in(r, r->message_1_view, psgd_message_payload(&r->message_1), elems,
+                                 psgd_phase_name(PSGD_PHASE_COMPUTE_P));
 }
 
 psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *r)
@@ -143,7 +146,7 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
         return status;
     }
     return psgd_traffic_stage_in(r, r->q_local, psgd_message_payload(&r->message_2), r->plan->q_elems,
-                    psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
+                                 psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
 }
 
 uint64_t psgd_traffic_hash_common(const psgd_reducer_t *r)

@@ -8,7 +8,8 @@
 psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *reducer);
 
 /* Device memory to a message (waits), and host memory to the device; `what` names it in errors. */
-psgd_status_t psgd_traffic_stage_in(psgd_reducer_t *reducer, psgd_view_t from, float *host, uint64_t elems, const char *what);
+psgd_status_t psgd_traffic_stage_in(psgd_reducer_t *reducer, psgd_view_t from, float *host, uint64_t elems,
+                                    const char *what);
 psgd_status_t psgd_traffic_stage_out(psgd_reducer_t *reducer, const float *host, psgd_view_t to, size_t bytes,
                                      const char *what);
 

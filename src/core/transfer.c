@@ -220,9 +220,11 @@ static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_pl
     uint64_t length = factor_length(matrix, is_p);
 
     if ((entry->rank != 0) && ((entry->cols != length) || (entry->rank != matrix->r))) {
-        return psgd_fail(PSGD_ERR_STATE, "the state's factor of '%s' is %" PRIu64 " x %u, this reducer's is %" PRIu64
-                         " x %u (%s); was it saved with another rank or model, or after another number of half-iterations?",
-                         entry->name, entry->cols, entry->rank, length, matrix->r, is_p ? "a P" : "a Q");
+        return psgd_fail(
+            PSGD_ERR_STATE,
+            "the state's factor of '%s' is %" PRIu64 " x %u, this reducer's is %" PRIu64
+            " x %u (%s); was it saved with another rank or model, or after another number of half-iterations?",
+            entry->name, entry->cols, entry->rank, length, matrix->r, is_p ? "a P" : "a Q");
     }
     return PSGD_OK;
 }
@@ -265,7 +267,7 @@ static psgd_status_t check_entry(const psgd_reducer_t *r, const psgd_state_t *st
     return check_error(r, entry, matrix);
 }
 
-static psgd_status_t check_state(const psgd_reducer_t *r, const psgd_state_t *state)
+psgd_status_t psgd_reducer_state_check(const psgd_reducer_t *r, const psgd_state_t *state)
 {
     if (state->has_step && (state->seed != r->config.seed)) {
         return psgd_fail(PSGD_ERR_STATE, "the state was made with seed %" PRIu64 ", this reducer with seed %" PRIu64
@@ -273,7 +275,8 @@ static psgd_status_t check_state(const psgd_reducer_t *r, const psgd_state_t *st
     }
     if (state->has_step && (state->half_iterations > 0) && (state->half_iterations % 2 == 0) &&
         (r->config.half_iterations == 0)) {
-        return psgd_fail(PSGD_ERR_STATE, "the state goes on from factors P, after %" PRIu64 " half-iterations; this reducer does "
+        return psgd_fail(PSGD_ERR_STATE,
+                         "the state goes on from factors P, after %" PRIu64 " half-iterations; this reducer does "
                          "full iterations, which start from Q: create it with config.half_iterations",
                          state->half_iterations);
     }
@@ -332,7 +335,7 @@ psgd_status_t psgd_reducer_state_import(psgd_reducer_t *r, const psgd_state_t *s
     if (status != PSGD_OK) {
         return status;
     }
-    status = check_state(r, state);
+    status = psgd_reducer_state_check(r, state);
     if (status != PSGD_OK) {
         return status;
     }

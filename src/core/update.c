@@ -92,8 +92,10 @@ static psgd_status_t create_rows(const psgd_reducer_t *r, psgd_updater_t *u, boo
         const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
 
         if (tensor->elems > UINT32_MAX) {
-            status = psgd_fail(PSGD_ERR_UNSUPPORTED, "tensor %zu '%s' has %" PRIu64 " elements: an optimizer's step takes fewer than "
-                               "2^32", i, tensor->name, tensor->elems);
+            status = psgd_fail(PSGD_ERR_UNSUPPORTED,
+                               "tensor %zu '%s' has %" PRIu64 " elements: an optimizer's step takes fewer than "
+                               "2^32",
+                               i, tensor->name, tensor->elems);
         } else if (is_listed(tensor, small_alone)) {
             items[n++] = (psgd_ragged_item_t){
                 .rows = 1, .cols = (uint32_t)tensor->elems, .p_offset = small_alone ? tensor->offset_elems : 0};
@@ -261,7 +263,8 @@ static psgd_status_t apply_small(psgd_reducer_t *r, const float *small, psgd_vie
     if (status == PSGD_OK) {
         status = place_rows(r, r->updater->small, true, update->params, update->momenta);
     }
-    return status == PSGD_OK ? psgd_apply_enqueue_values(r->updater->from_packed, small_view, numbers_of(update)) : status;
+    return status == PSGD_OK ? psgd_apply_enqueue_values(r->updater->from_packed, small_view, numbers_of(update))
+                             : status;
 }
 
 /* From the gradients' buffers, a launch a tensor: those of one route, or all. */
@@ -299,7 +302,8 @@ static psgd_status_t narrow(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_apply_enqueue_narrow(u->from_grads) : status;
 }
 
-psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q, const float *small, psgd_view_t small_view)
+psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q, const float *small,
+                                  psgd_view_t small_view)
 {
     psgd_status_t status = PSGD_OK;
 

@@ -50,7 +50,8 @@ psgd_status_t psgd_apply_create(psgd_ragged_t *ragged, bool from_factors, psgd_r
     apply->group_size = psgd_group_size(psgd_ragged_device(ragged));
     status            = make_kernels(apply, from_factors, rule, has_momentum);
     if (status == PSGD_OK) {
-        status = from_factors ? psgd_decompress_tiling(ragged, &apply->tiling) : psgd_tiling_create_of_rows(ragged, &apply->tiling);
+        status = from_factors ? psgd_decompress_tiling(ragged, &apply->tiling)
+                              : psgd_tiling_create_of_rows(ragged, &apply->tiling);
     }
     if (status != PSGD_OK) {
         psgd_apply_destroy(apply);
@@ -72,7 +73,9 @@ psgd_status_t psgd_apply_enqueue_factors(psgd_apply_t *apply, psgd_view_t p, psg
                                       PSGD_ARG(q_offset),
                                       PSGD_ARG_MEM(update_scales),
                                       PSGD_ARG(scales_offset),
-                                      PSGD_ARG(numbers.minus_rate), PSGD_ARG(numbers.lambda), PSGD_ARG(numbers.decay)};
+                                      PSGD_ARG(numbers.minus_rate),
+                                      PSGD_ARG(numbers.lambda),
+                                      PSGD_ARG(numbers.decay)};
 
     return psgd_tiling_enqueue(apply->tiling, apply->apply, apply->group_size, args, sizeof(args) / sizeof(args[0]));
 }
@@ -80,7 +83,8 @@ psgd_status_t psgd_apply_enqueue_factors(psgd_apply_t *apply, psgd_view_t p, psg
 psgd_status_t psgd_apply_enqueue_values(psgd_apply_t *apply, psgd_view_t updates, psgd_rule_numbers_t numbers)
 {
     uint64_t         offset = updates.offset_bytes / sizeof(float);
-    const psgd_arg_t args[] = {PSGD_ARG_MEM(updates), PSGD_ARG(offset), PSGD_ARG(numbers.minus_rate), PSGD_ARG(numbers.lambda), PSGD_ARG(numbers.decay)};
+    const psgd_arg_t args[] = {PSGD_ARG_MEM(updates), PSGD_ARG(offset), PSGD_ARG(numbers.minus_rate),
+                               PSGD_ARG(numbers.lambda), PSGD_ARG(numbers.decay)};
 
     return psgd_tiling_enqueue(apply->tiling, apply->apply, apply->group_size, args, sizeof(args) / sizeof(args[0]));
 }

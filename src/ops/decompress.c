@@ -142,7 +142,8 @@ static void scale(const psgd_update_array_t *array, int scale_exponent)
     }
 }
 
-psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t num_arrays, psgd_update_scale_t *scale_p)
+psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t num_arrays,
+                                       psgd_update_scale_t *scale_p)
 {
     uint32_t largest = 0;
     uint32_t fraction;

@@ -28,7 +28,8 @@ typedef struct psgd_update_array {
     size_t       elems;
 } psgd_update_array_t;
 
-psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t num_arrays, psgd_update_scale_t *scale_p);
+psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t num_arrays,
+                                       psgd_update_scale_t *scale_p);
 
 /* The tiles of a pass over M that has a chain over k for each element. */
 psgd_status_t psgd_decompress_tiling(psgd_ragged_t *ragged, psgd_tiling_t **tiling_p);

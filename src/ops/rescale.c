@@ -25,10 +25,13 @@ static psgd_status_t create_ragged(psgd_rescale_t *rescale, const psgd_plan_t *p
     }
     for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_tensors); ++i) {
         if (plan->tensors[i].elems > UINT32_MAX) {
-            status = psgd_fail(PSGD_ERR_UNSUPPORTED, "tensor %zu '%s' has %" PRIu64 " elements: a gradient that is scaled, or not there, "
-                               "has fewer than 2^32", i, plan->tensors[i].name, plan->tensors[i].elems);
+            status = psgd_fail(PSGD_ERR_UNSUPPORTED,
+                               "tensor %zu '%s' has %" PRIu64 " elements: a gradient that is scaled, or not there, "
+                               "has fewer than 2^32",
+                               i, plan->tensors[i].name, plan->tensors[i].elems);
         }
-        items[i] = (psgd_ragged_item_t){.rows = 1, .cols = (uint32_t)plan->tensors[i].elems, .scale_index = (uint32_t)i};
+        items[i] =
+            (psgd_ragged_item_t){.rows = 1, .cols = (uint32_t)plan->tensors[i].elems, .scale_index = (uint32_t)i};
     }
     if (status == PSGD_OK) {
         status = psgd_ragged_create(rescale->device, items, plan->num_tensors, &rescale->ragged);
@@ -60,7 +63,8 @@ psgd_status_t psgd_rescale_create(psgd_device_t *device, const psgd_plan_t *plan
     rescale->device      = device;
     rescale->num_tensors = plan->num_tensors;
     rescale->group_size  = psgd_group_size(device);
-    status = psgd_buffer_create(device, plan->num_tensors * sizeof(float), "the factors of gradients", &rescale->factors);
+    status =
+        psgd_buffer_create(device, plan->num_tensors * sizeof(float), "the factors of gradients", &rescale->factors);
     if (status == PSGD_OK) {
         status = create_ragged(rescale, plan);
     }
@@ -80,11 +84,13 @@ psgd_status_t psgd_rescale_enqueue(psgd_rescale_t *rescale, const psgd_view_t *g
     const psgd_arg_t args[] = {PSGD_ARG_MEM(rescale->factors)};
     psgd_status_t    status;
 
-    status = psgd_buffer_enqueue_write(rescale->device, rescale->factors, factors, rescale->num_tensors * sizeof(float));
+    status =
+        psgd_buffer_enqueue_write(rescale->device, rescale->factors, factors, rescale->num_tensors * sizeof(float));
     if (status == PSGD_OK) {
         status = psgd_ragged_place(rescale->ragged, grads, NULL);
     }
-    return status == PSGD_OK ? psgd_tiling_enqueue(rescale->tiling, rescale->kernel, rescale->group_size, args, 1) : status;
+    return status == PSGD_OK ? psgd_tiling_enqueue(rescale->tiling, rescale->kernel, rescale->group_size, args, 1)
+                             : status;
 }
 
 void psgd_rescale_destroy(psgd_rescale_t *rescale)

@@ -79,7 +79,8 @@ psgd_status_t psgd_squares_enqueue(psgd_squares_t *squares)
     const psgd_arg_t args[] = {PSGD_ARG_MEM(squares->sums), PSGD_ARG_LOCAL(PSGD_GROUP_LANES * sizeof(float))};
     psgd_status_t    status;
 
-    status = psgd_tiling_enqueue(squares->tiling, squares->kernel, squares->group_size, args, sizeof(args) / sizeof(args[0]));
+    status = psgd_tiling_enqueue(squares->tiling, squares->kernel, squares->group_size, args,
+                                 sizeof(args) / sizeof(args[0]));
     if (status != PSGD_OK) {
         return status;
     }
@@ -91,8 +92,8 @@ double psgd_squares_of(const psgd_squares_t *squares, size_t item)
 {
     double sum = 0.0;
 
-    for (size_t tile = psgd_tiling_first_tile(squares->tiling, item); tile < psgd_tiling_first_tile(squares->tiling, item + 1);
-         ++tile) {
+    for (size_t tile = psgd_tiling_first_tile(squares->tiling, item);
+         tile < psgd_tiling_first_tile(squares->tiling, item + 1); ++tile) {
         sum += (double)squares->host[tile];
     }
     return sum;

@@ -25,7 +25,8 @@ static psgd_status_t create_buffers(psgd_stack_t *stack, const uint64_t *offsets
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_buffer_create(stack->device, (size_t)(stack->pieces * stack->elems) * sizeof(float), what, &stack->room);
+    status =
+        psgd_buffer_create(stack->device, (size_t)(stack->pieces * stack->elems) * sizeof(float), what, &stack->room);
     if (status != PSGD_OK) {
         return status;
     }

@@ -27,8 +27,9 @@ static psgd_status_t check_options(const psgd_config_t *config)
                          PSGD_MAX_RANK);
     }
     if (config->half_iterations > PSGD_MAX_HALF_ITERATIONS) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.half_iterations is %u; it must be 0 (full iterations) to %d",
-                         config->half_iterations, PSGD_MAX_HALF_ITERATIONS);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "config.half_iterations is %u; it must be 0 (full iterations) to %d", config->half_iterations,
+                         PSGD_MAX_HALF_ITERATIONS);
     }
     if (!isfinite(config->min_compression_rate) || (config->min_compression_rate < 0.0)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.min_compression_rate is %g; it must be finite and not negative",
@@ -161,7 +162,8 @@ static psgd_status_t add_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, 
         return PSGD_OK;
     }
     if ((uint64_t)r * config->half_iterations > PSGD_MAX_RANK) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor %zu '%s': rank %u times config.half_iterations %u is more than %d", index,
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "tensor %zu '%s': rank %u times config.half_iterations %u is more than %d", index,
                          tensor->name, r, config->half_iterations, PSGD_MAX_RANK);
     }
     if ((planned->rows > MAX_MATRIX_SIDE) || (planned->cols > MAX_MATRIX_SIDE)) {

@@ -1,0 +1,356 @@
+/* The mean form is one file, the same for all: worker 0 writes it. The exact form is a file a worker, "PATH.STEP.WORKER", and a
+ * manifest at PATH that names step and save: worker 0 renames it into place when all files are on the disk, and not before. Then the
+ * files of the save before go. Whatever fails, and whenever: PATH stands for a whole save, the old one or the new. */
+#include "core/checkpoint.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/status.h"
+#include "core/checkpoint_format.h"
+#include "core/exchange.h"
+#include "core/state.h"
+
+enum { SUFFIX_BYTES = 48 };
+
+/* ---- votes ---- */
+
+/* What each worker tells: its status, and what must be equal. */
+enum { TOLD_STATUS, TOLD_MARK, NUM_TOLD };
+
+static psgd_status_t name_failures(const psgd_reducer_t *r, const uint64_t *told, psgd_status_t local,
+                                   const char *doing)
+{
+    char          own[PSGD_SENTENCE_BYTES];
+    char          names[256] = "";
+    size_t        used       = 0;
+    psgd_status_t status     = PSGD_OK;
+
+    snprintf(own, sizeof(own), "%s", local != PSGD_OK ? psgd_last_error() : "");
+    for (uint32_t w = 0; w < r->comm->num_workers; ++w) {
+        psgd_status_t theirs = (psgd_status_t) - (int64_t)told[NUM_TOLD * w + TOLD_STATUS];
+
+        if ((theirs != PSGD_OK) && (used < sizeof(names) - 64)) {
+            used += (size_t)snprintf(names + used, sizeof(names) - used, "%sworker %u (%s)", used > 0 ? ", " : "", w,
+                                     psgd_status_string(theirs));
+        }
+        status = status == PSGD_OK ? theirs : status;
+    }
+    return status == PSGD_OK
+               ? PSGD_OK
+               : psgd_fail(status, "%s failed on %s%s%s", doing, names, local != PSGD_OK ? "; here: " : "", own);
+}
+
+/* Every worker comes here, and leaves with the same status. The marks of all must be equal, where they ask for it. */
+static psgd_status_t vote(psgd_reducer_t *r, psgd_status_t local, uint64_t mark, bool marks_are_equal,
+                          const char *doing)
+{
+    const uint64_t own[NUM_TOLD] = {(uint64_t) - (int64_t)local, mark};
+    uint64_t      *told          = NULL;
+    psgd_status_t  status;
+
+    status = psgd_alloc((size_t)r->comm->num_workers * NUM_TOLD, sizeof(*told), "the votes of all workers", &told);
+    if (status == PSGD_OK) {
+        status = psgd_message_gather_words(r->comm, own, NUM_TOLD, r->patience, &r->log, doing, told);
+        if (status != PSGD_OK) { /* nobody can be told any more */
+            psgd_reducer_poison(r, status, true);
+            r->comm->abort(r->comm->self);
+        }
+    }
+    if (status == PSGD_OK) {
+        status = name_failures(r, told, local, doing);
+    }
+    for (uint32_t w = 1; (status == PSGD_OK) && marks_are_equal && (w < r->comm->num_workers); ++w) {
+        if (told[NUM_TOLD * w + TOLD_MARK] != told[TOLD_MARK]) {
+            status = psgd_fail(PSGD_ERR_MISMATCH, "%s: workers 0 and %u have different files", doing, w);
+        }
+    }
+    psgd_free(told);
+    return status;
+}
+
+/* ---- names ---- */
+
+/* "PATH.STEP.WORKER"; freed by psgd_free(). */
+static psgd_status_t name_part(const char *path, uint64_t step, uint32_t worker, char **name_p)
+{
+    size_t        bytes  = strlen(path) + SUFFIX_BYTES;
+    psgd_status_t status = psgd_alloc(bytes, 1, "the name of a file", name_p);
+
+    if (status == PSGD_OK) {
+        snprintf(*name_p, bytes, "%s.%" PRIu64 ".%u", path, step, worker);
+    }
+    return status;
+}
+
+static psgd_status_t read_file(const char *path, psgd_checkpoint_info_t *info, uint32_t *crc_p, psgd_state_t **state_p)
+{
+    unsigned char *bytes = NULL;
+    size_t         count = 0;
+    psgd_status_t  status;
+
+    status = psgd_file_read(path, &bytes, &count);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    *crc_p = psgd_crc32c(0, bytes, count);
+    status = psgd_checkpoint_decode(bytes, count, path, info, state_p);
+    psgd_free(bytes);
+    return status;
+}
+
+/* ---- save ---- */
+
+/* The save that PATH stands for so far, if it is one of files of workers. */
+typedef struct old_save {
+    bool     exists;
+    uint64_t step;
+    uint32_t num_workers;
+} old_save_t;
+
+static old_save_t find_old_save(const char *path)
+{
+    old_save_t             old = {false, 0, 0};
+    psgd_checkpoint_info_t info;
+    psgd_state_t          *state = NULL;
+    uint32_t               crc;
+
+    if (psgd_file_exists(path) && (read_file(path, &info, &crc, &state) == PSGD_OK) && (info.form == PSGD_ERROR_NONE)) {
+        old = (old_save_t){true, state->step, info.num_workers};
+    }
+    psgd_state_destroy(state);
+    return old;
+}
+
+static void remove_part(const char *path, uint64_t step, uint32_t worker)
+{
+    char *name = NULL;
+
+    if (name_part(path, step, worker, &name) == PSGD_OK) {
+        psgd_file_remove(name);
+    }
+    psgd_free(name);
+}
+
+/* Its share of the files of a save that PATH does not stand for any more. */
+static void remove_old_parts(const psgd_reducer_t *r, const char *path, const old_save_t *old)
+{
+    for (uint64_t w = r->comm->worker_index; old->exists && (w < old->num_workers); w += r->comm->num_workers) {
+        remove_part(path, old->step, (uint32_t)w);
+    }
+}
+
+static psgd_status_t write_state(const char *path, const psgd_state_t *state, const psgd_checkpoint_info_t *info)
+{
+    unsigned char *bytes = NULL;
+    size_t         count = 0;
+    psgd_status_t  status;
+
+    status = psgd_checkpoint_encode(state, info, &bytes, &count);
+    if (status == PSGD_OK) {
+        status = psgd_file_write(path, bytes, count);
+    }
+    psgd_free(bytes);
+    return status;
+}
+
+static psgd_status_t write_manifest(const psgd_reducer_t *r, const char *path, const psgd_checkpoint_info_t *info)
+{
+    unsigned char *bytes = NULL;
+    size_t         count = 0;
+    psgd_status_t  status;
+
+    status = psgd_checkpoint_encode_manifest(info, r->step_number, &bytes, &count);
+    if (status == PSGD_OK) {
+        status = psgd_file_write(path, bytes, count);
+    }
+    psgd_free(bytes);
+    return status;
+}
+
+static psgd_status_t save_mean(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
+                               psgd_checkpoint_info_t *info, psgd_status_t local)
+{
+    const old_save_t old = local == PSGD_OK ? find_old_save(path) : (old_save_t){false, 0, 0};
+    psgd_status_t    status;
+
+    /* What worker 0 writes must be what all can write: a failure of theirs comes first. */
+    status = vote(r, local, 0, false, "gathering what a checkpoint holds");
+    if (status != PSGD_OK) {
+        return status;
+    }
+    info->worker_index = 0;
+    status             = r->comm->worker_index == 0 ? write_state(path, state, info) : PSGD_OK;
+    status             = vote(r, status, 0, false, "writing a checkpoint");
+    if (status == PSGD_OK) {
+        remove_old_parts(r, path, &old);
+    }
+    return status;
+}
+
+static psgd_status_t save_parts(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
+                                const psgd_checkpoint_info_t *info, psgd_status_t local)
+{
+    const old_save_t old       = local == PSGD_OK ? find_old_save(path) : (old_save_t){false, 0, 0};
+    bool             is_same   = old.exists && (old.step == r->step_number); /* then the files are the same, too */
+    bool             has_begun = local == PSGD_OK;
+    char            *name      = NULL;
+    psgd_status_t    status    = local;
+
+    if (status == PSGD_OK) {
+        status = name_part(path, r->step_number, r->comm->worker_index, &name);
+    }
+    if (status == PSGD_OK) {
+        status = write_state(name, state, info);
+    }
+    psgd_free(name);
+    status = vote(r, status, 0, false, "writing the workers' files of a checkpoint");
+    if (status == PSGD_OK) {
+        status = r->comm->worker_index == 0 ? write_manifest(r, path, info) : PSGD_OK;
+        status = vote(r, status, 0, false, "writing the manifest of a checkpoint");
+    }
+    if ((status == PSGD_OK) && !is_same) {
+        remove_old_parts(r, path, &old);
+    }
+    if ((status != PSGD_OK) && has_begun && !is_same) {
+        remove_part(path, r->step_number, r->comm->worker_index);
+    }
+    return status;
+}
+
+psgd_status_t psgd_checkpoint_save(psgd_reducer_t *r, const char *path, psgd_error_form_t form, psgd_status_t local)
+{
+    psgd_checkpoint_info_t info   = {form, r->comm->num_workers, r->comm->worker_index, 0};
+    psgd_state_t          *state  = NULL;
+    psgd_status_t          status = local;
+    psgd_status_t          exported;
+
+    if (r->poison.is_told) {
+        return psgd_reducer_check_poison(r);
+    }
+    exported = psgd_reducer_state_export(r, form, &state); /* a collective, in the mean form */
+    status   = status == PSGD_OK ? exported : status;
+    if (r->poison.is_told) {
+        psgd_state_destroy(state);
+        return status;
+    }
+    info.save_id = psgd_hash_u64(psgd_reducer_hash_factor(r), psgd_hash_u64(r->step_number, r->comm->num_workers));
+    status =
+        form == PSGD_ERROR_MEAN ? save_mean(r, path, state, &info, status) : save_parts(r, path, state, &info, status);
+    psgd_state_destroy(state);
+    return status;
+}
+
+/* ---- load ---- */
+
+/* A checkpoint holds everything, where a state that is imported may hold a part. */
+static psgd_status_t check_complete(const psgd_reducer_t *r, const psgd_state_t *state, const char *path)
+{
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        const char               *name  = r->plan->matrices[m].name;
+        const psgd_state_entry_t *entry = psgd_state_find(state, name);
+
+        if ((r->config.warm_start && ((entry == NULL) || (entry->rank == 0))) ||
+            (r->config.error_feedback && ((entry == NULL) || (entry->error_elems == 0)))) {
+            return psgd_fail(PSGD_ERR_STATE, "'%s' lacks the %s of '%s': was it saved with other options?", path,
+                             (entry != NULL) && (entry->rank > 0) ? "error memory" : "factor", name);
+        }
+    }
+    return PSGD_OK;
+}
+
+/* This worker's file of a save in the exact form. */
+static psgd_status_t read_part(const psgd_reducer_t *r, const char *path, const psgd_checkpoint_info_t *manifest,
+                               uint64_t step, psgd_state_t **state_p)
+{
+    psgd_checkpoint_info_t info;
+    psgd_state_t          *state = NULL;
+    char                  *name  = NULL;
+    uint32_t               crc;
+    psgd_status_t          status;
+
+    if (manifest->num_workers != r->comm->num_workers) {
+        return psgd_fail(
+            PSGD_ERR_STATE,
+            "'%s' was saved by %u workers in the exact form, which continues on as many only; there are %u "
+            "(save with PSGD_ERROR_MEAN to continue on any number)",
+            path, manifest->num_workers, r->comm->num_workers);
+    }
+    status = name_part(path, step, r->comm->worker_index, &name);
+    if (status == PSGD_OK) {
+        status = read_file(name, &info, &crc, &state);
+    }
+    if ((status == PSGD_OK) && ((info.form != PSGD_ERROR_LOCAL) || (info.worker_index != r->comm->worker_index) ||
+                                (info.save_id != manifest->save_id) || (state->step != step))) {
+        status = psgd_fail(PSGD_ERR_FILE, "'%s' does not belong to '%s'", name, path);
+    }
+    psgd_free(name);
+    if (status != PSGD_OK) {
+        psgd_state_destroy(state);
+        return status;
+    }
+    *state_p = state;
+    return PSGD_OK;
+}
+
+/* The state that PATH stands for; *mark_p: what must be the same on all workers. */
+static psgd_status_t read_state(const psgd_reducer_t *r, const char *path, uint64_t *mark_p, psgd_state_t **state_p)
+{
+    psgd_checkpoint_info_t info;
+    psgd_state_t          *state = NULL;
+    uint32_t               crc   = 0;
+    psgd_status_t          status;
+
+    status = read_file(path, &info, &crc, &state);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    *mark_p = crc;
+    if (info.form == PSGD_ERROR_MEAN) {
+        *state_p = state;
+        return PSGD_OK;
+    }
+    if (info.form == PSGD_ERROR_LOCAL) {
+        status = psgd_fail(PSGD_ERR_FILE,
+                           "'%s' is the file of worker %u alone: load the manifest, whose name it begins with", path,
+                           info.worker_index);
+    } else {
+        status = read_part(r, path, &info, state->step, state_p);
+    }
+    psgd_state_destroy(state);
+    return status;
+}
+
+psgd_status_t psgd_checkpoint_load(psgd_reducer_t *r, const char *path, psgd_status_t local)
+{
+    psgd_state_t *state  = NULL;
+    uint64_t      mark   = 0;
+    psgd_status_t status = local;
+
+    if (r->poison.is_told) {
+        return psgd_reducer_check_poison(r);
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_check_poison(r);
+    }
+    if (status == PSGD_OK) {
+        status = read_state(r, path, &mark, &state);
+    }
+    if (status == PSGD_OK) {
+        status = check_complete(r, state, path);
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_state_check(r, state);
+    }
+    status = vote(r, status, mark, true, "loading a checkpoint");
+    if (status == PSGD_OK) {
+        status = psgd_reducer_state_import(r, state);
+    }
+    psgd_state_destroy(state);
+    return status;
+}
