@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "support/test_device.h"
 
-enum { WORKERS_MAX = 4 };
+enum { WORKERS_MAX = 8 };
 
 typedef struct worker {
     uint32_t             index;
