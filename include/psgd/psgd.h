@@ -333,11 +333,15 @@ typedef struct psgd_config {
     /* Every so many steps, beginning with step 0, measure how much of the gradients the factors capture: psgd_reducer_get_energy().
      * Costs a pass over the gradients, and a message of 32 bytes a worker and matrix, in those steps. Steps, default 0: never. */
     uint64_t         energy_every;
+
+    /* Every so many steps worker 0 writes a line of statistics to the log, at level info: step, compression rate, bytes and
+     * milliseconds of a step on average since the last such line. Steps, default 0: never. */
+    uint64_t         log_every;
 } psgd_config_t;
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators

@@ -130,6 +130,7 @@ struct psgd_reducer {
     psgd_poison_t poison;
     psgd_step_t   step;
     psgd_stats_t  stats;
+    psgd_stats_t  stats_logged; /* as they were when config.log_every last wrote a line */
 };
 
 /* What a reducer is made from; the caller keeps it. */

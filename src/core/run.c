@@ -86,6 +86,24 @@ static void poison_lazy(psgd_reducer_t *r, bool is_plain)
     }
 }
 
+/* A line of statistics, where the schedule has one. */
+static void log_statistics(psgd_reducer_t *r)
+{
+    const psgd_stats_t *now = &r->stats, *then = &r->stats_logged;
+    const uint64_t      every = r->config.log_every;
+
+    if ((every == 0) || (r->step_number % every != 0)) {
+        return;
+    }
+    if (r->comm->worker_index == 0) {
+        psgd_log(&r->log, PSGD_LOG_INFO, "step %" PRIu64 ": %.1f times fewer elements a compressed step; %.6g MB and %.3f ms a step on "
+                 "average over the last %" PRIu64, r->step_number, now->compression_rate,
+                 (double)(now->bytes_total - then->bytes_total) * 1e-6 / (double)every,
+                 (double)(now->ns_total - then->ns_total) * 1e-6 / (double)every, every);
+    }
+    r->stats_logged = r->stats;
+}
+
 static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
 {
     psgd_status_t status = r->step.agreed;
@@ -114,6 +132,7 @@ static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
     psgd_log(&r->log, PSGD_LOG_DEBUG, "step %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " messages, %.3f ms",
              r->step_number - 1, r->stats.bytes_last_step, r->stats.messages_last_step,
              (double)r->stats.ns_last_step * 1e-6);
+    log_statistics(r);
     return PSGD_OK;
 }
 

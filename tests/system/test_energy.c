@@ -1,4 +1,5 @@
-/* How much of the gradients the factors capture (config.energy_every): in both engines and forms, full and half-iterations. */
+/* What a reducer tells of itself: how much of the gradients the factors capture (config.energy_every), in both engines and forms,
+ * full and half-iterations; lines of statistics (config.log_every). */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -188,6 +189,34 @@ START_TEST(energy__an_error_memory_that_grows_and_does_not_slow_down_is_told_onc
 }
 END_TEST
 
+/* --- statistics on a schedule -------------------------------------------------------------------------------------- */
+
+static _Atomic int num_lines;
+
+static void count_lines(psgd_log_level_t level, const char *line, void *user)
+{
+    (void)user;
+    num_lines += (level == PSGD_LOG_INFO) && (strstr(line, "ms a step on average over the last 2") != NULL) ? 1 : 0;
+}
+
+START_TEST(log_every__writes_a_line_on_one_worker)
+{
+    job_t        job = job_describe(model, JOB_MODEL_TENSORS);
+    job_record_t records[WORKERS_MAX];
+
+    num_lines            = 0;
+    job.num_workers      = 2;
+    job.num_steps        = NUM_STEPS;
+    job.config.log_every = 2;
+    job.config.log       = count_lines;
+    job.config.log_level = PSGD_LOG_INFO;
+    job.config.engine    = PSGD_ENGINE_FUSED;
+    job_run(&job, records);
+    ck_assert_int_eq(num_lines, NUM_STEPS / 2);
+    job_records_free(&job, records);
+}
+END_TEST
+
 START_TEST(energy__what_cannot_be_told_is_an_error)
 {
     psgd_tensor_t   tensor  = job_tensor("weight", 40, 56);
@@ -218,6 +247,7 @@ int main(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_loop_test(tcase, energy__is_that_of_the_gradients_and_of_the_error_memories, 0, NUM_OPTIONS);
     tcase_add_loop_test(tcase, energy__an_error_memory_that_grows_and_does_not_slow_down_is_told_once, 0, 2);
+    tcase_add_test(tcase, log_every__writes_a_line_on_one_worker);
     tcase_add_test(tcase, energy__what_cannot_be_told_is_an_error);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);
