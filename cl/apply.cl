@@ -13,6 +13,7 @@
  * cl/decompress.cl. All operations are exactly rounded, each by itself or an fma() that is written out, and what would be
  * denormal becomes 0: the same bits on every device, as long as no input is denormal. */
 #include "ragged.clh"
+#include "rank.clh"
 #include "vector.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -27,18 +28,6 @@
 
 #ifndef PSGD_MOMENTUM
 #define PSGD_MOMENTUM 1
-#endif
-
-/* The rank, where all items have the same; 0: item.r. */
-#ifndef PSGD_RANK
-#define PSGD_RANK 0
-#endif
-
-#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
-
-/* The largest rank of all items. */
-#ifndef PSGD_MAX_RANK
-#define PSGD_MAX_RANK (PSGD_RANK ? PSGD_RANK : 32)
 #endif
 
 /* How many rows ahead memory is asked for. */

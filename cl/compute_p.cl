@@ -14,6 +14,7 @@
  * A work-group does one tile: all or some of the columns of some rows, 4 rows at a time, and 4 columns of Q^ at a time. Its
  * sums go to P where it has all columns, else to its part (r x rows), for cl/sum_parts.cl to add up. */
 #include "ragged.clh"
+#include "rank.clh"
 #include "vector.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -24,18 +25,6 @@
 
 #ifndef PSGD_PRODUCT
 #define PSGD_PRODUCT 1
-#endif
-
-/* The rank, where all items have the same; 0: item.r. */
-#ifndef PSGD_RANK
-#define PSGD_RANK 0
-#endif
-
-#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
-
-/* The largest rank of all items. */
-#ifndef PSGD_MAX_RANK
-#define PSGD_MAX_RANK (PSGD_RANK ? PSGD_RANK : 32)
 #endif
 
 /* How many rows ahead memory is asked for. */

@@ -9,6 +9,7 @@
  * to its part (r x cols), for cl/sum_parts.cl to add up. On CPUs the sums lie in memory, where a work-item's columns stay in
  * the first cache, and M is read along its rows, 8 at a time; on GPUs a work-item has a column, and its sums in registers. */
 #include "ragged.clh"
+#include "rank.clh"
 #include "vector.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -16,13 +17,6 @@
 #ifndef PSGD_FORM
 #define PSGD_FORM 1
 #endif
-
-/* The rank, where all items have the same; 0: item.r. */
-#ifndef PSGD_RANK
-#define PSGD_RANK 0
-#endif
-
-#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
 
 /* How many rows ahead memory is asked for. */
 #define ROWS_AHEAD 16

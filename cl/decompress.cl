@@ -13,6 +13,7 @@
  *
  * A work-group does one tile, 4 rows at a time (a row of a factor is loaded once for all of them), as cl/vector.clh says. */
 #include "ragged.clh"
+#include "rank.clh"
 #include "vector.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -20,18 +21,6 @@
 /* 1: the error is written too; 0, 2: the update alone. */
 #ifndef PSGD_FORM
 #define PSGD_FORM 1
-#endif
-
-/* The rank, where all items have the same; 0: item.r. */
-#ifndef PSGD_RANK
-#define PSGD_RANK 0
-#endif
-
-#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
-
-/* The largest rank of all items. */
-#ifndef PSGD_MAX_RANK
-#define PSGD_MAX_RANK (PSGD_RANK ? PSGD_RANK : 32)
 #endif
 
 /* How many rows ahead memory is asked for. */

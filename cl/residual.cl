@@ -7,24 +7,13 @@
  *
  * A work-group does one tile, 4 rows at a time (a row of Q is loaded once for all of them), as cl/vector.clh says. */
 #include "ragged.clh"
+#include "rank.clh"
 #include "vector.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
 
 #ifndef PSGD_INTO_ERROR
 #define PSGD_INTO_ERROR 0
-#endif
-
-/* The rank, where all items have the same; 0: item.r. */
-#ifndef PSGD_RANK
-#define PSGD_RANK 0
-#endif
-
-#define RANK_OF(b_) (PSGD_RANK ? PSGD_RANK : (b_)->r)
-
-/* The largest rank of all items. */
-#ifndef PSGD_MAX_RANK
-#define PSGD_MAX_RANK (PSGD_RANK ? PSGD_RANK : 32)
 #endif
 
 /* How many rows ahead memory is asked for. */

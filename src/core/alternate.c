@@ -576,26 +576,13 @@ static psgd_status_t create_stack(psgd_reducer_t *r, bool is_p, const char *what
 
 static psgd_status_t create_matrices(psgd_reducer_t *r)
 {
-    psgd_alternation_t *a       = r->alternation;
-    size_t             *indices = NULL;
-    psgd_status_t       status;
+    psgd_alternation_t *a      = r->alternation;
+    psgd_status_t       status = psgd_matrices_create_all(r->device, r->plan, &a->matrices);
 
-    status = psgd_alloc(r->plan->num_matrices, sizeof(*indices), "the indices of all matrices", &indices);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        indices[m] = m;
-    }
-    status = psgd_matrices_create(r->device, r->plan, indices, r->plan->num_matrices, &a->matrices);
     if (status == PSGD_OK) {
         status = stack_plan(r->plan, a);
     }
-    if (status == PSGD_OK) {
-        status = psgd_matrices_create(r->device, &a->stacked_plan, indices, r->plan->num_matrices, &a->stacked);
-    }
-    psgd_free(indices);
-    return status;
+    return status == PSGD_OK ? psgd_matrices_create_all(r->device, &a->stacked_plan, &a->stacked) : status;
 }
 
 static psgd_status_t create_error_kernels(psgd_alternation_t *a)

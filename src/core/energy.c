@@ -207,22 +207,6 @@ psgd_status_t psgd_energy_read(const psgd_reducer_t *r, size_t tensor_index, psg
 
 /* ---- create and destroy ---- */
 
-static psgd_status_t create_matrices(psgd_reducer_t *r)
-{
-    size_t       *indices = NULL;
-    psgd_status_t status;
-
-    status = psgd_alloc(r->plan->num_matrices, sizeof(*indices), "the indices of all matrices", &indices);
-    for (size_t m = 0; (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
-        indices[m] = m;
-    }
-    if (status == PSGD_OK) {
-        status = psgd_matrices_create(r->device, r->plan, indices, r->plan->num_matrices, &r->energy->matrices);
-    }
-    psgd_free(indices);
-    return status;
-}
-
 psgd_status_t psgd_energy_create(psgd_reducer_t *r)
 {
     size_t        count = r->plan->num_matrices * ITEMS;
@@ -245,7 +229,7 @@ psgd_status_t psgd_energy_create(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_matrices(r);
+    status = psgd_matrices_create_all(r->device, r->plan, &r->energy->matrices);
     if (status != PSGD_OK) {
         return status;
     }

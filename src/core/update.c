@@ -31,28 +31,12 @@ struct psgd_updater {
 
 /* ---- create ---- */
 
-static psgd_status_t create_matrices(psgd_device_t *device, const psgd_plan_t *plan, psgd_matrices_t *matrices)
-{
-    size_t       *indices = NULL;
-    psgd_status_t status;
-
-    status = psgd_alloc(plan->num_matrices, sizeof(*indices), "the indices of all matrices", &indices);
-    for (size_t m = 0; (status == PSGD_OK) && (m < plan->num_matrices); ++m) {
-        indices[m] = m;
-    }
-    if (status == PSGD_OK) {
-        status = psgd_matrices_create(device, plan, indices, plan->num_matrices, matrices);
-    }
-    psgd_free(indices);
-    return status;
-}
-
 static psgd_status_t create_for_matrices(const psgd_reducer_t *r, psgd_updater_t *u)
 {
     psgd_status_t status = PSGD_OK;
 
     if (r->form == PSGD_FORM_TRANSACTIONAL) {
-        status = create_matrices(r->device, r->plan, &u->errors);
+        status = psgd_matrices_create_all(r->device, r->plan, &u->errors);
         if (status == PSGD_OK) {
             status = psgd_residual_create(u->errors.ragged, true, &u->leave_error);
         }
@@ -64,7 +48,7 @@ static psgd_status_t create_for_matrices(const psgd_reducer_t *r, psgd_updater_t
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_matrices(r->device, r->alternation != NULL ? psgd_alternation_plan(r) : r->plan, &u->matrices);
+    status = psgd_matrices_create_all(r->device, r->alternation != NULL ? psgd_alternation_plan(r) : r->plan, &u->matrices);
     if (status != PSGD_OK) {
         return status;
     }

@@ -51,6 +51,23 @@ psgd_status_t psgd_matrices_create(psgd_device_t *device, const psgd_plan_t *pla
     return create_ragged(device, matrices);
 }
 
+psgd_status_t psgd_matrices_create_all(psgd_device_t *device, const psgd_plan_t *plan, psgd_matrices_t *matrices)
+{
+    size_t       *indices = NULL;
+    psgd_status_t status;
+
+    status = psgd_alloc(plan->num_matrices, sizeof(*indices), "the indices of all matrices", &indices);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t m = 0; m < plan->num_matrices; ++m) {
+        indices[m] = m;
+    }
+    status = psgd_matrices_create(device, plan, indices, plan->num_matrices, matrices);
+    psgd_free(indices);
+    return status;
+}
+
 void psgd_matrices_destroy(psgd_matrices_t *matrices)
 {
     psgd_ragged_destroy(matrices->ragged);

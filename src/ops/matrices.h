@@ -16,6 +16,9 @@ typedef struct psgd_matrices {
 /* `count` indices, copied. `plan` outlives it. What was made before a failure is freed by psgd_matrices_destroy(). */
 psgd_status_t psgd_matrices_create(psgd_device_t *device, const psgd_plan_t *plan, const size_t *indices, size_t count,
                                    psgd_matrices_t *matrices);
+
+/* The same for all matrices of the plan, in its order. */
+psgd_status_t psgd_matrices_create_all(psgd_device_t *device, const psgd_plan_t *plan, psgd_matrices_t *matrices);
 void psgd_matrices_destroy(psgd_matrices_t *matrices);
 
 /* Where they lie in this step. */
