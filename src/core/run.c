@@ -1,5 +1,6 @@
 /* A step from the outside: what comes before its first message and after its last vote. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -83,6 +84,7 @@ static void poison_lazy(psgd_reducer_t *r, bool is_plain)
     if ((r->form == PSGD_FORM_LAZY) && !is_plain && (r->step.has_changed_state || (r->comm->num_workers > 1))) {
         psgd_fail(r->step.agreed, "%s (with config.gradients_are_finite a step cannot be undone)", r->step.sentence);
         psgd_reducer_poison(r, r->step.agreed, true);
+        snprintf(r->step.sentence, sizeof(r->step.sentence), "%s", psgd_last_error());
     }
 }
 

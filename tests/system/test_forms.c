@@ -463,7 +463,7 @@ START_TEST(lazy__a_gradient_that_is_not_finite_poisons_a_worker_alone)
     trial.bad_place = IN_WEIGHT;
     trial.bad_value = (float)NAN;
     workers_run(1, run_trial, &trial);
-    assert_poisoned(&trial, 1, PSGD_ERR_NONFINITE, "step 1");
+    assert_poisoned(&trial, 1, PSGD_ERR_NONFINITE, "gradients_are_finite");
     trial_free(&trial);
 }
 END_TEST
