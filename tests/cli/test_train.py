@@ -182,6 +182,29 @@ class Training(Case):
         self.assertAlmostEqual(fused["powersgd"]["accuracy"], apart["powersgd"]["accuracy"], delta=0.05)
         self.assertGreater(fused["powersgd"]["accuracy"], 0.5)
 
+    def test_a_run_that_is_saved_and_resumed_ends_with_the_same_bits(self):
+        path = self.path / "run"
+        common = ("--steps", 12, "--data", self.made)
+        whole = self.results(*common, workers=2)
+        self.results(*common, "--stop-after", 7, "--save", path, "--save-every", 3, workers=2)
+        self.assertEqual(sorted(file.name for file in self.path.iterdir()), ["run", "run.7.0", "run.7.1", "run.model"])
+        resumed = self.results(*common, "--resume", path, "--save", path, "--save-form", "mean", workers=2)
+        self.assertEqual(resumed["powersgd"]["params_hash"], whole["powersgd"]["params_hash"])
+        self.assertEqual(sorted(file.name for file in self.path.iterdir()), ["run", "run.model"])
+        self.refuse(1, "has come to its end", *common, "--resume", path)
+
+    def test_a_run_goes_on_with_another_number_of_workers(self):
+        path = self.path / "run"
+        common = ("--steps", 40, "--data", self.made)
+        self.results(*common, "--stop-after", 20, "--save", path, "--save-form", "mean", workers=2)
+        alone = self.results(*common, "--resume", path)
+        self.assertGreater(alone["powersgd"]["accuracy"], 0.5)
+        self.refuse(1, "with other options", *common, "--lr", 0.2, "--resume", path)
+        self.refuse(1, "cannot open", *common, "--resume", self.path / "absent")
+        (self.path / "run.model").write_bytes((self.path / "run.model").read_bytes()[:-1])
+        self.refuse(1, "is damaged", *common, "--resume", path)
+        self.refuse(2, "--compare makes two runs", "--compare", "--save", path)
+
     def test_half_iterations_and_clipping_reach_the_library(self):
         full, half, clipped = (self.results("--steps", 6, *options, workers=2)
                                for options in ((), ("--half-iterations", 1), ("--max-norm", 1e-3)))

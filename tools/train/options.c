@@ -9,6 +9,7 @@
 #include "random.h"
 
 static const char *const model_names[] = {"mlp", "cnn", NULL};
+static const char *const save_form_names[] = {"exact", "mean", NULL};
 static const char *const decay_names[] = {"linear", "cosine", "none", NULL};
 
 /* Where --epochs, --lr and such are not given. Chosen so that two workers on two cores reach 87 % (mlp) and 89 %
@@ -56,6 +57,14 @@ static const option_row_t rows[] = {
      "clip updates, all tensors together, to this 2-norm; 0 (default): off", 0},
     {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e9, NULL,
      "compress a matrix only if that sends so many times fewer elements; default 2", 0},
+    {"--save", "PATH", OPTION_TEXT, FIELD(save), 0, 0, NULL,
+     "save the run: the reducer's checkpoint at PATH, parameters at PATH.model", 0},
+    {"--save-every", "N", OPTION_U64, FIELD(save_every), 0, 1e9, NULL, "steps between two saves; 0 (default): at the end alone", 0},
+    {"--save-form", "exact|mean", OPTION_CHOICE, FIELD(save_form), 0, 0, save_form_names,
+     "exact (default): to go on bit for bit; mean: on any number of workers", 0},
+    {"--resume", "PATH", OPTION_TEXT, FIELD(resume), 0, 0, NULL, "go on where the run saved at PATH was", 0},
+    {"--stop-after", "N", OPTION_U64, FIELD(stop_after), 0, 1e9, NULL,
+     "end after N steps of this call, however many the run has; 0 (default): go to its end", 0},
     {"--device", "NAME", OPTION_TEXT, FIELD(device), 0, 0, NULL,
      "index, P:D, gpu, cpu, or part of a name; default: PSGD_DEVICE, else the first GPU", 0},
     {"--json", "[FILE]", OPTION_OPTIONAL_TEXT, FIELD(json_file), 0, 0, NULL,
@@ -96,6 +105,9 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     if (options.compare && options.rank == 0) {
         return tool_fail(TOOL_USAGE,
                          "--compare needs a --rank of at least 1: rank 0 is the plain run that it compares with");
+    }
+    if (options.compare && (options.save != NULL || options.resume != NULL || options.stop_after > 0)) {
+        return tool_fail(TOOL_USAGE, "--compare makes two runs: --save, --resume and --stop-after take one");
     }
     if (options.epochs == 0) {
         options.epochs = model_defaults[options.model].epochs;

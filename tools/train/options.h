@@ -28,6 +28,11 @@ typedef struct options {
     uint64_t    start_step;           /* psgd_config_t */
     uint32_t    half_iterations;      /* psgd_config_t */
     double      max_norm;             /* psgd_config_t */
+    const char *save;                 /* NULL: nothing is saved */
+    uint64_t    save_every;           /* steps; 0: at the end alone */
+    int         save_form;            /* 0: exact; 1: mean */
+    const char *resume;               /* NULL: from the beginning */
+    uint64_t    stop_after;           /* steps of this call; 0: all */
     bool        fused_update;         /* the library takes the optimizer's step */
     double      min_compression_rate; /* psgd_config_t */
     const char *device;               /* psgd_device_find(); NULL: its default */

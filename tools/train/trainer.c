@@ -11,6 +11,7 @@
 #include "devices.h"
 #include "kernels.h"
 #include "notice.h"
+#include "saved.h"
 #include "progress.h"
 
 /* So many steps apart, a step is drained before its exchange, so that the exchange can be timed by itself; the
@@ -209,16 +210,72 @@ static tool_status_t report_progress(trainer_t *trainer, progress_t *progress, u
     return status;
 }
 
-/* All steps of a run. */
-static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, progress_t *progress, clock_sums_t *sums)
+/* Whether all workers have come through; where none has, or worker 0 has not, worker 0 says why. A collective. */
+static tool_status_t end_together(const workers_t *workers, tool_status_t mine)
 {
-    uint64_t      scored_from = 0;
+    bool          equal  = false;
+    tool_status_t status = workers_are_equal(workers, mine == TOOL_OK, &equal);
+
+    if (status != TOOL_OK || (equal && mine == TOOL_OK)) {
+        return status;
+    }
+    if (mine == TOOL_OK) {
+        return tool_fail(TOOL_ALL_FAILED, "another worker failed");
+    }
+    return equal || workers_is_speaker(workers) ? TOOL_ALL_FAILED : mine;
+}
+
+/* The parameters first: where that fails, the save before is still whole. A collective. */
+static tool_status_t save(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t done)
+{
+    const options_t  *options = trainer->options;
+    psgd_error_form_t form    = options->save_form == 0 ? PSGD_ERROR_LOCAL : PSGD_ERROR_MEAN;
+    tool_status_t     status  = TOOL_OK;
+
+    if (workers_is_speaker(trainer->workers)) {
+        status = saved_write(options->save, &trainer->network.params, done, options_hash(options));
+    }
+    status = end_together(trainer->workers, status);
+    return status == TOOL_OK ? tool_check(psgd_reducer_save(reducer, options->save, form), "saving the reducer") : status;
+}
+
+/* *step_p: how many steps were done. A collective. */
+static tool_status_t resume(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t *step_p)
+{
+    const options_t *options = trainer->options;
+    psgd_stats_t     stats   = PSGD_STATS_INIT;
+    tool_status_t    status  = saved_read(options->resume, &trainer->network.params, options_hash(options), step_p);
+
+    status = end_together(trainer->workers, status);
+    if (status == TOOL_OK) {
+        status = tool_check(psgd_reducer_load(reducer, options->resume), "loading the reducer");
+    }
+    if (status == TOOL_OK) {
+        status = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
+    }
+    if (status == TOOL_OK && stats.steps != *step_p) {
+        status = tool_fail(TOOL_FAILED, "'%s' is at step %llu, and the parameters beside it at step %llu: a save was cut short",
+                           options->resume, (unsigned long long)stats.steps, (unsigned long long)*step_p);
+    }
+    return status;
+}
+
+static bool is_due_to_save(const options_t *options, uint64_t done, uint64_t end)
+{
+    return options->save != NULL && (done == end || (options->save_every > 0 && done % options->save_every == 0));
+}
+
+/* Steps first to end - 1 of a run. */
+static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t first, uint64_t end,
+                               progress_t *progress, clock_sums_t *sums)
+{
+    uint64_t      scored_from = first;
     tool_status_t status      = TOOL_OK;
 
-    for (uint64_t step = 0; step < trainer->steps && status == TOOL_OK; ++step) {
+    for (uint64_t step = first; step < end && status == TOOL_OK; ++step) {
         uint64_t step_in_epoch = step % trainer->steps_per_epoch;
 
-        if (step_in_epoch == 0) {
+        if (step_in_epoch == 0 || step == first) {
             status = begin_epoch(trainer, step / trainer->steps_per_epoch);
         }
         if (status == TOOL_OK) {
@@ -226,6 +283,9 @@ static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, prog
         }
         if (status == TOOL_OK) {
             status = report_progress(trainer, progress, step + 1, &scored_from);
+        }
+        if (status == TOOL_OK && is_due_to_save(trainer->options, step + 1, end)) {
+            status = save(trainer, reducer, step + 1);
         }
     }
     return status == TOOL_OK ? gpu_wait(&trainer->gpu) : status;
@@ -269,7 +329,7 @@ static tool_status_t test(trainer_t *trainer, run_t *run)
 }
 
 /* Times as means over the workers, and what the reducer has counted. */
-static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, double seconds,
+static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t steps, double seconds,
                                const clock_sums_t *sums, run_t *run)
 {
     psgd_stats_t  stats    = PSGD_STATS_INIT;
@@ -283,10 +343,10 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
         return status;
     }
     run->seconds           = times[0] / (double)trainer->workers->count;
-    run->ms_per_step       = 1e3 * run->seconds / (double)trainer->steps;
+    run->ms_per_step       = 1e3 * run->seconds / (double)steps;
     run->exchange_ms       = 1e3 * times[1] / (double)trainer->workers->count;
     run->bytes_total       = stats.bytes_total;
-    run->bytes_per_step    = (double)stats.bytes_total / (double)trainer->steps;
+    run->bytes_per_step    = (double)stats.bytes_total / (double)steps;
     run->messages_per_step = stats.messages_last_step;
     run->compression_rate  = stats.compression_rate;
     return TOOL_OK;
@@ -299,13 +359,23 @@ static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t
     char          label[32];
     progress_t    progress;
     double        start, seconds;
+    uint64_t      first = 0, end = trainer->steps;
     tool_status_t status = params_init(&trainer->network.params, trainer->options->seed);
 
+    if (status == TOOL_OK && trainer->options->resume != NULL) {
+        status = resume(trainer, reducer, &first);
+    }
+    if (status == TOOL_OK && first >= end) {
+        status = tool_fail(TOOL_ALL_FAILED, "the run saved at '%s' has come to its end", trainer->options->resume);
+    }
     if (status == TOOL_OK) {
         status = workers_wait(trainer->workers);
     }
     if (status != TOOL_OK) {
         return status;
+    }
+    if (trainer->options->stop_after > 0 && trainer->options->stop_after < end - first) {
+        end = first + trainer->options->stop_after;
     }
     if (run->rank > 0) {
         snprintf(label, sizeof(label), "PowerSGD, rank %u:", (unsigned)run->rank);
@@ -314,11 +384,11 @@ static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t
     }
     progress = progress_begin(label, workers_is_speaker(trainer->workers));
     start    = clock_now();
-    status   = train_all(trainer, reducer, &progress, &sums);
+    status   = train_all(trainer, reducer, first, end, &progress, &sums);
     seconds  = clock_now() - start;
     progress_end(&progress);
     if (status == TOOL_OK) {
-        status = summarize(trainer, reducer, seconds, &sums, run);
+        status = summarize(trainer, reducer, end - first, seconds, &sums, run);
     }
     if (status == TOOL_OK) {
         status = test(trainer, run);
