@@ -420,6 +420,7 @@ static psgd_status_t refuse(const worker_t *worker, psgd_reducer_t *reducer, mem
         optimizer.momentum       = 0.0f;
         gradient_scale           = 0.0f;
     }
+    worker_needs(write_grads(worker, 0, memory));
     options.gradient_scale = gradient_scale;
     options.optimizer      = &optimizer;
     status                 = psgd_reducer_step_with(reducer, memory->grad_buffers, JOB_MODEL_TENSORS, &options);
@@ -491,6 +492,7 @@ static psgd_status_t differ(worker_t *worker)
     worker_needs(memory_create(worker->device, &memory));
     worker_needs(psgd_reducer_create(worker->device->context, worker->device->id, worker->device->queue, model,
                                      JOB_MODEL_TENSORS, &config, worker->comm, &reducer));
+    worker_needs(write_grads(worker, 0, &memory));
     optimizer.params        = memory.param_buffers;
     optimizer.learning_rate = worker->index == 1 ? 0.1f : 0.2f;
     options.optimizer       = &optimizer;
