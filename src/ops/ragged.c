@@ -501,7 +501,9 @@ static psgd_status_t enqueue_run(psgd_tiling_t *tiling, const run_t *run, size_t
         all[n++] = PSGD_ARG_MEM(run->slots[s]);
     }
     all[n++] = PSGD_ARG_MEM(run->error);
-    memcpy(all + n, args, num_args * sizeof(*args));
+    if (num_args > 0) {
+        memcpy(all + n, args, num_args * sizeof(*args));
+    }
     return psgd_kernel_enqueue(ragged->device, kernel, 1, &global, &group_size, all, n + num_args);
 }
 

@@ -400,6 +400,9 @@ START_TEST(update__parameters_have_the_bits_of_decompress_then_update)
 {
     update_case_t which = RULES[_i % NUM_RULES];
 
+    if (psgd_test_shapes_are_reduced() && (_i >= NUM_RULES) && (_i % NUM_RULES > 0)) {
+        return; /* all rules in one way, and all ways by one rule */
+    }
     which.way = _i / NUM_RULES;
     workers_run(2, update_parameters, &which);
 }
