@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 
 #ifndef PSGD_HAS_LIBFUZZER
 
-enum { MAX_BYTES = 65536, NUM_CHANGES = 20000 };
+enum { MAX_BYTES = 65536, NUM_CHANGES = 5000 };
 
 /* Changes a few bytes, or the length, by a counter that is mixed. */
 static size_t change(unsigned char *bytes, size_t count, uint64_t number)

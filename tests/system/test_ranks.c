@@ -28,6 +28,12 @@ static const struct {
 
 enum { NUM_OPTIONS = sizeof(options) / sizeof(options[0]) };
 
+/* With reduced shapes, every second of the options: new ranks are new kernels, which take seconds to compile. */
+static bool is_left_out(int option)
+{
+    return psgd_test_shapes_are_reduced() && (option % 2 == 1);
+}
+
 static job_t rank_job(int option)
 {
     job_t job = job_describe(model, JOB_MODEL_TENSORS);
@@ -82,6 +88,10 @@ START_TEST(ranks__nothing_is_lost_when_they_change)
     job_record_t records[WORKERS_MAX];
 
     ck_assert_ptr_nonnull(sum);
+    if (is_left_out(_i)) {
+        free(sum);
+        return;
+    }
     job.before_step = change_ranks;
     job_run(&job, records);
     job_assert_equal_updates(&job, records);
@@ -127,8 +137,8 @@ START_TEST(ranks__the_same_ranks_change_no_bit)
     job_t        once = rank_job(_i), changed = once;
     job_record_t once_records[WORKERS_MAX], records[WORKERS_MAX];
 
-    if (once.config.engine == PSGD_ENGINE_AUTO) {
-        return; /* two runs may measure differently */
+    if ((once.config.engine == PSGD_ENGINE_AUTO) || is_left_out(_i)) {
+        return; /* with auto two runs may measure differently */
     }
     changed.before_step = change_nothing;
     job_run(&once, once_records);
@@ -168,7 +178,7 @@ START_TEST(ranks__workers_that_do_not_agree_all_refuse_and_go_on_as_before)
     job_t        once = rank_job(_i), refused = once;
     job_record_t once_records[WORKERS_MAX], records[WORKERS_MAX];
 
-    if (once.config.engine == PSGD_ENGINE_AUTO) {
+    if ((once.config.engine == PSGD_ENGINE_AUTO) || is_left_out(_i)) {
         return;
     }
     refused.before_step = disagree;
