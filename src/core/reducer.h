@@ -131,6 +131,7 @@ struct psgd_reducer {
     psgd_step_t   step;
     psgd_stats_t  stats;
     psgd_stats_t  stats_logged; /* as they were when config.log_every last wrote a line */
+    uint64_t      steps_unlogged; /* committed since then */
 };
 
 /* What a reducer is made from; the caller keeps it. */

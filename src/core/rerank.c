@@ -153,7 +153,9 @@ static psgd_stats_t merge_stats(const psgd_stats_t *before, const psgd_stats_t *
  * alone. So does the device copy of gradients on the tensors. */
 static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
 {
-    next->stats = merge_stats(&r->stats, &next->stats);
+    next->stats          = merge_stats(&r->stats, &next->stats);
+    next->stats_logged   = r->stats_logged;
+    next->steps_unlogged = r->steps_unlogged;
     SWAP(psgd_reducer_t, *r, *next);
     SWAP(psgd_view_t *, r->error_arenas, next->error_arenas);
     SWAP(psgd_view_t *, r->errors, next->errors);

@@ -94,16 +94,18 @@ static void log_statistics(psgd_reducer_t *r)
     const psgd_stats_t *now = &r->stats, *then = &r->stats_logged;
     const uint64_t      every = r->config.log_every;
 
+    r->steps_unlogged += 1; /* not always `every`: a state may have brought another step */
     if ((every == 0) || (r->step_number % every != 0)) {
         return;
     }
     if (r->comm->worker_index == 0) {
         psgd_log(&r->log, PSGD_LOG_INFO, "step %" PRIu64 ": %.1f times fewer elements a compressed step; %.6g MB and %.3f ms a step on "
                  "average over the last %" PRIu64, r->step_number, now->compression_rate,
-                 (double)(now->bytes_total - then->bytes_total) * 1e-6 / (double)every,
-                 (double)(now->ns_total - then->ns_total) * 1e-6 / (double)every, every);
+                 (double)(now->bytes_total - then->bytes_total) * 1e-6 / (double)r->steps_unlogged,
+                 (double)(now->ns_total - then->ns_total) * 1e-6 / (double)r->steps_unlogged, r->steps_unlogged);
     }
-    r->stats_logged = r->stats;
+    r->stats_logged   = r->stats;
+    r->steps_unlogged = 0;
 }
 
 static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
