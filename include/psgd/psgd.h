@@ -213,8 +213,11 @@ PSGD_API psgd_status_t psgd_device_selftest(cl_device_id device, psgd_selftest_t
  * 4. Tensors and the configuration
  * ---------------------------------------------------------------------------------------------------------------- */
 
+/* What gradients are stored in. All arithmetic is single precision. */
 typedef enum psgd_dtype {
-    PSGD_F32 = 0 /* IEEE 754 single precision */
+    PSGD_F32  = 0, /* IEEE 754 single precision, 4 bytes */
+    PSGD_F16  = 1, /* IEEE 754 half precision, 2 bytes */
+    PSGD_BF16 = 2  /* bfloat16: the upper half of a single, 2 bytes */
 } psgd_dtype_t;
 
 #define PSGD_MAX_DIMS            8
@@ -222,18 +225,41 @@ typedef enum psgd_dtype {
 #define PSGD_MAX_HALF_ITERATIONS 16
 #define PSGD_NEVER_COMPRESS      (-1)
 
+/* The matrices in a tensor, where they are not dims[0] x the rest: `batch` matrices of rows x cols, each with factors of its own.
+ * Element (i, j) of matrix b is the tensor's element number b batch_stride + i row_stride + j col_stride, and every element
+ * is in one place: the strides, sorted, are 1 and then each the one before times its extent (of extents of 1 the stride
+ * does not matter).
+ *
+ *     experts (E, n, m), a matrix each               {E, n, m,  n m, m, 1}
+ *     q, k and v in one tensor (d, 3 d)              {3, d, d,  d, 3 d, 1}
+ *     a convolution stored (kh, kw, in, out)         {1, out, kh kw in,  0, 1, out}
+ *     the transposed matrix of a tensor (n, m)       {1, m, n,  0, 1, m}
+ *
+ * Contiguous matrices, as the experts', cost nothing. Others are copied into a matrix layout before a step and back after
+ * it: 4 more moves of the tensor, and as much more device memory. */
+typedef struct psgd_matrix_view {
+    uint64_t batch, rows, cols; /* all 0: dims[0] x the rest. The product is the tensor's elements; batch below 2^20 */
+    uint64_t batch_stride, row_stride, col_stride; /* in elements of the tensor */
+} psgd_matrix_view_t;
+
 /* One parameter tensor, row-major and contiguous. Its gradient is compressed as the matrix dims[0] x (the product of the
- * other dims); a tensor of one dimension is never compressed. */
+ * other dims), unless `view` says otherwise; a tensor of one dimension without a view is never compressed.
+ *
+ * Of gradients in 16 bits the step takes a single precision copy (4 bytes an element of device memory), and rounds the update to nearest
+ * even; beyond 65504 an update in half precision is infinite. Error memory and factors stay in single precision, so that nothing is
+ * lost but in that rounding. */
 typedef struct psgd_tensor {
     size_t       struct_size;         /* set by PSGD_TENSOR_INIT; the same for all tensors of an array */
     const char  *name;                /* unique among the tensors; what state is keyed by; copied */
     uint64_t     dims[PSGD_MAX_DIMS]; /* each >= 1; the product below 2^40 */
     uint32_t     num_dims;            /* 1 to PSGD_MAX_DIMS */
-    psgd_dtype_t dtype;               /* PSGD_F32 */
+    psgd_dtype_t dtype;               /* of the gradient; PSGD_F32 by default */
     int32_t      rank;                /* 1 to PSGD_MAX_RANK; 0: psgd_config_t.rank; PSGD_NEVER_COMPRESS */
+    psgd_matrix_view_t view;          /* all 0 by default */
 } psgd_tensor_t;
 
-#define PSGD_TENSOR_INIT { sizeof(psgd_tensor_t), NULL, { 0, 0, 0, 0, 0, 0, 0, 0 }, 0, PSGD_F32, 0 }
+#define PSGD_TENSOR_INIT \
+    { sizeof(psgd_tensor_t), NULL, { 0, 0, 0, 0, 0, 0, 0, 0 }, 0, PSGD_F32, 0, { 0, 0, 0, 0, 0, 0 } }
 
 /* Who does the matrix products of a step: for each matrix the same on all workers. Their sums are rounded differently. */
 typedef enum psgd_engine {
@@ -337,11 +363,25 @@ typedef struct psgd_config {
     /* Every so many steps worker 0 writes a line of statistics to the log, at level info: step, compression rate, bytes and
      * milliseconds of a step on average since the last such line. Steps, default 0: never. */
     uint64_t         log_every;
+
+    /* 0 (default): each matrix has factors of its own. 1: all tensors but those that are never compressed make one square
+     * matrix, one behind the other, filled up with zeros, as batched_powerSGD_hook of PyTorch does with a bucket. One pair of factors
+     * is little to send and to orthogonalize, but rows of this matrix have nothing to do with each other: expect worse updates.
+     * Views of tensors are not looked at, and ranks of tensors must be 0. Costs 4 more moves of the gradients, and a copy of
+     * them in device memory. The state holds the matrix under the name PSGD_FLATTENED_NAME. */
+    int              flatten;
+
+    /* 0 (default): P, of the rows, is made orthonormal and reduced first, as in the paper. 1: the factor of the shorter side is, by
+     * taking the transposed matrix where there are more rows than columns. That costs such tensors 4 more moves and a copy. */
+    int              orthogonalize_shorter;
 } psgd_config_t;
+
+/* The name under which the state holds the matrix of a flattened gradient (psgd_config_t.flatten). */
+#define PSGD_FLATTENED_NAME "(flattened)"
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0, 0 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -428,7 +468,7 @@ PSGD_API psgd_status_t psgd_comm_fail(psgd_status_t status, const char *format, 
 typedef struct psgd_reducer psgd_reducer_t;
 
 /* A gradient in device memory: `mem` belongs to the reducer's context, is readable and writable by kernels, and holds the
- * tensor from offset_bytes (a multiple of 4) on. No sub-buffer is ever made of it. */
+ * tensor from offset_bytes (a multiple of its elements' size) on. No sub-buffer is ever made of it. */
 typedef struct psgd_buffer {
     cl_mem mem;
     size_t offset_bytes;
@@ -473,8 +513,8 @@ PSGD_API psgd_status_t psgd_reducer_create(cl_context context, cl_device_id devi
  * call returns PSGD_ERR_POISONED. With gradients_are_finite every failure of a compressed step does. */
 PSGD_API psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *grads, size_t num_grads);
 
-/* The same with gradients in host memory: grads[i] points to as many floats as tensor i has elements, aligned to 4 bytes.
- * The reducer keeps a device copy of the gradients from the first such call on. */
+/* The same with gradients in host memory: grads[i] points to as many floats as tensor i has elements, aligned to 4 bytes (of a tensor
+ * in 16 bits: to its elements, cast, aligned to 2). The reducer keeps a device copy of the gradients from the first such call on. */
 PSGD_API psgd_status_t psgd_reducer_step_host(psgd_reducer_t *reducer, float *const *grads, size_t num_grads);
 
 /* An optimizer's step that psgd_reducer_step_with() takes straight from the factors, so that the update is never written: parameters x
@@ -610,11 +650,13 @@ typedef struct psgd_tensor_plan {
     uint64_t cols;          /* 1 for a tensor of one dimension */
     uint32_t rank;          /* r_eff; 0: not compressed */
     uint64_t elems;         /* elements before */
-    uint64_t sent_elems;    /* elements that a compressed step sends in their place */
+    uint64_t sent_elems;    /* elements that a compressed step sends in their place; of a flattened tensor its share, rounded */
     psgd_engine_t engine;   /* that compresses it: clblast or fused; auto where it is not compressed */
+    uint64_t batch;         /* how many such matrices it holds */
+    int      is_copied;     /* 1: a step works on a copy of it (16 bits, a view that is not contiguous, flattened) */
 } psgd_tensor_plan_t;
 
-#define PSGD_TENSOR_PLAN_INIT { sizeof(psgd_tensor_plan_t), 0, 0, 0, 0, 0, PSGD_ENGINE_AUTO }
+#define PSGD_TENSOR_PLAN_INIT { sizeof(psgd_tensor_plan_t), 0, 0, 0, 0, 0, PSGD_ENGINE_AUTO, 0, 0 }
 
 /* How tensor `tensor_index` is sent. Local. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t tensor_index,
@@ -653,7 +695,7 @@ PSGD_API psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, c
  *
  * A psgd_state_t is a set of host arrays keyed by tensor name, that you get from a reducer, or fill in yourself:
  *   factor   Q of a compressed tensor, cols x rank, row-major; with half-iterations, where an even number of them was done,
- *            its P, rows x rank
+ *            its P, rows x rank. Those of a batch of matrices one behind the other, as batch * cols (or rows) x rank
  *   error    the error memory of a compressed tensor, with the shape of the tensor
  *   step     how many steps were committed, and the seed; how many half-iterations
  * ---------------------------------------------------------------------------------------------------------------- */

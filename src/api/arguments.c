@@ -117,6 +117,14 @@ static psgd_status_t check_config(const psgd_config_t *config)
     if (status != PSGD_OK) {
         return status;
     }
+    status = check_flag(config->flatten, "flatten");
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = check_flag(config->orthogonalize_shorter, "orthogonalize_shorter");
+    if (status != PSGD_OK) {
+        return status;
+    }
     if ((config->engine < PSGD_ENGINE_AUTO) || (config->engine > PSGD_ENGINE_FUSED)) {
         return psgd_fail(PSGD_ERR_UNSUPPORTED, "config.engine is %d; it must be PSGD_ENGINE_AUTO, PSGD_ENGINE_CLBLAST or "
                          "PSGD_ENGINE_FUSED", (int)config->engine);

@@ -115,10 +115,10 @@ psgd_status_t psgd_reducer_set_ranks(psgd_reducer_t *reducer, const uint32_t *ra
     }
     if (ranks == NULL) {
         status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_set_ranks: ranks is NULL");
-    } else if (num_tensors != reducer->plan->num_tensors) {
+    } else if (num_tensors != reducer->plan->num_given) {
         status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
                            "psgd_reducer_set_ranks: num_tensors is %zu, but the reducer has %zu tensors", num_tensors,
-                           reducer->plan->num_tensors);
+                           reducer->plan->num_given);
     }
     return psgd_reducer_change_ranks(reducer, ranks, status);
 }
@@ -137,11 +137,21 @@ static psgd_status_t check_num_grads(const psgd_reducer_t *reducer, const void *
     if (grads == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "grads is NULL");
     }
-    if (num_grads != reducer->plan->num_tensors) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "num_grads is %zu, but the reducer was created for %zu tensors", num_grads,
-                         reducer->plan->num_tensors);
+    if (num_grads != reducer->plan->num_given) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "num_grads is %zu, but the reducer was created for %zu tensors",
+                         num_grads, reducer->plan->num_given);
     }
     return PSGD_OK;
+}
+
+static size_t grad_elem_bytes(const psgd_reducer_t *reducer, size_t index)
+{
+    return psgd_dtype_bytes(reducer->plan->tensors[index].dtype);
+}
+
+static uint64_t grad_bytes(const psgd_reducer_t *reducer, size_t index)
+{
+    return reducer->plan->tensors[index].elems * grad_elem_bytes(reducer, index);
 }
 
 /* One buffer of a tensor, `what` ("gradient"): of the reducer's context, readable and writable, large enough. */
@@ -203,13 +213,13 @@ static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *wha
 /* Regions of different tensors do not overlap. */
 static psgd_status_t check_overlap(const psgd_reducer_t *reducer, const psgd_buffer_t *grads)
 {
-    for (size_t i = 0; i < reducer->plan->num_tensors; ++i) {
+    for (size_t i = 0; i < reducer->plan->num_given; ++i) {
         uint64_t i_begin = grads[i].offset_bytes;
-        uint64_t i_end   = i_begin + reducer->plan->tensors[i].elems * sizeof(float);
+        uint64_t i_end   = i_begin + grad_bytes(reducer, i);
 
-        for (size_t k = i + 1; k < reducer->plan->num_tensors; ++k) {
+        for (size_t k = i + 1; k < reducer->plan->num_given; ++k) {
             uint64_t k_begin = grads[k].offset_bytes;
-            uint64_t k_end   = k_begin + reducer->plan->tensors[k].elems * sizeof(float);
+            uint64_t k_end   = k_begin + grad_bytes(reducer, k);
 
             if ((grads[i].mem == grads[k].mem) && (i_begin < k_end) && (k_begin < i_end)) {
                 return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradients of tensors %zu '%s' and %zu '%s' overlap in one "
@@ -230,7 +240,7 @@ static psgd_status_t read_grads(psgd_reducer_t *reducer, const psgd_buffer_t *gr
     for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
         psgd_view_t view = {grads[i].mem, grads[i].offset_bytes};
 
-        status     = check_buffer(reducer, "gradient", i, &grads[i], sizeof(float));
+        status     = check_buffer(reducer, "gradient", i, &grads[i], grad_elem_bytes(reducer, i));
         is_changed = is_changed || (view.mem != reducer->grads[i].mem) ||
                      (view.offset_bytes != reducer->grads[i].offset_bytes);
         reducer->grads[i] = view;
@@ -239,7 +249,7 @@ static psgd_status_t read_grads(psgd_reducer_t *reducer, const psgd_buffer_t *gr
         status = check_overlap(reducer, grads);
     }
     if (status != PSGD_OK) { /* compared anew by the next step */
-        memset(reducer->grads, 0, reducer->plan->num_tensors * sizeof(reducer->grads[0]));
+        memset(reducer->grads, 0, reducer->plan->num_given * sizeof(reducer->grads[0]));
     }
     return status;
 }
@@ -264,7 +274,7 @@ static psgd_status_t read_buffers(const psgd_reducer_t *reducer, const char *wha
 {
     psgd_status_t status = PSGD_OK;
 
-    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_tensors); ++i) {
+    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_given); ++i) {
         status   = check_buffer(reducer, what, i, &buffers[i], elem_bytes);
         views[i] = (psgd_view_t){buffers[i].mem, buffers[i].offset_bytes};
     }
@@ -299,8 +309,8 @@ static psgd_status_t read_optimizer(psgd_reducer_t *reducer, const psgd_optimize
 {
     psgd_optimizer_t optimizer = PSGD_OPTIMIZER_INIT;
     psgd_view_t     *params    = reducer->param_views;
-    psgd_view_t     *momenta   = params + reducer->plan->num_tensors;
-    psgd_view_t     *halves    = momenta + reducer->plan->num_tensors;
+    psgd_view_t     *momenta   = params + reducer->plan->num_given;
+    psgd_view_t     *halves    = momenta + reducer->plan->num_given;
     psgd_status_t    status;
 
     status = psgd_copy_struct(given, FIRST_OPTIMIZER_BYTES, "optimizer", "PSGD_OPTIMIZER_INIT", &optimizer,
@@ -354,7 +364,7 @@ static psgd_status_t read_options(psgd_reducer_t *reducer, const psgd_step_optio
                          (double)options.gradient_scale);
     }
     if ((scale != 1.0f) || (options.has_gradient != NULL)) {
-        for (size_t i = 0; i < reducer->plan->num_tensors; ++i) {
+        for (size_t i = 0; i < reducer->plan->num_given; ++i) {
             reducer->factors[i] = (options.has_gradient == NULL) || (options.has_gradient[i] != 0) ? scale : 0.0f;
         }
         request->factors = reducer->factors;
@@ -391,7 +401,7 @@ psgd_status_t psgd_reducer_step(psgd_reducer_t *reducer, const psgd_buffer_t *gr
 
 static psgd_status_t create_host_grads(psgd_reducer_t *reducer)
 {
-    size_t        count = reducer->plan->num_tensors;
+    size_t        count = reducer->plan->num_given;
     psgd_status_t status;
 
     if (reducer->host_grads != NULL) {
@@ -399,8 +409,8 @@ static psgd_status_t create_host_grads(psgd_reducer_t *reducer)
     }
     status = psgd_alloc(count, sizeof(*reducer->host_grads), "the table of gradients", &reducer->host_grads);
     for (size_t i = 0; (status == PSGD_OK) && (i < count); ++i) {
-        status = psgd_buffer_create(reducer->device, (size_t)reducer->plan->tensors[i].elems * sizeof(float),
-                                    "the device copy of a gradient", &reducer->host_grads[i]);
+        status = psgd_buffer_create(reducer->device, (size_t)grad_bytes(reducer, i), "the device copy of a gradient",
+                                    &reducer->host_grads[i]);
     }
     if (status != PSGD_OK) {
         for (size_t i = 0; (reducer->host_grads != NULL) && (i < count); ++i) {
@@ -418,9 +428,12 @@ static psgd_status_t copy_in(psgd_reducer_t *reducer, float *const *grads, size_
     psgd_status_t status = check_num_grads(reducer, grads, num_grads);
 
     for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
-        if ((grads[i] == NULL) || ((uintptr_t)grads[i] % sizeof(float) != 0)) {
-            status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is %s", i,
-                               reducer->plan->tensors[i].name, grads[i] == NULL ? "NULL" : "not aligned to 4 bytes");
+        if (grads[i] == NULL) {
+            status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is NULL", i,
+                               reducer->plan->tensors[i].name);
+        } else if ((uintptr_t)grads[i] % grad_elem_bytes(reducer, i) != 0) {
+            status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is not aligned to %zu bytes",
+                               i, reducer->plan->tensors[i].name, grad_elem_bytes(reducer, i));
         }
     }
     if (status == PSGD_OK) {
@@ -429,7 +442,7 @@ static psgd_status_t copy_in(psgd_reducer_t *reducer, float *const *grads, size_
     for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
         if ((factors == NULL) || (factors[i] != 0.0f)) {
             status = psgd_buffer_enqueue_write(reducer->device, reducer->host_grads[i], grads[i],
-                                               (size_t)reducer->plan->tensors[i].elems * sizeof(float));
+                                               (size_t)grad_bytes(reducer, i));
         }
     }
     return status;
@@ -439,9 +452,9 @@ static psgd_status_t copy_out(psgd_reducer_t *reducer, float *const *grads)
 {
     psgd_status_t status = PSGD_OK;
 
-    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_tensors); ++i) {
-        status = psgd_buffer_enqueue_read(reducer->device, reducer->host_grads[i], grads[i],
-                                          (size_t)reducer->plan->tensors[i].elems * sizeof(float));
+    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_given); ++i) {
+        status =
+            psgd_buffer_enqueue_read(reducer->device, reducer->host_grads[i], grads[i], (size_t)grad_bytes(reducer, i));
     }
     if (status == PSGD_OK) {
         status = psgd_reducer_wait_device(reducer, "the reading of the update");
@@ -518,34 +531,59 @@ psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t
     return PSGD_OK;
 }
 
+/* The elements of its factors that a tensor accounts for: of those of a flattened gradient, its share. */
+static uint64_t factor_elems(const psgd_plan_t *plan, const psgd_plan_tensor_t *tensor)
+{
+    const psgd_plan_matrix_t *matrix  = &plan->matrices[tensor->matrix_index];
+    uint64_t                  factors = (matrix->rows + matrix->cols) * matrix->r;
+
+    return tensor->route == PSGD_ROUTE_FLATTENED
+               ? (uint64_t)((double)factors * (double)tensor->elems / (double)plan->flattened_elems + 0.5)
+               : tensor->view.batch * factors;
+}
+
+static psgd_tensor_plan_t describe_plan(const psgd_reducer_t *reducer, const psgd_plan_tensor_t *tensor)
+{
+    const psgd_plan_matrix_t *matrix = &reducer->plan->matrices[tensor->matrix_index];
+    psgd_tensor_plan_t        plan   = PSGD_TENSOR_PLAN_INIT;
+
+    plan.rows       = tensor->view.rows;
+    plan.cols       = tensor->view.cols;
+    plan.batch      = tensor->view.batch;
+    plan.elems      = tensor->elems;
+    plan.sent_elems = tensor->elems;
+    plan.is_copied  = tensor->is_copied ? 1 : 0;
+    if (psgd_plan_tensor_is_compressed(tensor)) {
+        plan.rows       = matrix->rows;
+        plan.cols       = matrix->cols;
+        plan.rank       = matrix->r;
+        plan.sent_elems = factor_elems(reducer->plan, tensor);
+        plan.engine     = reducer->choices[tensor->matrix_index];
+    }
+    return plan;
+}
+
 psgd_status_t psgd_reducer_get_tensor_plan(const psgd_reducer_t *reducer, size_t tensor_index, psgd_tensor_plan_t *plan_p)
 {
-    const psgd_plan_tensor_t *tensor;
-    psgd_tensor_plan_t        plan;
-    size_t                    bytes;
-    psgd_status_t             status;
+    psgd_tensor_plan_t plan;
+    size_t             bytes;
+    psgd_status_t      status;
 
     if ((reducer == NULL) || (plan_p == NULL)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_tensor_plan: %s is NULL",
                          reducer == NULL ? "reducer" : "plan_p");
     }
-    if (tensor_index >= reducer->plan->num_tensors) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors", tensor_index,
-                         reducer->plan->num_tensors);
+    if (tensor_index >= reducer->plan->num_given) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors",
+                         tensor_index, reducer->plan->num_given);
     }
     status = psgd_check_output_struct(plan_p, FIRST_TENSOR_PLAN_BYTES, "*plan_p", "PSGD_TENSOR_PLAN_INIT", sizeof(plan),
                                       &bytes);
     if (status != PSGD_OK) {
         return status;
     }
-    tensor           = &reducer->plan->tensors[tensor_index];
+    plan             = describe_plan(reducer, &reducer->plan->tensors[tensor_index]);
     plan.struct_size = plan_p->struct_size;
-    plan.rows        = tensor->rows;
-    plan.cols        = tensor->cols;
-    plan.rank        = tensor->route == PSGD_ROUTE_COMPRESSED ? reducer->plan->matrices[tensor->matrix_index].r : 0;
-    plan.elems       = tensor->elems;
-    plan.sent_elems  = plan.rank > 0 ? (plan.rows + plan.cols) * plan.rank : plan.elems;
-    plan.engine      = plan.rank > 0 ? reducer->choices[tensor->matrix_index] : PSGD_ENGINE_AUTO;
     memcpy(plan_p, &plan, bytes);
     return PSGD_OK;
 }
@@ -560,16 +598,16 @@ psgd_status_t psgd_reducer_get_energy(const psgd_reducer_t *reducer, size_t tens
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_energy: %s is NULL",
                          reducer == NULL ? "reducer" : "energy_p");
     }
-    if ((tensor_index != SIZE_MAX) && (tensor_index >= reducer->plan->num_tensors)) {
+    if ((tensor_index != SIZE_MAX) && (tensor_index >= reducer->plan->num_given)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor_index is %zu, but the reducer has %zu tensors",
-                         tensor_index, reducer->plan->num_tensors);
+                         tensor_index, reducer->plan->num_given);
     }
     status =
         psgd_check_output_struct(energy_p, sizeof(energy), "*energy_p", "PSGD_ENERGY_INIT", sizeof(energy), &bytes);
     if (status != PSGD_OK) {
         return status;
     }
-    if ((tensor_index != SIZE_MAX) && (reducer->plan->tensors[tensor_index].route != PSGD_ROUTE_COMPRESSED)) {
+    if ((tensor_index != SIZE_MAX) && !psgd_plan_tensor_is_compressed(&reducer->plan->tensors[tensor_index])) {
         return psgd_fail(PSGD_ERR_STATE, "tensor %zu '%s' is not compressed", tensor_index,
                          reducer->plan->tensors[tensor_index].name);
     }

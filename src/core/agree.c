@@ -116,11 +116,11 @@ static void log_plan(const psgd_reducer_t *r)
         num_fused += r->choices[m] == PSGD_ENGINE_FUSED ? 1 : 0;
     }
     psgd_log(&r->log, PSGD_LOG_INFO,
-             "reducer on %s: %zu of %zu tensors compressed, %" PRIu64 " elements as %" PRIu64
-             " (%.1f times fewer), %zu by the fused engine%s",
-             psgd_device_limits(r->device)->name, r->plan->num_matrices, r->plan->num_tensors, r->plan->total_elems,
-             r->stats.compressed_elems, r->stats.compression_rate, num_fused,
-             r->is_mixed ? ", unlike devices: worker 0 orthogonalizes for all" : "");
+             "reducer on %s: %" PRIu64 " of %zu tensors compressed, %" PRIu64 " elements as %" PRIu64
+             " (%.1f times fewer), %zu of %zu matrices by the fused engine%s",
+             psgd_device_limits(r->device)->name, r->stats.num_compressed_tensors, r->plan->num_given,
+             r->plan->total_elems, r->stats.compressed_elems, r->stats.compression_rate, num_fused,
+             r->plan->num_matrices, r->is_mixed ? ", unlike devices: worker 0 orthogonalizes for all" : "");
 }
 
 psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,

@@ -447,6 +447,14 @@ static psgd_status_t update_parameters(psgd_reducer_t *r)
                                small_means(r), small_view(r));
 }
 
+/* An optimizer that cannot take the factors follows. */
+static psgd_status_t write_uncompressed(psgd_reducer_t *r)
+{
+    psgd_status_t status = psgd_traffic_write_uncompressed(r, small_means(r), small_view(r));
+
+    return (status == PSGD_OK) && (r->step.update != NULL) ? psgd_update_enqueue_written(r) : status;
+}
+
 static psgd_status_t decompress(psgd_reducer_t *r)
 {
     psgd_status_t status = PSGD_OK;
@@ -456,13 +464,12 @@ static psgd_status_t decompress(psgd_reducer_t *r)
         if (status == PSGD_OK) {
             status = stack_means(r);
         }
-        if ((status == PSGD_OK) && (r->step.update == NULL)) {
+        if ((status == PSGD_OK) && !psgd_update_takes_factors(r)) {
             status = sum_pieces(r);
         }
     }
     if (status == PSGD_OK) {
-        status = r->step.update != NULL ? update_parameters(r)
-                                        : psgd_traffic_write_uncompressed(r, small_means(r), small_view(r));
+        status = psgd_update_takes_factors(r) ? update_parameters(r) : write_uncompressed(r);
     }
     return status == PSGD_OK ? psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_DECOMPRESS)) : status;
 }

@@ -191,6 +191,9 @@ psgd_status_t psgd_energy_read(const psgd_reducer_t *r, size_t tensor_index, psg
                          r->config.energy_every, r->step_number);
     }
     energy.captured = energy.total = 0.0;
+    if ((tensor_index != SIZE_MAX) && (r->plan->tensors[tensor_index].route == PSGD_ROUTE_FLATTENED)) {
+        tensor_index = r->plan->num_given;
+    }
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         if ((tensor_index == SIZE_MAX) || (r->plan->matrices[m].tensor_index == tensor_index)) {
             energy.captured += meter->sums[ITEMS * m];

@@ -24,7 +24,9 @@
     ROW("config.max_norm", double_bits(config->max_norm)) \
     ROW("config.energy_every", config->energy_every) \
     ROW("config.half_iterations", config->half_iterations) \
-    ROW("the number of tensors", (uint64_t)plan->num_tensors)
+    ROW("config.flatten", (uint64_t)(config->flatten != 0)) \
+    ROW("config.orthogonalize_shorter", (uint64_t)(config->orthogonalize_shorter != 0)) \
+    ROW("the number of tensors", (uint64_t)plan->num_given)
 
 static const char *const OPTION_NAMES[] = {
 #define ROW(name_, value_) name_,
@@ -32,7 +34,7 @@ static const char *const OPTION_NAMES[] = {
 #undef ROW
 };
 
-static const char *const TENSOR_FIELD_NAMES[] = {"its name", "its dimensions or type", "its rank",
+static const char *const TENSOR_FIELD_NAMES[] = {"its name", "its dimensions, type or view", "its rank",
                                                  "its engine (config.engine_profile)"};
 
 enum {
@@ -65,10 +67,10 @@ static void tensor_words(const psgd_plan_t *plan, const psgd_engine_t *choices, 
                          uint64_t words[NUM_TENSOR_FIELDS])
 {
     uint64_t shape = psgd_hash_bytes((uint64_t)tensor->dtype, tensor->dims, tensor->num_dims * sizeof(tensor->dims[0]));
-    bool     is_compressed = tensor->route == PSGD_ROUTE_COMPRESSED;
+    bool     is_compressed = psgd_plan_tensor_is_compressed(tensor);
 
     words[0] = tensor->name_hash;
-    words[1] = shape;
+    words[1] = psgd_hash_bytes(shape, &tensor->view, sizeof(tensor->view));
     words[2] = is_compressed ? plan->matrices[tensor->matrix_index].r : 0;
     words[3] = is_compressed ? (uint64_t)choices[tensor->matrix_index] : 0;
 }
@@ -155,11 +157,13 @@ static psgd_status_t explain_tensors(const psgd_plan_t *plan, const psgd_engine_
                            "damaged on its way");
         goto free_all;
     }
-    status = psgd_fail(PSGD_ERR_MISMATCH, "worker %u and worker 0 disagree on tensor %zu ('%s' on this worker, %" PRIu64
-                       " x %" PRIu64 "): %s differs; pass the same tensors in the same order on every worker", worker,
-                       field / NUM_TENSOR_FIELDS, plan->tensors[field / NUM_TENSOR_FIELDS].name,
-                       plan->tensors[field / NUM_TENSOR_FIELDS].rows, plan->tensors[field / NUM_TENSOR_FIELDS].cols,
-                       TENSOR_FIELD_NAMES[field % NUM_TENSOR_FIELDS]);
+    status =
+        psgd_fail(PSGD_ERR_MISMATCH,
+                  "worker %u and worker 0 disagree on tensor %zu ('%s' on this worker, %" PRIu64 " x %" PRIu64
+                  "): %s differs; pass the same tensors in the same order on every worker",
+                  worker, field / NUM_TENSOR_FIELDS, plan->tensors[field / NUM_TENSOR_FIELDS].name,
+                  plan->tensors[field / NUM_TENSOR_FIELDS].view.rows,
+                  plan->tensors[field / NUM_TENSOR_FIELDS].view.cols, TENSOR_FIELD_NAMES[field % NUM_TENSOR_FIELDS]);
 
 free_all:
     psgd_free(all);

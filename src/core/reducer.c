@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "core/alternate.h"
 #include "core/choose.h"
+#include "core/copies.h"
 #include "core/energy.h"
 #include "core/fingerprint.h"
 #include "core/phases.h"
@@ -21,8 +22,6 @@
 /* The host buffer through which plain steps are staged, and whole error memories when they are exported. */
 static const uint64_t PLAIN_PIECE_ELEMS  = 32 * 1024 * 1024 / sizeof(float);
 static const uint64_t EXPORT_PIECE_ELEMS = 1024 * 1024 / sizeof(float);
-
-enum { ERROR_ALIGNMENT_BYTES = 64 };
 
 /* ---- the factors between steps ---------------------------------------------------------------------------------- */
 
@@ -121,7 +120,7 @@ static psgd_status_t create_host_arrays(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(count, sizeof(*r->error_arenas), "the table of error memories", &r->error_arenas);
+    status = psgd_alloc(count, sizeof(*r->matrix_grads), "the table of matrices", &r->matrix_grads);
     if (status != PSGD_OK) {
         return status;
     }
@@ -143,47 +142,26 @@ static psgd_status_t create_device_buffer(psgd_reducer_t *r, uint64_t elems, con
     return elems == 0 ? PSGD_OK : psgd_buffer_create(r->device, (size_t)elems * sizeof(float), what, view_p);
 }
 
-/* What an error memory takes in its arena: aligned for vectors. */
-static uint64_t error_bytes(const psgd_plan_matrix_t *matrix)
-{
-    return psgd_round_up(matrix->rows * matrix->cols * sizeof(float), ERROR_ALIGNMENT_BYTES);
-}
-
-/* Errors from matrix `first` on, as many as fit into one buffer; *end_p is the first that does not. */
-static psgd_status_t create_arena(psgd_reducer_t *r, size_t first, size_t *end_p)
-{
-    const uint64_t limit = psgd_device_limits(r->device)->max_allocation_bytes;
-    psgd_view_t   *arena = &r->error_arenas[r->num_error_arenas];
-    uint64_t       bytes = 0;
-    size_t         end   = first;
-    psgd_status_t  status;
-
-    while ((end < r->plan->num_matrices) &&
-           ((end == first) || (bytes + error_bytes(&r->plan->matrices[end]) <= limit))) {
-        bytes += error_bytes(&r->plan->matrices[end]);
-        end += 1;
-    }
-    status = psgd_buffer_create(r->device, (size_t)bytes, "the error memory", arena);
-    if (status != PSGD_OK) {
-        return psgd_fail_in(status, "tensors '%s' to '%s'", r->plan->matrices[first].name, r->plan->matrices[end - 1].name);
-    }
-    r->num_error_arenas += 1;
-    bytes = 0;
-    for (size_t m = first; m < end; ++m) {
-        r->errors[m] = psgd_view_at(*arena, (size_t)bytes);
-        bytes += error_bytes(&r->plan->matrices[m]);
-    }
-    *end_p = end;
-    return PSGD_OK;
-}
-
 static psgd_status_t create_errors(psgd_reducer_t *r)
 {
-    psgd_status_t status = PSGD_OK;
+    psgd_array_t *arrays = NULL;
+    psgd_status_t status;
 
-    for (size_t m = 0; (status == PSGD_OK) && r->config.error_feedback && (m < r->plan->num_matrices);) {
-        status = create_arena(r, m, &m);
+    if (!r->config.error_feedback) {
+        return PSGD_OK;
     }
+    status = psgd_alloc(r->plan->num_matrices, sizeof(*arrays), "the table of error memories", &arrays);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+
+        arrays[m] = (psgd_array_t){matrix->name, matrix->rows * matrix->cols * sizeof(float)};
+    }
+    status =
+        psgd_arena_create(r->device, arrays, r->plan->num_matrices, "the error memory", &r->error_arena, r->errors);
+    psgd_free(arrays);
     return status;
 }
 
@@ -315,8 +293,10 @@ static void fill_plan_stats(psgd_reducer_t *r)
 {
     const psgd_plan_t *plan = r->plan;
 
-    r->stats.num_compressed_tensors = plan->num_matrices;
-    r->stats.num_plain_tensors      = plan->num_tensors - plan->num_matrices;
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        r->stats.num_compressed_tensors += psgd_plan_tensor_is_compressed(&plan->tensors[i]) ? 1 : 0;
+    }
+    r->stats.num_plain_tensors      = plan->num_given - r->stats.num_compressed_tensors;
     r->stats.uncompressed_elems     = plan->total_elems;
     r->stats.compressed_elems       = plan->compressed_elems;
     if (r->config.half_iterations > 0) { /* on average: half of them send a P, half a Q */
@@ -379,6 +359,12 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
     }
     if ((r->config.energy_every > 0) && (r->plan->num_matrices > 0)) {
         status = psgd_energy_create(r);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    if (psgd_plan_has_copied(r->plan)) {
+        status = psgd_copies_create(r);
         if (status != PSGD_OK) {
             return status;
         }
@@ -489,6 +475,7 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
+    psgd_copies_destroy(device, r->copies);
     psgd_rescale_destroy(r->rescale);
     psgd_updater_destroy(r->updater);
     psgd_energy_destroy(r->energy, r->is_device_stuck);
@@ -501,7 +488,7 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_hasher_destroy(r->hasher);
     psgd_orthogonalizer_destroy(r->orthogonalizer_q);
     psgd_orthogonalizer_destroy(r->orthogonalizer_p);
-    for (size_t i = 0; (r->host_grads != NULL) && (i < r->plan->num_tensors); ++i) {
+    for (size_t i = 0; (r->host_grads != NULL) && (i < r->plan->num_given); ++i) {
         psgd_buffer_destroy(device, &r->host_grads[i]);
     }
     psgd_free(r->host_grads);
@@ -510,9 +497,7 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_buffer_destroy(device, &r->q);
     psgd_buffer_destroy(device, &r->p_hat);
     psgd_buffer_destroy(device, &r->message_1_view);
-    for (size_t i = 0; i < r->num_error_arenas; ++i) {
-        psgd_buffer_destroy(device, &r->error_arenas[i]);
-    }
+    psgd_arena_destroy(device, &r->error_arena);
     psgd_message_destroy(&r->message_chunk, r->is_device_stuck);
     psgd_message_destroy(&r->message_large, r->is_device_stuck);
     psgd_message_destroy(&r->message_2, r->is_device_stuck);
@@ -522,7 +507,7 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     }
     psgd_free(r->param_views);
     psgd_free(r->grads);
-    psgd_free(r->error_arenas);
+    psgd_free(r->matrix_grads);
     psgd_free(r->errors);
     psgd_free(r->choices);
     psgd_free(r->is_imported);

@@ -8,6 +8,7 @@
 #include "comm/wait.h"
 #include "core/message.h"
 #include "core/vote.h"
+#include "device/arena.h"
 #include "device/buffer.h"
 #include "device/device.h"
 #include "ops/engines.h"
@@ -32,7 +33,8 @@ typedef struct psgd_step {
     psgd_status_t      local;                           /* this worker's first failure; told in the next vote */
     char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */
     psgd_status_t      agreed;                          /* what all workers ended the step with; PSGD_OK: it goes on */
-    const psgd_view_t *grads;                           /* by tensor index; NULL where this worker has none to give */
+    const psgd_view_t   *given;   /* the caller's gradients by tensor index; NULL where there are none */
+    const psgd_view_t   *grads;   /* the same, or the copies that the step works on */
     const float         *factors; /* by tensor index: what gradients are multiplied by, 0 for those that
                                                            are not there; NULL: they are all there as they are */
     const psgd_update_t *update;  /* what it does to parameters; NULL: the gradients become the update */
@@ -54,6 +56,9 @@ typedef struct psgd_poison {
     char          sentence[PSGD_SENTENCE_BYTES];
     bool          is_told;                        /* the other workers know, or cannot be told */
 } psgd_poison_t;
+
+/* Copies of gradients that a step works on: core/copies.h. */
+typedef struct psgd_copies psgd_copies_t;
 
 /* What alternating half-iterations need: core/alternate.h. */
 typedef struct psgd_alternation psgd_alternation_t;
@@ -79,15 +84,14 @@ struct psgd_reducer {
      *   q           [ Q, then Qbar scaled for the update | scales of the update ]
      *   q_hat       [ Q^ of all matrices ]
      *   q_local     [ Q_w of all matrices ]                    what message 2 carries
-     *   error_arenas   the error memories, in as few buffers as the device's largest allocation allows; M and not e between
-     *                  the steps of the lazy form
+     *   error_arena the error memories, in as few buffers as the device's largest allocation allows; M and not e between
+     *               the steps of the lazy form
      *
      * With alternating half-iterations either factor may be the one that comes and goes: message_1_view has room for both, and
      * serves as q_local; q has room for those of a whole step.
      */
-    psgd_view_t *error_arenas;
-    size_t       num_error_arenas;
-    psgd_view_t *errors; /* by matrix index, in the arenas; all zero without error feedback */
+    psgd_arena_t error_arena;
+    psgd_view_t *errors; /* by matrix index, in the arena; all zero without error feedback */
     psgd_view_t  message_1_view;
     psgd_view_t  p_hat;
     psgd_view_t  q;
@@ -115,6 +119,9 @@ struct psgd_reducer {
     /* For psgd_reducer_step_host(): a device copy of the gradients, made by the first such step. */
     psgd_view_t *host_grads;  /* by tensor index; NULL before */
     psgd_view_t *grads;       /* the caller's, by tensor index, during a step */
+
+    psgd_copies_t *copies;       /* NULL: steps work on the caller's gradients themselves */
+    psgd_view_t   *matrix_grads; /* of the step under way, by matrix index */
 
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */

@@ -11,16 +11,23 @@
 #include "core/alternate.h"
 #include "core/choose.h"
 #include "core/strongest.h"
+#include "plan/matrix_view.h"
 
 /* ---- the new reducer ---- */
+
+/* A view as it was given. */
+static psgd_matrix_view_t given_view(const psgd_plan_tensor_t *tensor)
+{
+    return tensor->is_transposed ? psgd_matrix_view_transposed(&tensor->view) : tensor->view;
+}
 
 /* The tensors as they were given, but for their ranks. Names belong to the plan. */
 static psgd_status_t describe_tensors(const psgd_plan_t *plan, const uint32_t *ranks, psgd_tensor_t **tensors_p)
 {
     psgd_tensor_t *tensors = NULL;
-    psgd_status_t  status  = psgd_alloc(plan->num_tensors, sizeof(*tensors), "the list of tensors", &tensors);
+    psgd_status_t  status  = psgd_alloc(plan->num_given, sizeof(*tensors), "the list of tensors", &tensors);
 
-    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_tensors); ++i) {
+    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
         const psgd_plan_tensor_t *tensor = &plan->tensors[i];
 
         if (ranks[i] > PSGD_MAX_RANK) {
@@ -39,10 +46,40 @@ static psgd_status_t describe_tensors(const psgd_plan_t *plan, const uint32_t *r
         memcpy(tensors[i].dims, tensor->dims, sizeof(tensor->dims));
         if (tensor->route == PSGD_ROUTE_COMPRESSED) {
             tensors[i].rank = (int32_t)(ranks[i] > 0 ? ranks[i] : plan->matrices[tensor->matrix_index].r);
+            tensors[i].view = given_view(tensor);
+        } else if (tensor->route == PSGD_ROUTE_FLATTENED) {
+            tensors[i].rank = 0;
         }
     }
     *tensors_p = tensors;
     return status;
+}
+
+/* The one rank of a flattened gradient: that of any of its tensors, and of no other. */
+static psgd_status_t rank_of_flattened(const psgd_plan_t *plan, const uint32_t *ranks, psgd_config_t *config)
+{
+    size_t first = SIZE_MAX;
+
+    if (plan->num_tensors == plan->num_given) {
+        config->flatten = 0; /* it was not worth it */
+        return PSGD_OK;
+    }
+    config->rank = plan->matrices[0].r;
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        if ((plan->tensors[i].route != PSGD_ROUTE_FLATTENED) || (ranks[i] == 0)) {
+            continue;
+        }
+        if ((first != SIZE_MAX) && (ranks[i] != ranks[first])) {
+            return psgd_fail(
+                PSGD_ERR_INVALID_ARGUMENT,
+                "psgd_reducer_set_ranks: tensors %zu '%s' and %zu '%s' are parts of one flattened matrix, but their "
+                "ranks are %u and %u",
+                first, plan->tensors[first].name, i, plan->tensors[i].name, ranks[first], ranks[i]);
+        }
+        first        = i;
+        config->rank = ranks[i];
+    }
+    return PSGD_OK;
 }
 
 /* What was measured before need not be measured again. */
@@ -62,7 +99,7 @@ static psgd_status_t write_profile(const psgd_reducer_t *r, char **text_p)
 static psgd_status_t build_next(const psgd_reducer_t *r, const uint32_t *ranks, psgd_reducer_t **next_p)
 {
     psgd_config_t        config  = r->config;
-    psgd_reducer_parts_t parts   = {NULL, r->plan->num_tensors, &config, r->comm, r->device};
+    psgd_reducer_parts_t parts   = {NULL, r->plan->num_given, &config, r->comm, r->device};
     psgd_tensor_t       *tensors = NULL;
     char                *profile = NULL;
     psgd_status_t        status  = describe_tensors(r->plan, ranks, &tensors);
@@ -70,7 +107,10 @@ static psgd_status_t build_next(const psgd_reducer_t *r, const uint32_t *ranks, 
     if (status != PSGD_OK) {
         return status;
     }
-    status = write_profile(r, &profile);
+    status = rank_of_flattened(r->plan, ranks, &config);
+    if (status == PSGD_OK) {
+        status = write_profile(r, &profile);
+    }
     if (status == PSGD_OK) {
         config.engine_profile       = profile;
         config.min_compression_rate = 0.0; /* what is compressed was decided */
@@ -157,7 +197,7 @@ static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
     next->stats_logged   = r->stats_logged;
     next->steps_unlogged = r->steps_unlogged;
     SWAP(psgd_reducer_t, *r, *next);
-    SWAP(psgd_view_t *, r->error_arenas, next->error_arenas);
+    SWAP(psgd_arena_t, r->error_arena, next->error_arena);
     SWAP(psgd_view_t *, r->errors, next->errors);
     SWAP(psgd_view_t *, r->host_grads, next->host_grads);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "core/copies.h"
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/step.h"
@@ -23,11 +24,37 @@ static psgd_status_t scale_gradients(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_rescale_enqueue(r->rescale, r->step.grads, r->step.factors) : status;
 }
 
+/* Where the gradients are that the step works on, and the matrices in them. */
+static psgd_status_t take_gradients(psgd_reducer_t *r)
+{
+    psgd_status_t status = PSGD_OK;
+
+    r->step.grads = r->step.given;
+    if (r->copies != NULL) {
+        status = psgd_copies_take(r);
+    }
+    for (size_t m = 0; (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
+        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+
+        r->matrix_grads[m] =
+            psgd_view_at(r->step.grads[matrix->tensor_index], (size_t)matrix->grad_offset_elems * sizeof(float));
+    }
+    return status == PSGD_OK ? scale_gradients(r) : status;
+}
+
+/* What was copied goes back; with an optimizer the gradients' content is nobody's. */
+static void give_update(psgd_reducer_t *r)
+{
+    if ((r->copies != NULL) && (r->step.update == NULL)) {
+        psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_copies_give);
+    }
+}
+
 static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float *factors, const psgd_update_t *update,
                        psgd_status_t local)
 {
     memset(&r->step, 0, sizeof(r->step));
-    r->step.grads    = grads;
+    r->step.given           = grads;
     r->step.factors         = factors;
     r->step.update          = update;
     r->step.clip            = 1.0f;
@@ -44,7 +71,7 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float 
         psgd_step_note(r, psgd_update_prepare(r));
     }
     if (r->step.local == PSGD_OK) {
-        psgd_step_note(r, scale_gradients(r));
+        psgd_step_note(r, take_gradients(r));
     }
 }
 
@@ -156,5 +183,6 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads,
     } else {
         psgd_step_compressed(r);
     }
+    give_update(r);
     return end_step(r, is_plain);
 }

@@ -151,7 +151,7 @@ static void reduce_q(psgd_reducer_t *r)
     }
 }
 
-/* Into the gradients' buffers; what travelled uncompressed is put in its place. */
+/* Into the gradients' buffers; what travelled uncompressed is put in its place. An optimizer that cannot take the factors follows. */
 static psgd_status_t write_update(psgd_reducer_t *r, const float *small, psgd_view_t small_view)
 {
     psgd_step_views_t views  = psgd_traffic_step_views(r);
@@ -160,7 +160,10 @@ static psgd_status_t write_update(psgd_reducer_t *r, const float *small, psgd_vi
     if (r->plan->num_matrices > 0) {
         status = psgd_engines_enqueue_decompress(r->engines, &views);
     }
-    return status == PSGD_OK ? psgd_traffic_write_uncompressed(r, small, small_view) : status;
+    if (status == PSGD_OK) {
+        status = psgd_traffic_write_uncompressed(r, small, small_view);
+    }
+    return (status == PSGD_OK) && (r->step.update != NULL) ? psgd_update_enqueue_written(r) : status;
 }
 
 /* e = M - P^ Q_w^T (the lazy form leaves that to the next step);  update = P^ Qbar^T, which an optimizer's step applies as it is
@@ -173,8 +176,8 @@ static psgd_status_t decompress(psgd_reducer_t *r)
     psgd_status_t     status     = psgd_traffic_upload_update(r);
 
     if (status == PSGD_OK) {
-        status = r->step.update != NULL ? psgd_update_enqueue(r, views.p_hat, views.q_scaled, small, small_view)
-                                        : write_update(r, small, small_view);
+        status = psgd_update_takes_factors(r) ? psgd_update_enqueue(r, views.p_hat, views.q_scaled, small, small_view)
+                                              : write_update(r, small, small_view);
     }
     if (status != PSGD_OK) {
         return status;

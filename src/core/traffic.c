@@ -18,7 +18,7 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
 {
     psgd_step_views_t views;
 
-    views.grads         = r->step.grads;
+    views.grads         = r->matrix_grads;
     views.errors        = r->config.error_feedback ? r->errors : NULL;
     views.q_hat         = r->q_hat;
     views.p             = r->message_1_view;

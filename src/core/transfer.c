@@ -11,6 +11,7 @@
 #include "core/phases.h"
 #include "core/state.h"
 #include "core/traffic.h"
+#include "plan/matrix_view.h"
 
 /* ---- export ---------------------------------------------------------------------------------------------------- */
 
@@ -34,31 +35,41 @@ static float *factor_of(psgd_reducer_t *r, const psgd_plan_matrix_t *matrix)
     return r->factor + (psgd_reducer_starts_from_p(r) ? matrix->p_offset_elems : matrix->q_offset_elems);
 }
 
-/* A matrix's factor, unless the next step draws its own. */
-static psgd_status_t export_factor(psgd_reducer_t *r, size_t m, psgd_state_t *state)
+/* Whether state is kept under this tensor's name: that of a flattened one is its matrix's. */
+static bool has_matrices(const psgd_plan_tensor_t *tensor)
 {
-    const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
-    uint64_t                  length = factor_length(matrix, psgd_reducer_starts_from_p(r));
+    return tensor->route == PSGD_ROUTE_COMPRESSED;
+}
+
+/* The factors of a tensor's matrices, unless the next step draws its own. */
+static psgd_status_t export_factor(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, psgd_state_t *state)
+{
+    const psgd_plan_matrix_t *first  = &r->plan->matrices[tensor->matrix_index];
+    size_t                    length = (size_t)factor_length(first, psgd_reducer_starts_from_p(r));
+    size_t                    batch  = (size_t)tensor->view.batch;
     float                    *factor = NULL;
     psgd_status_t             status;
 
-    if (!r->config.warm_start && !r->is_imported[m]) {
+    if (!r->config.warm_start && !r->is_imported[tensor->matrix_index]) {
         return PSGD_OK;
     }
-    status = psgd_alloc((size_t)(length * matrix->r), sizeof(*factor), "a factor", &factor);
+    status = psgd_alloc(batch * length * first->r, sizeof(*factor), "a factor", &factor);
     if (status != PSGD_OK) {
         return status;
     }
-    transpose(factor_of(r, matrix), matrix->r, (size_t)length, factor);
-    status = psgd_state_set_factor(state, matrix->name, length, matrix->r, factor);
+    for (size_t b = 0; b < batch; ++b) {
+        transpose(factor_of(r, &first[b]), first->r, length, factor + b * length * first->r);
+    }
+    status = psgd_state_set_factor(state, tensor->name, batch * length, first->r, factor);
     psgd_free(factor);
     return status;
 }
 
 static psgd_status_t export_factors(psgd_reducer_t *r, psgd_state_t *state)
 {
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        psgd_status_t status = export_factor(r, m, state);
+    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+        const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
+        psgd_status_t             status = has_matrices(tensor) ? export_factor(r, tensor, state) : PSGD_OK;
 
         if (status != PSGD_OK) {
             return status;
@@ -89,16 +100,60 @@ static psgd_status_t read_errors(psgd_reducer_t *r, float *errors)
     return psgd_reducer_wait_device(r, "the export of the error memory");
 }
 
-static psgd_status_t set_errors(const psgd_reducer_t *r, const float *errors, psgd_state_t *state)
+/* Calls move(an element of the tensor, the same in its matrices, one behind the other) for all of them. */
+static void for_each_element(const psgd_plan_tensor_t *tensor, float *in_tensor, float *in_matrices,
+                             void (*move)(float *, float *))
 {
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        psgd_status_t status;
+    const psgd_matrix_view_t *view = &tensor->view;
 
-        status = psgd_state_set_error(state, r->plan->matrices[m].name, matrix_elems(r->plan, m), errors);
+    for (uint64_t b = 0; b < view->batch; ++b) {
+        for (uint64_t i = 0; i < view->rows; ++i) {
+            for (uint64_t j = 0; j < view->cols; ++j) {
+                move(in_tensor + psgd_matrix_view_element(view, b, i, j), in_matrices++);
+            }
+        }
+    }
+}
+
+static void to_tensor(float *in_tensor, float *in_matrix)
+{
+    *in_tensor = *in_matrix;
+}
+
+static void to_matrix(float *in_tensor, float *in_matrix)
+{
+    *in_matrix = *in_tensor;
+}
+
+/* A state holds an error memory with the shape of its tensor. */
+static psgd_status_t set_error(const psgd_plan_tensor_t *tensor, float *in_matrices, psgd_state_t *state)
+{
+    float        *error = NULL;
+    psgd_status_t status;
+
+    if (!tensor->is_reshaped) {
+        return psgd_state_set_error(state, tensor->name, tensor->elems, in_matrices);
+    }
+    status = psgd_alloc((size_t)tensor->elems, sizeof(*error), "an error memory", &error);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for_each_element(tensor, error, in_matrices, to_tensor);
+    status = psgd_state_set_error(state, tensor->name, tensor->elems, error);
+    psgd_free(error);
+    return status;
+}
+
+static psgd_status_t set_errors(const psgd_reducer_t *r, float *errors, psgd_state_t *state)
+{
+    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+        const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
+        psgd_status_t             status = has_matrices(tensor) ? set_error(tensor, errors, state) : PSGD_OK;
+
         if (status != PSGD_OK) {
             return status;
         }
-        errors += matrix_elems(r->plan, m);
+        errors += has_matrices(tensor) ? tensor->elems : 0;
     }
     return PSGD_OK;
 }
@@ -215,9 +270,10 @@ static bool starts_from_p_after(const psgd_reducer_t *r, const psgd_state_t *sta
     return (r->config.half_iterations > 0) && psgd_alternation_computes_q(half_iterations_after(r, state));
 }
 
-static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_plan_matrix_t *matrix, bool is_p)
+static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_plan_matrix_t *matrix, uint64_t batch,
+                                  bool is_p)
 {
-    uint64_t length = factor_length(matrix, is_p);
+    uint64_t length = batch * factor_length(matrix, is_p);
 
     if ((entry->rank != 0) && ((entry->cols != length) || (entry->rank != matrix->r))) {
         return psgd_fail(
@@ -230,7 +286,7 @@ static psgd_status_t check_factor(const psgd_state_entry_t *entry, const psgd_pl
 }
 
 static psgd_status_t check_error(const psgd_reducer_t *r, const psgd_state_entry_t *entry,
-                                 const psgd_plan_matrix_t *matrix)
+                                 const psgd_plan_tensor_t *tensor)
 {
     if (entry->error_elems == 0) {
         return PSGD_OK;
@@ -239,9 +295,9 @@ static psgd_status_t check_error(const psgd_reducer_t *r, const psgd_state_entry
         return psgd_fail(PSGD_ERR_STATE, "the state holds an error memory of '%s', but this reducer has error feedback off",
                          entry->name);
     }
-    if (entry->error_elems != matrix->rows * matrix->cols) {
+    if (entry->error_elems != tensor->elems) {
         return psgd_fail(PSGD_ERR_STATE, "the state's error of '%s' has %" PRIu64 " elements, the tensor has %" PRIu64,
-                         entry->name, entry->error_elems, matrix->rows * matrix->cols);
+                         entry->name, entry->error_elems, tensor->elems);
     }
     return PSGD_OK;
 }
@@ -249,22 +305,22 @@ static psgd_status_t check_error(const psgd_reducer_t *r, const psgd_state_entry
 static psgd_status_t check_entry(const psgd_reducer_t *r, const psgd_state_t *state, const psgd_state_entry_t *entry)
 {
     const psgd_plan_tensor_t *tensor = psgd_plan_find(r->plan, entry->name);
-    const psgd_plan_matrix_t *matrix;
     psgd_status_t             status;
 
     if (tensor == NULL) {
         return psgd_fail(PSGD_ERR_STATE, "the state holds a tensor '%s' that this reducer does not have", entry->name);
     }
-    if (tensor->route != PSGD_ROUTE_COMPRESSED) {
-        return psgd_fail(PSGD_ERR_STATE, "the state holds a factor or error of '%s', which this reducer does not compress",
-                         entry->name);
+    if (!has_matrices(tensor)) {
+        return psgd_fail(PSGD_ERR_STATE,
+                         "the state holds a factor or error of '%s', which this reducer does not compress%s",
+                         entry->name, tensor->route == PSGD_ROUTE_FLATTENED ? " by itself (config.flatten)" : "");
     }
-    matrix = &r->plan->matrices[tensor->matrix_index];
-    status = check_factor(entry, matrix, starts_from_p_after(r, state));
+    status = check_factor(entry, &r->plan->matrices[tensor->matrix_index], tensor->view.batch,
+                          starts_from_p_after(r, state));
     if (status != PSGD_OK) {
         return status;
     }
-    return check_error(r, entry, matrix);
+    return check_error(r, entry, tensor);
 }
 
 psgd_status_t psgd_reducer_state_check(const psgd_reducer_t *r, const psgd_state_t *state)
@@ -290,6 +346,39 @@ psgd_status_t psgd_reducer_state_check(const psgd_reducer_t *r, const psgd_state
     return PSGD_OK;
 }
 
+/* To where the matrices' error memories lie. Waits. */
+static psgd_status_t write_matrices(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, const float *in_matrices)
+{
+    size_t        elems  = (size_t)(tensor->view.rows * tensor->view.cols);
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t b = 0; (status == PSGD_OK) && (b < tensor->view.batch); ++b) {
+        status = psgd_buffer_enqueue_write(r->device, r->errors[tensor->matrix_index + b], in_matrices + b * elems,
+                                           elems * sizeof(float));
+    }
+    return status == PSGD_OK ? psgd_reducer_wait_device(r, "the import of the error memory") : status;
+}
+
+static psgd_status_t import_error(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, float *error)
+{
+    float        *in_matrices = NULL;
+    psgd_status_t status;
+
+    if (!tensor->is_reshaped) {
+        return write_matrices(r, tensor, error);
+    }
+    status = psgd_alloc((size_t)tensor->elems, sizeof(*in_matrices), "an error memory", &in_matrices);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for_each_element(tensor, error, in_matrices, to_matrix);
+    status = write_matrices(r, tensor, in_matrices);
+    if (!r->is_device_stuck) {
+        psgd_free(in_matrices);
+    }
+    return status;
+}
+
 /* The device's part first: a failure here leaves error memories partly written, so it poisons. */
 static psgd_status_t import_errors(psgd_reducer_t *r, const psgd_state_t *state)
 {
@@ -299,19 +388,24 @@ static psgd_status_t import_errors(psgd_reducer_t *r, const psgd_state_t *state)
         const psgd_state_entry_t *entry = &state->entries[i];
 
         if (entry->error_elems > 0) {
-            size_t m = psgd_plan_find(r->plan, entry->name)->matrix_index;
-
-            status = psgd_buffer_enqueue_write(r->device, r->errors[m], entry->error,
-                                               (size_t)entry->error_elems * sizeof(float));
+            status = import_error(r, psgd_plan_find(r->plan, entry->name), entry->error);
         }
-    }
-    if (status == PSGD_OK) {
-        status = psgd_reducer_wait_device(r, "the import of the error memory");
     }
     if (status != PSGD_OK) {
         psgd_reducer_poison(r, status, false);
     }
     return status;
+}
+
+static void import_factor(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, const psgd_state_entry_t *entry)
+{
+    size_t length = (size_t)(entry->cols / tensor->view.batch);
+
+    for (size_t b = 0; b < tensor->view.batch; ++b) {
+        transpose(entry->factor + b * length * entry->rank, length, entry->rank,
+                  factor_of(r, &r->plan->matrices[tensor->matrix_index + b]));
+        r->is_imported[tensor->matrix_index + b] = true;
+    }
 }
 
 static void import_factors(psgd_reducer_t *r, const psgd_state_t *state)
@@ -320,10 +414,7 @@ static void import_factors(psgd_reducer_t *r, const psgd_state_t *state)
         const psgd_state_entry_t *entry = &state->entries[i];
 
         if (entry->rank > 0) {
-            size_t m = psgd_plan_find(r->plan, entry->name)->matrix_index;
-
-            transpose(entry->factor, (size_t)entry->cols, entry->rank, factor_of(r, &r->plan->matrices[m]));
-            r->is_imported[m] = true;
+            import_factor(r, psgd_plan_find(r->plan, entry->name), entry);
         }
     }
 }

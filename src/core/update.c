@@ -3,31 +3,48 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/arith.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "core/alternate.h"
 #include "core/traffic.h"
 #include "ops/apply.h"
+#include "ops/arrange.h"
 #include "ops/matrices.h"
 #include "ops/residual.h"
 
 struct psgd_updater {
-    psgd_rule_t rule;
-    bool        has_momentum;
+    psgd_device_t *device;
+    psgd_rule_t    rule;
+    bool           has_momentum;
+    bool           has_halves;
 
     psgd_matrices_t  errors; /* M and the error memories, in the transactional form of a full iteration */
     psgd_residual_t *leave_error;
     psgd_matrices_t  matrices; /* parameters and momenta of what is compressed */
     psgd_apply_t    *from_factors;
-    psgd_view_t     *momenta; /* by matrix index */
+    psgd_view_t     *params, *momenta; /* by matrix index */
 
     psgd_ragged_t *small; /* the small uncompressed tensors; NULL where there are none */
     psgd_apply_t  *from_packed;
     psgd_ragged_t *tensors; /* all tensors, one at a time */
     psgd_apply_t  *from_grads;
+    psgd_ragged_t *halves; /* all tensors, for the 16-bit copies of parameters; NULL where there are none */
+    psgd_apply_t  *to_halves;
     psgd_view_t   *x, *m; /* by item of these, when they are placed */
+
+    /* Where matrices do not lie in their tensor as parameters do: the update of one tensor in its own order. */
+    psgd_arrange_t *unfold;
+    psgd_view_t     unfolded;
+    psgd_view_t    *unfolded_places; /* by tensor index: all the same */
 };
+
+/* The factors say nothing about the order of parameters where matrices lie otherwise in their tensors. */
+bool psgd_update_takes_factors(const psgd_reducer_t *r)
+{
+    return (r->step.update != NULL) && !psgd_plan_has_reshaped(r->plan);
+}
 
 /* ---- create ---- */
 
@@ -41,6 +58,10 @@ static psgd_status_t create_for_matrices(const psgd_reducer_t *r, psgd_updater_t
             status = psgd_residual_create(u->errors.ragged, true, &u->leave_error);
         }
     }
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_matrices, sizeof(*u->params), "the table of parameters", &u->params);
     if (status != PSGD_OK) {
         return status;
     }
@@ -68,11 +89,11 @@ static psgd_status_t create_rows(const psgd_reducer_t *r, psgd_updater_t *u, boo
     size_t              n     = 0;
     psgd_status_t       status;
 
-    status = psgd_alloc(r->plan->num_tensors, sizeof(*items), "the table of tensors", &items);
+    status = psgd_alloc(r->plan->num_given, sizeof(*items), "the table of tensors", &items);
     if (status != PSGD_OK) {
         return status;
     }
-    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+    for (size_t i = 0; i < r->plan->num_given; ++i) {
         const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
 
         if (tensor->elems > UINT32_MAX) {
@@ -92,11 +113,40 @@ static psgd_status_t create_rows(const psgd_reducer_t *r, psgd_updater_t *u, boo
     return status == PSGD_OK ? psgd_apply_create(*ragged_p, false, u->rule, u->has_momentum, apply_p) : status;
 }
 
+/* Room for the largest tensor whose matrices lie otherwise in it. */
+static psgd_status_t create_unfolding(const psgd_reducer_t *r, psgd_updater_t *u)
+{
+    uint64_t      elems = 0;
+    psgd_status_t status;
+
+    for (size_t i = 0; i < r->plan->num_given; ++i) {
+        elems = r->plan->tensors[i].is_reshaped ? psgd_max(elems, r->plan->tensors[i].elems) : elems;
+    }
+    status = psgd_alloc(r->plan->num_given, sizeof(*u->unfolded_places), "the table of updates", &u->unfolded_places);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_buffer_create(r->device, (size_t)elems * sizeof(float), "the update of one tensor", &u->unfolded);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < r->plan->num_given; ++i) {
+        u->unfolded_places[i] = u->unfolded;
+    }
+    return psgd_arrange_create(r->device, r->plan, true, &u->unfold);
+}
+
 static psgd_status_t create(const psgd_reducer_t *r, psgd_updater_t *u)
 {
     psgd_status_t status;
 
-    if (r->plan->num_matrices > 0) {
+    u->device = r->device;
+    if (psgd_plan_has_reshaped(r->plan)) {
+        status = create_unfolding(r, u);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    } else if (r->plan->num_matrices > 0) {
         status = create_for_matrices(r, u);
         if (status != PSGD_OK) {
             return status;
@@ -112,22 +162,32 @@ static psgd_status_t create(const psgd_reducer_t *r, psgd_updater_t *u)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(r->plan->num_tensors, sizeof(*u->x), "the table of parameters", &u->x);
+    if (u->has_halves) {
+        status = create_rows(r, u, false, &u->halves, &u->to_halves);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    status = psgd_alloc(r->plan->num_given, sizeof(*u->x), "the table of parameters", &u->x);
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_alloc(r->plan->num_tensors, sizeof(*u->m), "the table of momenta", &u->m);
+    return psgd_alloc(r->plan->num_given, sizeof(*u->m), "the table of momenta", &u->m);
+}
+
+static bool fits(const psgd_updater_t *u, const psgd_update_t *update)
+{
+    return (u != NULL) && (u->rule == update->rule) && (u->has_momentum == (update->momenta != NULL)) &&
+           (u->has_halves || (update->half_params == NULL));
 }
 
 psgd_status_t psgd_update_prepare(psgd_reducer_t *r)
 {
-    const psgd_update_t *update       = r->step.update;
-    bool                 has_momentum = (update != NULL) && (update->momenta != NULL);
-    psgd_updater_t      *u            = NULL;
+    const psgd_update_t *update = r->step.update;
+    psgd_updater_t      *u      = NULL;
     psgd_status_t        status;
 
-    if ((update == NULL) ||
-        ((r->updater != NULL) && (r->updater->rule == update->rule) && (r->updater->has_momentum == has_momentum))) {
+    if ((update == NULL) || fits(r->updater, update)) {
         return PSGD_OK;
     }
     status = psgd_alloc(1, sizeof(*u), "the optimizer's step", &u);
@@ -135,7 +195,8 @@ psgd_status_t psgd_update_prepare(psgd_reducer_t *r)
         return status;
     }
     u->rule         = update->rule;
-    u->has_momentum = has_momentum;
+    u->has_momentum = update->momenta != NULL;
+    u->has_halves   = update->half_params != NULL;
     status          = create(r, u);
     if (status != PSGD_OK) {
         psgd_updater_destroy(u);
@@ -151,6 +212,10 @@ void psgd_updater_destroy(psgd_updater_t *u)
     if (u == NULL) {
         return;
     }
+    psgd_arrange_destroy(u->unfold);
+    psgd_buffer_destroy(u->device, &u->unfolded);
+    psgd_apply_destroy(u->to_halves);
+    psgd_ragged_destroy(u->halves);
     psgd_apply_destroy(u->from_grads);
     psgd_ragged_destroy(u->tensors);
     psgd_apply_destroy(u->from_packed);
@@ -162,6 +227,8 @@ void psgd_updater_destroy(psgd_updater_t *u)
     psgd_free(u->m);
     psgd_free(u->x);
     psgd_free(u->momenta);
+    psgd_free(u->params);
+    psgd_free(u->unfolded_places);
     psgd_free(u);
 }
 
@@ -209,10 +276,16 @@ static psgd_status_t apply_factors(psgd_reducer_t *r, psgd_view_t p, psgd_view_t
     psgd_view_t          scales = views.update_scales;
     psgd_status_t        status;
 
-    for (size_t m = 0; u->has_momentum && (m < r->plan->num_matrices); ++m) {
-        u->momenta[m] = update->momenta[r->plan->matrices[m].tensor_index];
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+        size_t                    offset = (size_t)matrix->grad_offset_elems * sizeof(float);
+
+        u->params[m] = psgd_view_at(update->params[matrix->tensor_index], offset);
+        if (u->has_momentum) {
+            u->momenta[m] = psgd_view_at(update->momenta[matrix->tensor_index], offset);
+        }
     }
-    views.grads  = update->params;
+    views.grads  = u->params;
     views.errors = u->has_momentum ? u->momenta : NULL;
     status       = psgd_matrices_place(&u->matrices, &views);
     return status == PSGD_OK ? psgd_apply_enqueue_factors(u->from_factors, p, q, scales, numbers_of(update)) : status;
@@ -225,7 +298,7 @@ static psgd_status_t place_rows(psgd_reducer_t *r, psgd_ragged_t *ragged, bool s
     psgd_updater_t *u = r->updater;
     size_t          n = 0;
 
-    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+    for (size_t i = 0; i < r->plan->num_given; ++i) {
         if (is_listed(&r->plan->tensors[i], small_alone)) {
             u->x[n] = first[i];
             u->m[n] = second != NULL ? second[i] : (psgd_view_t){NULL, 0};
@@ -251,17 +324,37 @@ static psgd_status_t apply_small(psgd_reducer_t *r, const float *small, psgd_vie
                              : status;
 }
 
-/* From the gradients' buffers, a launch a tensor: those of one route, or all. */
+/* Where the update of a tensor lies in the order of its parameters. */
+static psgd_status_t unfold(psgd_reducer_t *r, size_t i, psgd_view_t *view_p)
+{
+    const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
+    psgd_updater_t           *u      = r->updater;
+
+    if (!tensor->is_reshaped || (tensor->route == PSGD_ROUTE_FLATTENED)) {
+        *view_p = r->step.grads[i];
+        return PSGD_OK;
+    }
+    *view_p = u->unfolded;
+    return psgd_arrange_enqueue_out_one(u->unfold, i, r->step.grads, u->unfolded_places);
+}
+
+/* From the gradients' places, a launch a tensor: those of one route, or all. */
 static psgd_status_t apply_grads(psgd_reducer_t *r, bool large_alone)
 {
     const psgd_update_t *update = r->step.update;
     psgd_updater_t      *u      = r->updater;
     psgd_status_t        status = place_rows(r, u->tensors, false, update->params, update->momenta);
 
-    for (size_t i = 0; (status == PSGD_OK) && (i < r->plan->num_tensors); ++i) {
-        if (!large_alone || (r->plan->tensors[i].route == PSGD_ROUTE_LARGE)) {
+    for (size_t i = 0; (status == PSGD_OK) && (i < r->plan->num_given); ++i) {
+        psgd_view_t values;
+
+        if (large_alone && (r->plan->tensors[i].route != PSGD_ROUTE_LARGE)) {
+            continue;
+        }
+        status = unfold(r, i, &values);
+        if (status == PSGD_OK) {
             psgd_ragged_focus(u->tensors, i);
-            status = psgd_apply_enqueue_values(u->from_grads, r->step.grads[i], numbers_of(update));
+            status = psgd_apply_enqueue_values(u->from_grads, values, numbers_of(update));
         }
     }
     psgd_ragged_focus(u->tensors, SIZE_MAX);
@@ -278,12 +371,12 @@ static psgd_status_t narrow(psgd_reducer_t *r)
     if (update->half_params == NULL) {
         return PSGD_OK;
     }
-    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+    for (size_t i = 0; i < r->plan->num_given; ++i) {
         u->x[i] = psgd_view_at(update->half_params[i], update->half_params[i].offset_bytes); /* in units of floats */
         u->m[i] = update->params[i];
     }
-    status = psgd_ragged_place(u->tensors, u->x, u->m);
-    return status == PSGD_OK ? psgd_apply_enqueue_narrow(u->from_grads) : status;
+    status = psgd_ragged_place(u->halves, u->x, u->m);
+    return status == PSGD_OK ? psgd_apply_enqueue_narrow(u->to_halves) : status;
 }
 
 psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q, const float *small,
@@ -309,7 +402,7 @@ psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t 
     return status == PSGD_OK ? narrow(r) : status;
 }
 
-psgd_status_t psgd_update_enqueue_plain(psgd_reducer_t *r)
+psgd_status_t psgd_update_enqueue_written(psgd_reducer_t *r)
 {
     psgd_status_t status = apply_grads(r, false);
 

@@ -16,6 +16,9 @@ typedef struct psgd_update {
 /* Kernels for this step's update, where those of the last one do not serve. */
 psgd_status_t psgd_update_prepare(psgd_reducer_t *reducer);
 
+/* Whether the step under way has an update, which takes the factors. */
+bool psgd_update_takes_factors(const psgd_reducer_t *reducer);
+
 /* What all workers must bring alike; 0 without an update. */
 uint64_t psgd_update_hash(const psgd_reducer_t *reducer);
 
@@ -25,8 +28,9 @@ uint64_t psgd_update_hash(const psgd_reducer_t *reducer);
 psgd_status_t psgd_update_enqueue(psgd_reducer_t *reducer, psgd_view_t p, psgd_view_t q, const float *small,
                                   psgd_view_t small_view);
 
-/* After a plain step, whose means lie in the gradients' buffers. Enqueued. */
-psgd_status_t psgd_update_enqueue_plain(psgd_reducer_t *reducer);
+/* Parameters and momenta from an update that has been written where the gradients were: after a plain step, and where the factors
+ * cannot be taken. Enqueued. */
+psgd_status_t psgd_update_enqueue_written(psgd_reducer_t *reducer);
 
 void psgd_updater_destroy(psgd_updater_t *updater);
 

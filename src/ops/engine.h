@@ -28,7 +28,7 @@ typedef struct psgd_update_scale {
 
 /* Where everything of one step lies. Factors are laid out by the plan (r x rows, r x cols). */
 typedef struct psgd_step_views {
-    const psgd_view_t *grads;         /* by tensor index */
+    const psgd_view_t *grads;         /* by matrix index */
     const psgd_view_t *errors;        /* by matrix index; NULL without error feedback */
     psgd_view_t        q_hat;         /* in A:  Q with orthonormal columns */
     psgd_view_t        p;             /* out A: this worker's P */

@@ -501,7 +501,7 @@ static psgd_view_t q_of(const psgd_plan_matrix_t *matrix, psgd_view_t all)
 static psgd_view_t m_of(const psgd_engine_state_t *engine, size_t i, const psgd_step_views_t *views)
 {
     return engine->form == PSGD_FORM_LAZY ? views->errors[engine->matrices.indices[i]]
-                                          : views->grads[matrix_of(engine, i)->tensor_index];
+                                          : views->grads[engine->matrices.indices[i]];
 }
 
 static psgd_status_t enqueue_form_m(psgd_engine_state_t *engine, const psgd_step_views_t *views)

@@ -82,7 +82,7 @@ psgd_status_t psgd_matrices_place(psgd_matrices_t *matrices, const psgd_step_vie
     for (size_t i = 0; i < matrices->count; ++i) {
         size_t m = matrices->indices[i];
 
-        matrices->grads[i] = views->grads[matrices->plan->matrices[m].tensor_index];
+        matrices->grads[i] = views->grads[m];
         if (views->errors != NULL) {
             matrices->errors[i] = views->errors[m];
         }

@@ -19,11 +19,11 @@ static psgd_status_t create_ragged(psgd_rescale_t *rescale, const psgd_plan_t *p
     psgd_ragged_item_t *items = NULL;
     psgd_status_t       status;
 
-    status = psgd_alloc(plan->num_tensors, sizeof(*items), "the table of tensors", &items);
+    status = psgd_alloc(plan->num_given, sizeof(*items), "the table of tensors", &items);
     if (status != PSGD_OK) {
         return status;
     }
-    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_tensors); ++i) {
+    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
         if (plan->tensors[i].elems > UINT32_MAX) {
             status = psgd_fail(PSGD_ERR_UNSUPPORTED,
                                "tensor %zu '%s' has %" PRIu64 " elements: a gradient that is scaled, or not there, "
@@ -34,7 +34,7 @@ static psgd_status_t create_ragged(psgd_rescale_t *rescale, const psgd_plan_t *p
             (psgd_ragged_item_t){.rows = 1, .cols = (uint32_t)plan->tensors[i].elems, .scale_index = (uint32_t)i};
     }
     if (status == PSGD_OK) {
-        status = psgd_ragged_create(rescale->device, items, plan->num_tensors, &rescale->ragged);
+        status = psgd_ragged_create(rescale->device, items, plan->num_given, &rescale->ragged);
     }
     psgd_free(items);
     return status == PSGD_OK ? psgd_tiling_create_of_rows(rescale->ragged, &rescale->tiling) : status;
@@ -61,10 +61,9 @@ psgd_status_t psgd_rescale_create(psgd_device_t *device, const psgd_plan_t *plan
         return status;
     }
     rescale->device      = device;
-    rescale->num_tensors = plan->num_tensors;
+    rescale->num_tensors = plan->num_given;
     rescale->group_size  = psgd_group_size(device);
-    status =
-        psgd_buffer_create(device, plan->num_tensors * sizeof(float), "the factors of gradients", &rescale->factors);
+    status = psgd_buffer_create(device, plan->num_given * sizeof(float), "the factors of gradients", &rescale->factors);
     if (status == PSGD_OK) {
         status = create_ragged(rescale, plan);
     }

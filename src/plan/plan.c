@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/arith.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "plan/matrix_view.h"
 
 /* Offsets in bytes of anything in the plan stay below 2^63. */
 static const uint64_t MAX_TENSOR_ELEMS = (UINT64_C(1) << 40) - 1;
@@ -38,8 +40,8 @@ static psgd_status_t check_options(const psgd_config_t *config)
     return PSGD_OK;
 }
 
-/* The product of the dims, below 2^40; rows = dims[0], cols = the rest. */
-static psgd_status_t matricize(const psgd_tensor_t *tensor, size_t index, psgd_plan_tensor_t *planned)
+/* The product of the dims, below 2^40. */
+static psgd_status_t read_dims(const psgd_tensor_t *tensor, size_t index, psgd_plan_tensor_t *planned)
 {
     uint64_t elems = 1;
 
@@ -62,43 +64,74 @@ static psgd_status_t matricize(const psgd_tensor_t *tensor, size_t index, psgd_p
     planned->num_dims = tensor->num_dims;
     planned->dtype    = tensor->dtype;
     planned->elems    = elems;
-    planned->rows     = tensor->dims[0];
-    planned->cols     = elems / tensor->dims[0];
     return PSGD_OK;
 }
 
-/* r_eff = min(rank, rows, cols), or 0 where the tensor is not to be compressed. */
+/* The matrices of the tensor: those of its view, or dims[0] by the rest. */
+static psgd_status_t matricize(const psgd_tensor_t *tensor, size_t index, const psgd_config_t *config,
+                               psgd_plan_tensor_t *planned)
+{
+    psgd_status_t status;
+
+    if (psgd_matrix_view_is_default(&tensor->view) || config->flatten) {
+        planned->view = psgd_matrix_view_of_matrix(tensor->dims[0], planned->elems / tensor->dims[0]);
+        return PSGD_OK;
+    }
+    status = psgd_matrix_view_check(&tensor->view, planned->elems);
+    if (status != PSGD_OK) {
+        return psgd_fail_in(status, "tensor %zu '%s'", index, tensor->name);
+    }
+    planned->view = tensor->view;
+    return PSGD_OK;
+}
+
+/* r_eff = min(rank, rows, cols), or 0 where such matrices are not worth compressing. */
+static uint32_t rank_of_matrices(const psgd_matrix_view_t *view, uint64_t rank, const psgd_config_t *config)
+{
+    uint64_t r = psgd_min(rank, psgd_min(view->rows, view->cols));
+
+    return psgd_plan_compresses(view->rows, view->cols, (uint32_t)r, config->min_compression_rate) ? (uint32_t)r : 0;
+}
+
+/* r_eff, or 0 where the tensor is not to be compressed. */
 static uint32_t effective_rank(const psgd_tensor_t *tensor, const psgd_plan_tensor_t *planned,
                                const psgd_config_t *config)
 {
-    uint64_t r = tensor->rank > 0 ? (uint64_t)tensor->rank : config->rank;
+    bool is_vector = (planned->num_dims < 2) && psgd_matrix_view_is_default(&tensor->view);
 
-    if ((tensor->rank == PSGD_NEVER_COMPRESS) || (planned->num_dims < 2)) {
+    if ((tensor->rank == PSGD_NEVER_COMPRESS) || is_vector) {
         return 0;
     }
-    r = r < planned->rows ? r : planned->rows;
-    r = r < planned->cols ? r : planned->cols;
-    return psgd_plan_compresses(planned->rows, planned->cols, (uint32_t)r, config->min_compression_rate) ? (uint32_t)r : 0;
+    return rank_of_matrices(&planned->view, tensor->rank > 0 ? (uint64_t)tensor->rank : config->rank, config);
 }
 
-static void add_matrix(psgd_plan_t *plan, size_t tensor_index, uint32_t r)
+/* The random numbers of a batch's first matrix are those of a tensor that holds it alone. */
+static uint64_t hash_of_matrix(const psgd_plan_tensor_t *tensor, uint64_t b)
 {
-    psgd_plan_tensor_t *tensor = &plan->tensors[tensor_index];
-    psgd_plan_matrix_t *matrix = &plan->matrices[plan->num_matrices];
+    return b == 0 ? tensor->name_hash : psgd_hash_u64(tensor->name_hash, b);
+}
 
-    matrix->tensor_index   = tensor_index;
-    matrix->name           = tensor->name;
-    matrix->name_hash      = tensor->name_hash;
-    matrix->rows           = tensor->rows;
-    matrix->cols           = tensor->cols;
-    matrix->r              = r;
-    matrix->p_offset_elems = plan->p_elems;
-    matrix->q_offset_elems = plan->q_elems;
-    tensor->route          = PSGD_ROUTE_COMPRESSED;
-    tensor->matrix_index   = plan->num_matrices;
-    plan->num_matrices += 1;
-    plan->p_elems += tensor->rows * r;
-    plan->q_elems += tensor->cols * r;
+static void add_matrices(psgd_plan_t *plan, size_t tensor_index, uint32_t r)
+{
+    psgd_plan_tensor_t       *tensor = &plan->tensors[tensor_index];
+    const psgd_matrix_view_t *view   = &tensor->view;
+
+    tensor->route        = PSGD_ROUTE_COMPRESSED;
+    tensor->matrix_index = plan->num_matrices;
+    for (uint64_t b = 0; b < view->batch; ++b) {
+        plan->matrices[plan->num_matrices] = (psgd_plan_matrix_t){.tensor_index      = tensor_index,
+                                                                  .grad_offset_elems = b * view->rows * view->cols,
+                                                                  .name              = tensor->name,
+                                                                  .name_hash         = hash_of_matrix(tensor, b),
+                                                                  .rows              = view->rows,
+                                                                  .cols              = view->cols,
+                                                                  .r                 = r,
+                                                                  .p_offset_elems    = plan->p_elems,
+                                                                  .q_offset_elems    = plan->q_elems};
+        plan->num_matrices += 1;
+        plan->p_elems += view->rows * r;
+        plan->q_elems += view->cols * r;
+    }
     plan->matrix_elems += tensor->elems;
 }
 
@@ -106,6 +139,10 @@ static void add_uncompressed(psgd_plan_t *plan, psgd_plan_tensor_t *tensor)
 {
     bool      is_small = tensor->elems <= PSGD_SMALL_TENSOR_BYTES / sizeof(float);
     uint64_t *end      = is_small ? &plan->small_elems : &plan->large_elems;
+    bool      is_vector = tensor->num_dims < 2;
+
+    tensor->view = psgd_matrix_view_of_matrix(is_vector ? tensor->elems : tensor->dims[0],
+                                              is_vector ? 1 : tensor->elems / tensor->dims[0]);
 
     tensor->route        = is_small ? PSGD_ROUTE_SMALL : PSGD_ROUTE_LARGE;
     tensor->offset_elems = *end;
@@ -117,8 +154,9 @@ static psgd_status_t check_tensor(const psgd_tensor_t *tensor, size_t index)
     if ((tensor->name == NULL) || (tensor->name[0] == '\0')) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "tensor %zu has no name; names are what the state is keyed by", index);
     }
-    if (tensor->dtype != PSGD_F32) {
-        return psgd_fail(PSGD_ERR_UNSUPPORTED, "tensor %zu '%s' has dtype %d; only PSGD_F32 is supported", index,
+    if ((tensor->dtype < PSGD_F32) || (tensor->dtype > PSGD_BF16)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED,
+                         "tensor %zu '%s' has dtype %d; it must be PSGD_F32, PSGD_F16 or PSGD_BF16", index,
                          tensor->name, (int)tensor->dtype);
     }
     if ((tensor->rank < PSGD_NEVER_COMPRESS) || (tensor->rank > PSGD_MAX_RANK)) {
@@ -129,18 +167,39 @@ static psgd_status_t check_tensor(const psgd_tensor_t *tensor, size_t index)
     return PSGD_OK;
 }
 
-static psgd_status_t add_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, size_t index,
-                                const psgd_config_t *config)
+/* What the kernels' tables and the random counters can number. */
+static psgd_status_t check_matrices(const psgd_plan_tensor_t *planned, uint32_t r, const psgd_config_t *config)
+{
+    if ((uint64_t)r * config->half_iterations > PSGD_MAX_RANK) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "tensor '%s': rank %u times config.half_iterations %u is more than %d", planned->name, r,
+                         config->half_iterations, PSGD_MAX_RANK);
+    }
+    if ((planned->view.rows > MAX_MATRIX_SIDE) || (planned->view.cols > MAX_MATRIX_SIDE)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED,
+                         "tensor '%s': a matrix of %" PRIu64 " x %" PRIu64
+                         " has a side of 2^32 or more; give it PSGD_NEVER_COMPRESS",
+                         planned->name, planned->view.rows, planned->view.cols);
+    }
+    return PSGD_OK;
+}
+
+/* As one tensor, for what is known before it is decided how it travels. */
+static psgd_status_t describe_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, size_t index,
+                                     const psgd_config_t *config)
 {
     psgd_plan_tensor_t *planned = &plan->tensors[index];
     psgd_status_t       status;
-    uint32_t            r;
 
     status = check_tensor(tensor, index);
     if (status != PSGD_OK) {
         return status;
     }
-    status = matricize(tensor, index, planned);
+    status = read_dims(tensor, index, planned);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = matricize(tensor, index, config, planned);
     if (status != PSGD_OK) {
         return status;
     }
@@ -150,30 +209,145 @@ static psgd_status_t add_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, 
     }
     planned->name_hash = psgd_hash_string(0, tensor->name);
     plan->total_elems += planned->elems;
-    if (planned->elems > plan->max_tensor_elems) {
-        plan->max_tensor_elems = planned->elems;
-    }
     if (plan->total_elems > MAX_TOTAL_ELEMS) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the tensors up to '%s' hold more than 2^48 elements", tensor->name);
     }
-    r = effective_rank(tensor, planned, config);
-    if (r == 0) {
-        add_uncompressed(plan, planned);
-        return PSGD_OK;
-    }
-    if ((uint64_t)r * config->half_iterations > PSGD_MAX_RANK) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "tensor %zu '%s': rank %u times config.half_iterations %u is more than %d", index,
-                         tensor->name, r, config->half_iterations, PSGD_MAX_RANK);
-    }
-    if ((planned->rows > MAX_MATRIX_SIDE) || (planned->cols > MAX_MATRIX_SIDE)) {
-        return psgd_fail(PSGD_ERR_UNSUPPORTED, "tensor %zu '%s': a matrix of %" PRIu64 " x %" PRIu64
-                         " has a side of 2^32 or more; give it PSGD_NEVER_COMPRESS", index, tensor->name, planned->rows,
-                         planned->cols);
-    }
-    add_matrix(plan, index, r);
     return PSGD_OK;
 }
+
+/* A copy is made tensor by tensor, a row of it, or of its matrices, at a time. */
+static psgd_status_t mark_copied(psgd_plan_tensor_t *planned)
+{
+    planned->is_reshaped =
+        (planned->route == PSGD_ROUTE_FLATTENED) ||
+        ((planned->route == PSGD_ROUTE_COMPRESSED) && !psgd_matrix_view_is_contiguous(&planned->view));
+    planned->is_copied = planned->is_reshaped || (planned->dtype != PSGD_F32);
+    if (planned->is_copied && (planned->elems > UINT32_MAX)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED,
+                         "tensor '%s' has %" PRIu64 " elements: a gradient in 16 bits, of a view that is not "
+                         "contiguous or of a flattened gradient has fewer than 2^32",
+                         planned->name, planned->elems);
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t route_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, size_t index,
+                                  const psgd_config_t *config)
+{
+    psgd_plan_tensor_t *planned = &plan->tensors[index];
+    uint32_t            r       = effective_rank(tensor, planned, config);
+    psgd_status_t       status;
+
+    if (r == 0) {
+        add_uncompressed(plan, planned);
+    } else {
+        status = check_matrices(planned, r, config);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        if (config->orthogonalize_shorter && (planned->view.rows > planned->view.cols)) {
+            planned->view          = psgd_matrix_view_transposed(&planned->view);
+            planned->is_transposed = true;
+        }
+        add_matrices(plan, index, r);
+    }
+    return mark_copied(planned);
+}
+
+/* ---- the flattened gradient ---- */
+
+static bool is_flattened(const psgd_tensor_t *tensor)
+{
+    return tensor->rank != PSGD_NEVER_COMPRESS;
+}
+
+/* The side of the smallest square that holds so many elements. */
+static uint64_t side_of_square(uint64_t elems)
+{
+    uint64_t side = (uint64_t)sqrt((double)elems);
+
+    while (side * side < elems) {
+        side += 1;
+    }
+    while ((side > 1) && ((side - 1) * (side - 1) >= elems)) {
+        side -= 1;
+    }
+    return side;
+}
+
+/* The tensor behind the caller's, whose matrix is all of theirs; r 0: it is not worth compressing. */
+static psgd_status_t add_flat_tensor(psgd_plan_t *plan, uint64_t elems, uint32_t r)
+{
+    psgd_plan_tensor_t *flat = &plan->tensors[plan->num_given];
+    uint64_t            side = side_of_square(elems);
+    psgd_status_t       status;
+
+    status = psgd_copy_string(PSGD_FLATTENED_NAME, "a tensor's name", &flat->name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    flat->name_hash = psgd_hash_string(0, flat->name);
+    flat->dims[0] = flat->dims[1] = side;
+    flat->num_dims                = 2;
+    flat->elems                   = side * side;
+    flat->view                    = psgd_matrix_view_of_matrix(side, side);
+    plan->num_tensors             = plan->num_given + 1;
+    add_matrices(plan, plan->num_given, r);
+    return PSGD_OK;
+}
+
+static psgd_status_t check_flattened(const psgd_tensor_t *tensor, size_t index)
+{
+    if (tensor->rank > 0) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "tensor %zu '%s' has rank %d; with config.flatten it must be 0 (the configuration's) or "
+                         "PSGD_NEVER_COMPRESS",
+                         index, tensor->name, tensor->rank);
+    }
+    return PSGD_OK;
+}
+
+/* All tensors but those that are never compressed, one behind the other. */
+static psgd_status_t flatten(psgd_plan_t *plan, const psgd_tensor_t *tensors, const psgd_config_t *config)
+{
+    psgd_matrix_view_t square;
+    uint64_t           elems  = 0;
+    psgd_status_t      status = PSGD_OK;
+    uint32_t           r;
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
+        if (is_flattened(&tensors[i])) {
+            plan->tensors[i].offset_elems = elems;
+            elems += plan->tensors[i].elems;
+            status = check_flattened(&tensors[i], i);
+        }
+    }
+    if (status != PSGD_OK) {
+        return status;
+    }
+    square = psgd_matrix_view_of_matrix(side_of_square(elems), side_of_square(elems));
+    r      = elems == 0 ? 0 : rank_of_matrices(&square, config->rank, config);
+    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
+        psgd_plan_tensor_t *planned = &plan->tensors[i];
+
+        if ((r > 0) && is_flattened(&tensors[i])) {
+            planned->route = PSGD_ROUTE_FLATTENED; /* matrix 0 is the only one */
+            plan->flattened_elems += planned->elems;
+        } else {
+            add_uncompressed(plan, planned);
+        }
+        status = mark_copied(planned);
+    }
+    if ((status == PSGD_OK) && (r > 0)) {
+        status = add_flat_tensor(plan, elems, r);
+    }
+    if ((status == PSGD_OK) && (r > 0)) {
+        status = check_matrices(&plan->tensors[plan->num_given], r, config);
+    }
+    return status;
+}
+
+/* ---- all of it ---- */
 
 /* State is keyed by name and random numbers by the name's hash, so both are unique. */
 static psgd_status_t check_names_are_unique(const psgd_plan_t *plan)
@@ -187,6 +361,33 @@ static psgd_status_t check_names_are_unique(const psgd_plan_t *plan)
         }
     }
     return PSGD_OK;
+}
+
+/* Room for the matrices of all tensors. */
+static psgd_status_t allocate_matrices(psgd_plan_t *plan)
+{
+    uint64_t count = 1;
+
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        count += plan->tensors[i].view.batch;
+    }
+    if (count > UINT32_MAX) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED, "the tensors hold %" PRIu64 " matrices; there may be 2^32 - 1", count);
+    }
+    return psgd_alloc((size_t)count, sizeof(*plan->matrices), "the plan's matrices", &plan->matrices);
+}
+
+static psgd_status_t route_all(psgd_plan_t *plan, const psgd_tensor_t *tensors, const psgd_config_t *config)
+{
+    psgd_status_t status = PSGD_OK;
+
+    if (config->flatten) {
+        return flatten(plan, tensors, config);
+    }
+    for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
+        status = route_tensor(plan, &tensors[i], i, config);
+    }
+    return status;
 }
 
 psgd_status_t psgd_plan_create(const psgd_tensor_t *tensors, size_t num_tensors, const psgd_config_t *config,
@@ -203,20 +404,24 @@ psgd_status_t psgd_plan_create(const psgd_tensor_t *tensors, size_t num_tensors,
     if (status != PSGD_OK) {
         return status;
     }
-    plan->num_tensors = num_tensors;
-    status            = psgd_alloc(num_tensors, sizeof(*plan->tensors), "the plan's tensors", &plan->tensors);
-    if (status != PSGD_OK) {
-        goto destroy_plan;
-    }
-    status = psgd_alloc(num_tensors, sizeof(*plan->matrices), "the plan's matrices", &plan->matrices);
+    plan->num_given = plan->num_tensors = num_tensors;
+    status = psgd_alloc(num_tensors + 1, sizeof(*plan->tensors), "the plan's tensors", &plan->tensors);
     if (status != PSGD_OK) {
         goto destroy_plan;
     }
     for (size_t i = 0; i < num_tensors; ++i) {
-        status = add_tensor(plan, &tensors[i], i, config);
+        status = describe_tensor(plan, &tensors[i], i, config);
         if (status != PSGD_OK) {
             goto destroy_plan;
         }
+    }
+    status = allocate_matrices(plan);
+    if (status != PSGD_OK) {
+        goto destroy_plan;
+    }
+    status = route_all(plan, tensors, config);
+    if (status != PSGD_OK) {
+        goto destroy_plan;
     }
     status = check_names_are_unique(plan);
     if (status != PSGD_OK) {
@@ -236,7 +441,7 @@ void psgd_plan_destroy(psgd_plan_t *plan)
     if (plan == NULL) {
         return;
     }
-    for (size_t i = 0; (plan->tensors != NULL) && (i < plan->num_tensors); ++i) {
+    for (size_t i = 0; (plan->tensors != NULL) && (i <= plan->num_given); ++i) {
         psgd_free(plan->tensors[i].name);
     }
     psgd_free(plan->matrices);
@@ -252,4 +457,34 @@ const psgd_plan_tensor_t *psgd_plan_find(const psgd_plan_t *plan, const char *na
         }
     }
     return NULL;
+}
+
+bool psgd_plan_tensor_is_compressed(const psgd_plan_tensor_t *tensor)
+{
+    return (tensor->route == PSGD_ROUTE_COMPRESSED) || (tensor->route == PSGD_ROUTE_FLATTENED);
+}
+
+bool psgd_plan_has_reshaped(const psgd_plan_t *plan)
+{
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        if (plan->tensors[i].is_reshaped) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool psgd_plan_has_copied(const psgd_plan_t *plan)
+{
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        if (plan->tensors[i].is_copied) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t psgd_dtype_bytes(psgd_dtype_t dtype)
+{
+    return dtype == PSGD_F32 ? 4 : 2;
 }

@@ -12,6 +12,7 @@
 /* How a tensor travels. */
 typedef enum psgd_route {
     PSGD_ROUTE_COMPRESSED, /* as P and Q */
+    PSGD_ROUTE_FLATTENED,  /* as a part of the one matrix of the flattened gradient */
     PSGD_ROUTE_SMALL,      /* as it is, in the message of P */
     PSGD_ROUTE_LARGE       /* as it is, in collectives of its own (above PSGD_SMALL_TENSOR_BYTES) */
 } psgd_route_t;
@@ -19,22 +20,27 @@ typedef enum psgd_route {
 enum { PSGD_SMALL_TENSOR_BYTES = 256 * 1024 };
 
 typedef struct psgd_plan_tensor {
-    char        *name;
-    uint64_t     name_hash;
-    uint64_t     dims[PSGD_MAX_DIMS];
-    uint32_t     num_dims;
-    psgd_dtype_t dtype;
-    uint64_t     elems;
-    uint64_t     rows, cols;   /* of the matrix view: dims[0] by the rest; elems x 1 for a vector */
-    psgd_route_t route;
-    size_t       matrix_index; /* of a compressed tensor */
-    uint64_t     offset_elems; /* small: from the first small tensor in message 1; large: from the first large tensor */
+    char              *name;
+    uint64_t           name_hash;
+    uint64_t           dims[PSGD_MAX_DIMS];
+    uint32_t           num_dims;
+    psgd_dtype_t       dtype;
+    uint64_t           elems;
+    psgd_matrix_view_t view;          /* complete; elems x 1 for a vector */
+    bool               is_transposed; /* of the view that was given: the shorter side comes first */
+    psgd_route_t       route;
+    size_t   matrix_index; /* compressed: of the first of its view.batch matrices; flattened: of the one matrix */
+    uint64_t offset_elems; /* small: from the first small tensor in message 1; large: from the first large tensor;
+                                      * flattened: in the one matrix */
+    bool     is_reshaped;  /* its matrices do not lie in it contiguously, one behind the other */
+    bool is_copied; /* a step works on a single precision copy in the layout of its matrices: reshaped, or in 16 bits */
 } psgd_plan_tensor_t;
 
 /* One compressed matrix M, rows x cols, row-major. Its factors lie transposed, so that each column of P and Q is contiguous:
  * P as r x rows at p_offset_elems of every P buffer, Q as r x cols at q_offset_elems of every Q buffer. */
 typedef struct psgd_plan_matrix {
     size_t      tensor_index;
+    uint64_t    grad_offset_elems; /* in the tensor, or in its copy */
     const char *name; /* the tensor's */
     uint64_t    name_hash;
     uint64_t    rows, cols;
@@ -45,7 +51,8 @@ typedef struct psgd_plan_matrix {
 
 typedef struct psgd_plan {
     psgd_plan_tensor_t *tensors;
-    size_t              num_tensors;
+    size_t              num_given;   /* the caller's tensors */
+    size_t              num_tensors; /* and, behind them, that of the flattened gradient where there is one */
     psgd_plan_matrix_t *matrices; /* in tensor order */
     size_t              num_matrices;
     uint64_t            p_elems;          /* of all P together */
@@ -53,8 +60,8 @@ typedef struct psgd_plan {
     uint64_t            small_elems;      /* of all small tensors together */
     uint64_t            large_elems;      /* of all large tensors together */
     uint64_t            matrix_elems;     /* of all compressed matrices together */
-    uint64_t            total_elems;      /* of all tensors */
-    uint64_t            max_tensor_elems;
+    uint64_t            total_elems;      /* of the caller's tensors */
+    uint64_t            flattened_elems; /* of those that are parts of a flattened gradient, without what fills it up */
     uint64_t            compressed_elems; /* what a compressed step sends: p + q + small + large */
 } psgd_plan_t;
 
@@ -69,5 +76,15 @@ bool psgd_plan_compresses(uint64_t rows, uint64_t cols, uint32_t r_eff, double m
 
 /* The tensor of this name, or NULL. */
 const psgd_plan_tensor_t *psgd_plan_find(const psgd_plan_t *plan, const char *name);
+
+/* Whether its gradient travels as factors. */
+bool psgd_plan_tensor_is_compressed(const psgd_plan_tensor_t *tensor);
+
+/* Whether any tensor is reshaped; copied. */
+bool psgd_plan_has_reshaped(const psgd_plan_t *plan);
+bool psgd_plan_has_copied(const psgd_plan_t *plan);
+
+/* Bytes of an element. */
+size_t psgd_dtype_bytes(psgd_dtype_t dtype);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "reference/powersgd_reference.h"
+#include "support/half.h"
 #include "support/suite.h"
 #include "support/workers.h"
 
@@ -117,9 +118,14 @@ typedef struct placement {
     job_memory_t  memory;
     psgd_buffer_t buffers[64]; /* by tensor; one buffer: all the same mem */
     float        *pointers[64];
-    float        *host;
+    uint16_t     *halves[64]; /* of tensors in 16 bits: what the device or the library gets */
     size_t        num_tensors;
 } placement_t;
+
+static bool is_half(const psgd_tensor_t *tensor)
+{
+    return tensor->dtype != PSGD_F32;
+}
 
 /* A buffer for each tensor of its own: of step `step`, where they change. */
 static psgd_status_t create_separate(const job_t *job, const test_device_t *device, uint32_t step,
@@ -131,7 +137,7 @@ static psgd_status_t create_separate(const job_t *job, const test_device_t *devi
         if (job->memory == JOB_CHANGING_BUFFERS) {
             before = (step * 7 + t * 3) % MAX_CHANGING_ELEMS;
         }
-        buffers[t].offset_bytes = before * sizeof(float);
+        buffers[t].offset_bytes = before * (is_half(&job->tensors[t]) ? sizeof(uint16_t) : sizeof(float));
         worker_needs(test_buffer_create(device, before + tensor_elems(&job->tensors[t]), &buffers[t].mem));
     }
     return PSGD_OK;
@@ -178,6 +184,11 @@ static psgd_status_t placement_create(const job_t *job, const test_device_t *dev
 
         placement->pointers[t]             = values + behind;
         placement->buffers[t].offset_bytes = end * sizeof(float);
+        if (is_half(&job->tensors[t])) { /* aligned to its own size and to nothing else */
+            placement->buffers[t].offset_bytes += sizeof(uint16_t);
+            placement->halves[t] = calloc(elems, sizeof(uint16_t));
+            worker_expects(placement->halves[t] != NULL, "no memory for a gradient");
+        }
         behind += elems;
         end += elems + GAP_ELEMS;
     }
@@ -196,6 +207,9 @@ static psgd_status_t placement_create(const job_t *job, const test_device_t *dev
 static void placement_destroy(placement_t *placement)
 {
     for (size_t t = 0; t < placement->num_tensors; ++t) {
+        free(placement->halves[t]);
+    }
+    for (size_t t = 0; t < placement->num_tensors; ++t) {
         bool owns = (placement->memory != JOB_ONE_BUFFER) || (t == 0);
 
         if (owns && (placement->buffers[t].mem != NULL)) {
@@ -204,19 +218,46 @@ static void placement_destroy(placement_t *placement)
     }
 }
 
+/* Between `pointers` and `halves`. */
+static void convert(const placement_t *placement, const psgd_tensor_t *tensor, size_t t, bool to_device)
+{
+    for (uint64_t i = 0; is_half(tensor) && (i < tensor_elems(tensor)); ++i) {
+        if (to_device) {
+            placement->halves[t][i] = half_encode(tensor->dtype, placement->pointers[t][i]);
+        } else {
+            placement->pointers[t][i] = half_decode(tensor->dtype, placement->halves[t][i]);
+        }
+    }
+}
+
+static void *host_of(const placement_t *placement, size_t t)
+{
+    return placement->halves[t] != NULL ? (void *)placement->halves[t] : (void *)placement->pointers[t];
+}
+
 /* Between `pointers` and the device. */
 static psgd_status_t placement_transfer(const placement_t *placement, const job_t *job, const test_device_t *device,
                                         bool to_device)
 {
-    for (size_t t = 0; (t < job->num_tensors) && (placement->memory != JOB_HOST_POINTERS); ++t) {
+    for (size_t t = 0; t < job->num_tensors; ++t) {
+        const psgd_tensor_t *tensor = &job->tensors[t];
         const psgd_buffer_t *buffer = &placement->buffers[t];
-        uint64_t             elems  = tensor_elems(&job->tensors[t]);
-        size_t               offset = buffer->offset_bytes / sizeof(float);
+        size_t               bytes  = tensor_elems(tensor) * (is_half(tensor) ? sizeof(uint16_t) : sizeof(float));
 
         if (to_device) {
-            worker_needs(test_buffer_write(device, buffer->mem, offset, placement->pointers[t], elems));
-        } else {
-            worker_needs(test_buffer_read(device, buffer->mem, offset, placement->pointers[t], elems));
+            convert(placement, tensor, t, true);
+        }
+        if ((placement->memory != JOB_HOST_POINTERS) && to_device) {
+            worker_needs(test_cl_check(clEnqueueWriteBuffer(device->queue, buffer->mem, CL_TRUE, buffer->offset_bytes,
+                                                            bytes, host_of(placement, t), 0, NULL, NULL),
+                                       "clEnqueueWriteBuffer"));
+        } else if (placement->memory != JOB_HOST_POINTERS) {
+            worker_needs(test_cl_check(clEnqueueReadBuffer(device->queue, buffer->mem, CL_TRUE, buffer->offset_bytes,
+                                                           bytes, host_of(placement, t), 0, NULL, NULL),
+                                       "clEnqueueReadBuffer"));
+        }
+        if (!to_device) {
+            convert(placement, tensor, t, false);
         }
     }
     return PSGD_OK;
@@ -273,7 +314,7 @@ static psgd_status_t read_errors(psgd_reducer_t *reducer, const job_t *job, cons
         const float       *error;
 
         worker_needs(psgd_reducer_get_tensor_plan(reducer, t, &plan));
-        if ((plan.rank > 0) && (job->config.error_feedback != 0)) {
+        if ((plan.rank > 0) && (job->config.error_feedback != 0) && (job->config.flatten == 0)) {
             worker_needs(psgd_state_get_error(state, job->tensors[t].name, &elems, &error));
             worker_expects(elems == plan.elems, "the error of '%s' has %" PRIu64 " elements", job->tensors[t].name,
                            elems);
@@ -317,7 +358,12 @@ static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_
         job->give_options(job, worker, step, &options);
     }
     if (job->memory == JOB_HOST_POINTERS) {
-        worker_needs(psgd_reducer_step_host_with(reducer, placement->pointers, job->num_tensors, &options));
+        float *hosts[64];
+
+        for (size_t t = 0; t < job->num_tensors; ++t) {
+            hosts[t] = host_of(placement, t);
+        }
+        worker_needs(psgd_reducer_step_host_with(reducer, hosts, job->num_tensors, &options));
     } else {
         worker_needs(psgd_reducer_step_with(reducer, placement->buffers, job->num_tensors, &options));
     }

@@ -29,7 +29,8 @@ struct job {
     job_memory_t         memory;
     bool                 exports_last_alone; /* errors are exported after the last step; zero in the records before */
 
-    /* Fills in all tensors of one worker's gradient, one behind the other. NULL: random numbers of gradient_stream. */
+    /* Fills in all tensors of one worker's gradient, one behind the other; those in 16 bits are rounded. NULL: random numbers of
+     * gradient_stream. */
     void (*give_gradient)(const job_t *job, uint32_t worker, uint32_t step, float *gradient);
     uint64_t gradient_stream;
 
@@ -53,7 +54,7 @@ typedef struct job_record {
     uint64_t      total_elems;
     uint32_t      num_steps;
     float        *updates;
-    float        *errors;     /* its own error memory after the step; zero where there is none */
+    float *errors; /* its own error memory after the step; zero where there is none, and for a flattened gradient */
     psgd_stats_t *stats;      /* after the step */
     psgd_state_t *last_state; /* PSGD_ERROR_LOCAL, after the last step */
 } job_record_t;

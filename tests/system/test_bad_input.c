@@ -131,6 +131,9 @@ START_TEST(create__dimensions)
     creation                  = good_creation();
     creation.tensors[0].dtype = (psgd_dtype_t)9;
     assert_refuses(&creation, PSGD_ERR_UNSUPPORTED, "dtype 9");
+    creation                 = good_creation();
+    creation.tensors[0].view = (psgd_matrix_view_t){1, ROWS, COLS, 0, COLS + 1, 1};
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "tensor 0 'first.weight': its view has strides");
 }
 END_TEST
 
@@ -180,6 +183,16 @@ START_TEST(create__options_out_of_range)
     assert_refuses(&creation, PSGD_ERR_UNSUPPORTED, "engine is 3");
     creation.config.engine = (psgd_engine_t)-1;
     assert_refuses(&creation, PSGD_ERR_UNSUPPORTED, "engine is -1");
+    creation                = good_creation();
+    creation.config.flatten = 2;
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "flatten is 2");
+    creation.config.flatten  = 1;
+    creation.tensors[1].name = PSGD_FLATTENED_NAME;
+    creation.config.rank     = 1;
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "'(flattened)'");
+    creation                              = good_creation();
+    creation.config.orthogonalize_shorter = -1;
+    assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "orthogonalize_shorter is -1");
     creation                             = good_creation();
     creation.config.gradients_are_finite = 2;
     assert_refuses(&creation, PSGD_ERR_INVALID_ARGUMENT, "gradients_are_finite is 2");

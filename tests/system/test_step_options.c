@@ -21,11 +21,17 @@ static const struct {
     uint64_t      start_step;
     double        max_norm;
     job_memory_t  memory;
+    int           flatten, orthogonalize_shorter; /* whose parameters lie otherwise than their matrices */
 } ways[] = {
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 0.0, JOB_ONE_BUFFER},   {PSGD_ENGINE_FUSED, 1, 1, 0, 1, 0.0, JOB_HOST_POINTERS},
-    {PSGD_ENGINE_CLBLAST, 0, 1, 0, 2, 0.0, JOB_ONE_BUFFER}, {PSGD_ENGINE_CLBLAST, 1, 1, 0, 0, 4.0, JOB_SEPARATE_BUFFERS},
-    {PSGD_ENGINE_FUSED, 0, 0, 0, 0, 4.0, JOB_ONE_BUFFER},   {PSGD_ENGINE_FUSED, 0, 1, 1, 1, 0.0, JOB_HOST_POINTERS},
-    {PSGD_ENGINE_CLBLAST, 0, 1, 3, 0, 4.0, JOB_ONE_BUFFER},
+    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 0.0, JOB_ONE_BUFFER, 0, 0},
+    {PSGD_ENGINE_FUSED, 1, 1, 0, 1, 0.0, JOB_HOST_POINTERS, 0, 0},
+    {PSGD_ENGINE_CLBLAST, 0, 1, 0, 2, 0.0, JOB_ONE_BUFFER, 0, 0},
+    {PSGD_ENGINE_CLBLAST, 1, 1, 0, 0, 4.0, JOB_SEPARATE_BUFFERS, 0, 0},
+    {PSGD_ENGINE_FUSED, 0, 0, 0, 0, 4.0, JOB_ONE_BUFFER, 0, 0},
+    {PSGD_ENGINE_FUSED, 0, 1, 1, 1, 0.0, JOB_HOST_POINTERS, 0, 0},
+    {PSGD_ENGINE_CLBLAST, 0, 1, 3, 0, 4.0, JOB_ONE_BUFFER, 0, 0},
+    {PSGD_ENGINE_FUSED, 0, 1, 0, 1, 0.0, JOB_ONE_BUFFER, 0, 1},
+    {PSGD_ENGINE_FUSED, 1, 1, 2, 0, 4.0, JOB_ONE_BUFFER, 1, 0},
 };
 
 enum { NUM_WAYS = sizeof(ways) / sizeof(ways[0]) };
@@ -39,7 +45,9 @@ static psgd_config_t config_of(int way)
     config.error_feedback       = ways[way].error_feedback;
     config.half_iterations      = ways[way].half_iterations;
     config.start_step           = ways[way].start_step;
-    config.max_norm             = ways[way].max_norm;
+    config.max_norm              = ways[way].max_norm;
+    config.flatten               = ways[way].flatten;
+    config.orthogonalize_shorter = ways[way].orthogonalize_shorter;
     config.deadline_seconds     = 240.0;
     return config;
 }
@@ -213,6 +221,9 @@ START_TEST(reset_error__leaves_zeros_and_nothing_else_changes)
 {
     job_t imported = options_job(_i), resetting = imported;
 
+    if (ways[_i].flatten) {
+        return; /* its error memory has another name */
+    }
     imported.before_step  = import_zeros;
     resetting.before_step = reset;
     assert_jobs_agree(&imported, &resetting);
@@ -519,6 +530,7 @@ int main(void)
     int    result;
 
     job_model(model);
+    model[7].rank = 0; /* flattened tensors have none of their own */
     tcase_set_timeout(tcase, 0);
     tcase_add_loop_test(tcase, step__a_gradient_that_is_not_there_counts_as_zeros_whatever_the_buffer_holds, 0, NUM_WAYS);
     tcase_add_loop_test(tcase, step__gradients_are_scaled_before_anything_else, 0, NUM_WAYS);

@@ -19,8 +19,7 @@ psgd_plan_t job_plan(const shape_t *shapes, size_t num_shapes, psgd_plan_matrix_
 
     ck_assert_uint_le(num_shapes, JOB_MAX_MATRICES);
     for (size_t i = 0; i < num_shapes; ++i) {
-        matrices[i] = (psgd_plan_matrix_t){.tensor_index   = num_shapes - 1 - i, /* not the matrix's own number */
-                                           .name           = "some.weight",
+        matrices[i] = (psgd_plan_matrix_t){.name           = "some.weight",
                                            .rows           = shapes[i].rows,
                                            .cols           = shapes[i].cols,
                                            .r              = (uint32_t)shapes[i].r,
@@ -154,16 +153,11 @@ static void place(job_t *job, size_t arena_index, arena_t *arenas, size_t (*aren
 /* seed: of the offsets. */
 static void place_all(job_t *job, size_t seed)
 {
-    psgd_view_t grads[JOB_MAX_MATRICES];
-
     for (size_t a = 0; a < job->num_grad_arenas; ++a) {
-        place(job, a, job->grad_arenas, grad_arena_of, job->grad, grads, seed);
+        place(job, a, job->grad_arenas, grad_arena_of, job->grad, job->grad_views, seed);
     }
     for (size_t a = 0; a < job->num_error_arenas; ++a) {
         place(job, a, job->error_arenas, error_arena_of, job->stored, job->error_views, seed + 1);
-    }
-    for (size_t i = 0; i < job->plan.num_matrices; ++i) {
-        job->grad_views[job->matrices[i].tensor_index] = grads[i];
     }
 }
 

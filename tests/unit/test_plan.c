@@ -193,6 +193,123 @@ START_TEST(plan__tensors_may_have_up_to_2_to_the_40_elements_less_one)
 }
 END_TEST
 
+/* A tensor of 4 x 30 elements, with this view. */
+static psgd_status_t plan_view(psgd_matrix_view_t view, psgd_plan_t **plan_p)
+{
+    psgd_tensor_t tensor = TENSOR("w", 4, 30);
+    psgd_config_t config = PSGD_CONFIG_INIT;
+
+    config.min_compression_rate = 0.0;
+    tensor.view                 = view;
+    return psgd_plan_create(&tensor, 1, &config, plan_p);
+}
+
+START_TEST(plan__a_batch_is_as_many_matrices)
+{
+    psgd_plan_t *plan = NULL;
+
+    assert_ok(plan_view((psgd_matrix_view_t){3, 5, 8, 40, 8, 1}, &plan));
+    ck_assert_uint_eq(plan->num_matrices, 3);
+    ck_assert(!plan->tensors[0].is_reshaped && !plan->tensors[0].is_copied);
+    for (size_t b = 0; b < 3; ++b) {
+        ck_assert_uint_eq(plan->matrices[b].rows, 5);
+        ck_assert_uint_eq(plan->matrices[b].cols, 8);
+        ck_assert_uint_eq(plan->matrices[b].grad_offset_elems, 40 * b);
+        ck_assert_uint_eq(plan->matrices[b].q_offset_elems, 8 * 4 * b);
+    }
+    ck_assert_uint_ne(plan->matrices[0].name_hash, plan->matrices[1].name_hash);
+    ck_assert_uint_ne(plan->matrices[1].name_hash, plan->matrices[2].name_hash);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(plan__what_does_not_lie_as_its_matrices_is_copied)
+{
+    const psgd_matrix_view_t contiguous[] = {
+        {1, 4, 30, 0, 30, 1}, {1, 12, 10, 7, 10, 1}, {4, 1, 30, 30, 0, 1}, {4, 30, 1, 30, 1, 0}};
+    const psgd_matrix_view_t elsewhere[] = {{1, 30, 4, 0, 1, 30}, {3, 4, 10, 10, 30, 1}, {4, 5, 6, 30, 1, 5}};
+    psgd_plan_t             *plan        = NULL;
+
+    for (size_t i = 0; i < sizeof(contiguous) / sizeof(contiguous[0]); ++i) {
+        assert_ok(plan_view(contiguous[i], &plan));
+        ck_assert_msg(!psgd_plan_has_copied(plan), "view %zu is copied", i);
+        psgd_plan_destroy(plan);
+    }
+    for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); ++i) {
+        assert_ok(plan_view(elsewhere[i], &plan));
+        ck_assert_msg(psgd_plan_has_copied(plan) && psgd_plan_has_reshaped(plan), "view %zu is not copied", i);
+        psgd_plan_destroy(plan);
+    }
+}
+END_TEST
+
+START_TEST(plan__refuses_views_that_do_not_cover_each_element_once)
+{
+    psgd_plan_t *plan = NULL;
+
+    assert_fails(plan_view((psgd_matrix_view_t){0, 4, 30, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT, "tensor 0 'w'");
+    assert_fails(plan_view((psgd_matrix_view_t){0, 0, 0, 0, 0, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT, "none may be 0");
+    assert_fails(plan_view((psgd_matrix_view_t){1 << 20, 4, 30, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "below 2^20");
+    assert_fails(plan_view((psgd_matrix_view_t){1, 4, 29, 0, 29, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "has 120 elements");
+    assert_fails(plan_view((psgd_matrix_view_t){1, UINT64_C(1) << 63, 2, 0, 2, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "has 120 elements");
+    assert_fails(plan_view((psgd_matrix_view_t){2, 4, 30, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "has 120 elements");
+    assert_fails(plan_view((psgd_matrix_view_t){1, 4, 30, 0, 31, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "each element once");
+    assert_fails(plan_view((psgd_matrix_view_t){1, 4, 30, 0, 1, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "each element once");
+    assert_fails(plan_view((psgd_matrix_view_t){3, 4, 10, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "strides 0 (batch of 3)");
+    assert_fails(plan_view((psgd_matrix_view_t){1, 4, 30, 0, 60, 2}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "each element once");
+    ck_assert_ptr_null(plan);
+}
+END_TEST
+
+START_TEST(plan__a_flattened_gradient_is_the_smallest_square)
+{
+    const uint64_t elems[] = {1, 2, 4, 5, 99, 100, 101, (UINT64_C(1) << 31) - 1};
+    const uint64_t sides[] = {1, 2, 2, 3, 10, 10, 11, 46341};
+    psgd_config_t  config  = PSGD_CONFIG_INIT;
+
+    config.flatten              = 1;
+    config.min_compression_rate = 0.0;
+    for (size_t i = 0; i < sizeof(elems) / sizeof(elems[0]); ++i) {
+        psgd_tensor_t tensor = TENSOR("w", elems[i]);
+        psgd_plan_t  *plan   = NULL;
+
+        assert_ok(psgd_plan_create(&tensor, 1, &config, &plan));
+        ck_assert_uint_eq(plan->num_given, 1);
+        ck_assert_uint_eq(plan->num_tensors, 2);
+        ck_assert_uint_eq(plan->num_matrices, 1);
+        ck_assert_uint_eq(plan->matrices[0].rows, sides[i]);
+        ck_assert_uint_eq(plan->matrices[0].cols, sides[i]);
+        ck_assert_uint_eq(plan->total_elems, elems[i]);
+        psgd_plan_destroy(plan);
+    }
+}
+END_TEST
+
+START_TEST(plan__a_flattened_gradient_that_is_not_worth_it_travels_as_it_is)
+{
+    psgd_tensor_t tensors[] = {TENSOR("w", 4, 4), TENSOR("b", 4)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan      = NULL;
+
+    config.flatten = 1;
+    assert_ok(psgd_plan_create(tensors, 2, &config, &plan));
+    ck_assert_uint_eq(plan->num_matrices, 0);
+    ck_assert_uint_eq(plan->small_elems, 20);
+    psgd_plan_destroy(plan);
+    tensors[0].rank = 3;
+    assert_fails(psgd_plan_create(tensors, 2, &config, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "tensor 0 'w' has rank 3; with config.flatten");
+}
+END_TEST
+
 START_TEST(plan__refuses_what_cannot_be_planned_and_names_the_tensor)
 {
     psgd_config_t config = PSGD_CONFIG_INIT;
@@ -247,6 +364,11 @@ int main(void)
     tcase_add_test(tcase, plan__small_and_large_tensors_part_at_256_KiB);
     tcase_add_test(tcase, plan__regions_follow_each_other_without_gap_or_overlap);
     tcase_add_test(tcase, plan__tensors_may_have_up_to_2_to_the_40_elements_less_one);
+    tcase_add_test(tcase, plan__a_batch_is_as_many_matrices);
+    tcase_add_test(tcase, plan__what_does_not_lie_as_its_matrices_is_copied);
+    tcase_add_test(tcase, plan__refuses_views_that_do_not_cover_each_element_once);
+    tcase_add_test(tcase, plan__a_flattened_gradient_is_the_smallest_square);
+    tcase_add_test(tcase, plan__a_flattened_gradient_that_is_not_worth_it_travels_as_it_is);
     tcase_add_test(tcase, plan__refuses_what_cannot_be_planned_and_names_the_tensor);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
