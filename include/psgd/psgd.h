@@ -374,6 +374,12 @@ typedef struct psgd_config {
     /* 0 (default): P, of the rows, is made orthonormal and reduced first, as in the paper. 1: the factor of the shorter side is, by
      * taking the transposed matrix where there are more rows than columns. That costs such tensors 4 more moves and a copy. */
     int              orthogonalize_shorter;
+
+    /* The most that a compressed step sends a worker, in bytes of factors and uncompressed tensors (in MPI's ring, about twice that
+     * crosses a worker's link). Ranks are chosen for it: each matrix begins with 1 and gets more, up to config.rank, in the order of
+     * what another column is expected to capture for its bytes, which favours large and square matrices; a tensor's own rank is
+     * kept. 0 (default): no budget, every matrix has config.rank. An error where rank 1 is too much already. */
+    uint64_t         byte_budget;
 } psgd_config_t;
 
 /* The name under which the state holds the matrix of a flattened gradient (psgd_config_t.flatten). */
@@ -381,7 +387,7 @@ typedef struct psgd_config {
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators

@@ -114,6 +114,7 @@ static psgd_status_t build_next(const psgd_reducer_t *r, const uint32_t *ranks, 
     if (status == PSGD_OK) {
         config.engine_profile       = profile;
         config.min_compression_rate = 0.0; /* what is compressed was decided */
+        config.byte_budget          = 0;   /* and so are the ranks */
         parts.tensors               = tensors;
         status                      = psgd_reducer_build(&parts, next_p);
     }

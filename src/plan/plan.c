@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "plan/budget.h"
 #include "plan/matrix_view.h"
 
 /* Offsets in bytes of anything in the plan stay below 2^63. */
@@ -93,17 +94,99 @@ static uint32_t rank_of_matrices(const psgd_matrix_view_t *view, uint64_t rank, 
     return psgd_plan_compresses(view->rows, view->cols, (uint32_t)r, config->min_compression_rate) ? (uint32_t)r : 0;
 }
 
-/* r_eff, or 0 where the tensor is not to be compressed. */
+/* r_eff, or 0 where the tensor is not to be compressed. With a budget the least that it gets. */
 static uint32_t effective_rank(const psgd_tensor_t *tensor, const psgd_plan_tensor_t *planned,
                                const psgd_config_t *config)
 {
-    bool is_vector = (planned->num_dims < 2) && psgd_matrix_view_is_default(&tensor->view);
+    bool     is_vector = (planned->num_dims < 2) && psgd_matrix_view_is_default(&tensor->view);
+    uint64_t rank      = config->byte_budget > 0 ? 1 : config->rank;
 
     if ((tensor->rank == PSGD_NEVER_COMPRESS) || is_vector) {
         return 0;
     }
-    return rank_of_matrices(&planned->view, tensor->rank > 0 ? (uint64_t)tensor->rank : config->rank, config);
+    return rank_of_matrices(&planned->view, tensor->rank > 0 ? (uint64_t)tensor->rank : rank, config);
 }
+
+/* ---- a budget ---- */
+
+/* The largest rank up to `most` that is worth it, at least 1, which is. */
+static uint32_t largest_rank(const psgd_matrix_view_t *view, uint32_t most, const psgd_config_t *config)
+{
+    uint64_t r = psgd_min(most, psgd_min(view->rows, view->cols));
+
+    if (config->half_iterations > 0) {
+        r = psgd_min(r, PSGD_MAX_RANK / config->half_iterations);
+    }
+    while ((r > 1) && (rank_of_matrices(view, r, config) == 0)) {
+        r -= 1;
+    }
+    return (uint32_t)r;
+}
+
+/* From 1 up; one that the caller has given stays as it is. */
+static psgd_budget_item_t budget_item(const psgd_matrix_view_t *view, uint32_t given, const psgd_config_t *config)
+{
+    psgd_budget_item_t item = {view->rows, view->cols, view->batch, given, given};
+
+    if (given == 0) {
+        item.r     = 1;
+        item.max_r = largest_rank(view, config->rank, config);
+    }
+    return item;
+}
+
+/* Ranks of the items, beside so many elements that travel as they are. */
+static psgd_status_t spread_budget(psgd_budget_item_t *items, size_t num_items, uint64_t uncompressed_elems,
+                                   const psgd_config_t *config)
+{
+    /* A step of k half-iterations sends half of the factors k times. */
+    const double bytes_per_elem = config->half_iterations > 0 ? 2.0 * config->half_iterations : 4.0;
+    double       least          = 4.0 * (double)uncompressed_elems;
+
+    for (size_t i = 0; i < num_items; ++i) {
+        least += bytes_per_elem * (double)psgd_budget_elems(&items[i], items[i].r);
+    }
+    if (least > (double)config->byte_budget) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "config.byte_budget is %" PRIu64 ", but a step sends at least %.0f bytes: %" PRIu64
+                         " elements uncompressed, and factors of rank 1",
+                         config->byte_budget, least, uncompressed_elems);
+    }
+    return psgd_budget_spread(items, num_items, bytes_per_elem,
+                              (double)config->byte_budget - 4.0 * (double)uncompressed_elems);
+}
+
+/* The ranks of all tensors, compressed each for itself. */
+static psgd_status_t spread_over_tensors(psgd_plan_t *plan, const psgd_tensor_t *tensors, const psgd_config_t *config)
+{
+    psgd_budget_item_t *items        = NULL;
+    uint64_t            uncompressed = 0;
+    size_t              n            = 0;
+    psgd_status_t       status       = psgd_alloc(plan->num_given, sizeof(*items), "the budget of tensors", &items);
+
+    if (status != PSGD_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        const psgd_plan_tensor_t *planned = &plan->tensors[i];
+
+        if (planned->r > 0) {
+            items[n++] = budget_item(&planned->view, tensors[i].rank > 0 ? planned->r : 0, config);
+        } else {
+            uncompressed += planned->elems;
+        }
+    }
+    status = spread_budget(items, n, uncompressed, config);
+    for (size_t i = plan->num_given; (status == PSGD_OK) && (i > 0); --i) {
+        if (plan->tensors[i - 1].r > 0) {
+            plan->tensors[i - 1].r = items[--n].r;
+        }
+    }
+    psgd_free(items);
+    return status;
+}
+
+/* ---- matrices and vectors ---- */
 
 /* The random numbers of a batch's first matrix are those of a tensor that holds it alone. */
 static uint64_t hash_of_matrix(const psgd_plan_tensor_t *tensor, uint64_t b)
@@ -111,10 +194,11 @@ static uint64_t hash_of_matrix(const psgd_plan_tensor_t *tensor, uint64_t b)
     return b == 0 ? tensor->name_hash : psgd_hash_u64(tensor->name_hash, b);
 }
 
-static void add_matrices(psgd_plan_t *plan, size_t tensor_index, uint32_t r)
+static void add_matrices(psgd_plan_t *plan, size_t tensor_index)
 {
     psgd_plan_tensor_t       *tensor = &plan->tensors[tensor_index];
     const psgd_matrix_view_t *view   = &tensor->view;
+    const uint32_t            r      = tensor->r;
 
     tensor->route        = PSGD_ROUTE_COMPRESSED;
     tensor->matrix_index = plan->num_matrices;
@@ -143,7 +227,6 @@ static void add_uncompressed(psgd_plan_t *plan, psgd_plan_tensor_t *tensor)
 
     tensor->view = psgd_matrix_view_of_matrix(is_vector ? tensor->elems : tensor->dims[0],
                                               is_vector ? 1 : tensor->elems / tensor->dims[0]);
-
     tensor->route        = is_small ? PSGD_ROUTE_SMALL : PSGD_ROUTE_LARGE;
     tensor->offset_elems = *end;
     *end += tensor->elems;
@@ -168,12 +251,12 @@ static psgd_status_t check_tensor(const psgd_tensor_t *tensor, size_t index)
 }
 
 /* What the kernels' tables and the random counters can number. */
-static psgd_status_t check_matrices(const psgd_plan_tensor_t *planned, uint32_t r, const psgd_config_t *config)
+static psgd_status_t check_matrices(const psgd_plan_tensor_t *planned, const psgd_config_t *config)
 {
-    if ((uint64_t)r * config->half_iterations > PSGD_MAX_RANK) {
+    if ((uint64_t)planned->r * config->half_iterations > PSGD_MAX_RANK) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "tensor '%s': rank %u times config.half_iterations %u is more than %d", planned->name, r,
-                         config->half_iterations, PSGD_MAX_RANK);
+                         "tensor '%s': rank %u times config.half_iterations %u is more than %d", planned->name,
+                         planned->r, config->half_iterations, PSGD_MAX_RANK);
     }
     if ((planned->view.rows > MAX_MATRIX_SIDE) || (planned->view.cols > MAX_MATRIX_SIDE)) {
         return psgd_fail(PSGD_ERR_UNSUPPORTED,
@@ -231,17 +314,15 @@ static psgd_status_t mark_copied(psgd_plan_tensor_t *planned)
     return PSGD_OK;
 }
 
-static psgd_status_t route_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor, size_t index,
-                                  const psgd_config_t *config)
+static psgd_status_t route_tensor(psgd_plan_t *plan, size_t index, const psgd_config_t *config)
 {
     psgd_plan_tensor_t *planned = &plan->tensors[index];
-    uint32_t            r       = effective_rank(tensor, planned, config);
     psgd_status_t       status;
 
-    if (r == 0) {
+    if (planned->r == 0) {
         add_uncompressed(plan, planned);
     } else {
-        status = check_matrices(planned, r, config);
+        status = check_matrices(planned, config);
         if (status != PSGD_OK) {
             return status;
         }
@@ -249,7 +330,7 @@ static psgd_status_t route_tensor(psgd_plan_t *plan, const psgd_tensor_t *tensor
             planned->view          = psgd_matrix_view_transposed(&planned->view);
             planned->is_transposed = true;
         }
-        add_matrices(plan, index, r);
+        add_matrices(plan, index);
     }
     return mark_copied(planned);
 }
@@ -275,11 +356,10 @@ static uint64_t side_of_square(uint64_t elems)
     return side;
 }
 
-/* The tensor behind the caller's, whose matrix is all of theirs; r 0: it is not worth compressing. */
-static psgd_status_t add_flat_tensor(psgd_plan_t *plan, uint64_t elems, uint32_t r)
+/* The tensor behind the caller's, whose matrix is all of theirs. */
+static psgd_status_t add_flat_tensor(psgd_plan_t *plan, uint64_t side, uint32_t r, const psgd_config_t *config)
 {
     psgd_plan_tensor_t *flat = &plan->tensors[plan->num_given];
-    uint64_t            side = side_of_square(elems);
     psgd_status_t       status;
 
     status = psgd_copy_string(PSGD_FLATTENED_NAME, "a tensor's name", &flat->name);
@@ -291,9 +371,10 @@ static psgd_status_t add_flat_tensor(psgd_plan_t *plan, uint64_t elems, uint32_t
     flat->num_dims                = 2;
     flat->elems                   = side * side;
     flat->view                    = psgd_matrix_view_of_matrix(side, side);
+    flat->r                       = r;
     plan->num_tensors             = plan->num_given + 1;
-    add_matrices(plan, plan->num_given, r);
-    return PSGD_OK;
+    add_matrices(plan, plan->num_given);
+    return check_matrices(flat, config);
 }
 
 static psgd_status_t check_flattened(const psgd_tensor_t *tensor, size_t index)
@@ -307,13 +388,31 @@ static psgd_status_t check_flattened(const psgd_tensor_t *tensor, size_t index)
     return PSGD_OK;
 }
 
+/* Its rank, beside tensors that travel as they are; 0: it is not worth compressing. */
+static psgd_status_t rank_of_square(uint64_t side, uint64_t uncompressed_elems, const psgd_config_t *config,
+                                    uint32_t *r_p)
+{
+    const psgd_matrix_view_t square = psgd_matrix_view_of_matrix(side, side);
+    const uint64_t           rank   = config->byte_budget > 0 ? 1 : config->rank;
+    uint32_t                 r      = side == 0 ? 0 : rank_of_matrices(&square, rank, config);
+    psgd_status_t            status = PSGD_OK;
+
+    if ((r > 0) && (config->byte_budget > 0)) {
+        psgd_budget_item_t item = budget_item(&square, 0, config);
+
+        status = spread_budget(&item, 1, uncompressed_elems, config);
+        r      = item.r;
+    }
+    *r_p = r;
+    return status;
+}
+
 /* All tensors but those that are never compressed, one behind the other. */
 static psgd_status_t flatten(psgd_plan_t *plan, const psgd_tensor_t *tensors, const psgd_config_t *config)
 {
-    psgd_matrix_view_t square;
-    uint64_t           elems  = 0;
-    psgd_status_t      status = PSGD_OK;
-    uint32_t           r;
+    uint64_t      elems  = 0;
+    psgd_status_t status = PSGD_OK;
+    uint32_t      r      = 0;
 
     for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
         if (is_flattened(&tensors[i])) {
@@ -322,11 +421,9 @@ static psgd_status_t flatten(psgd_plan_t *plan, const psgd_tensor_t *tensors, co
             status = check_flattened(&tensors[i], i);
         }
     }
-    if (status != PSGD_OK) {
-        return status;
+    if (status == PSGD_OK) {
+        status = rank_of_square(side_of_square(elems), plan->total_elems - elems, config, &r);
     }
-    square = psgd_matrix_view_of_matrix(side_of_square(elems), side_of_square(elems));
-    r      = elems == 0 ? 0 : rank_of_matrices(&square, config->rank, config);
     for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
         psgd_plan_tensor_t *planned = &plan->tensors[i];
 
@@ -338,13 +435,7 @@ static psgd_status_t flatten(psgd_plan_t *plan, const psgd_tensor_t *tensors, co
         }
         status = mark_copied(planned);
     }
-    if ((status == PSGD_OK) && (r > 0)) {
-        status = add_flat_tensor(plan, elems, r);
-    }
-    if ((status == PSGD_OK) && (r > 0)) {
-        status = check_matrices(&plan->tensors[plan->num_given], r, config);
-    }
-    return status;
+    return (status == PSGD_OK) && (r > 0) ? add_flat_tensor(plan, side_of_square(elems), r, config) : status;
 }
 
 /* ---- all of it ---- */
@@ -384,8 +475,14 @@ static psgd_status_t route_all(psgd_plan_t *plan, const psgd_tensor_t *tensors, 
     if (config->flatten) {
         return flatten(plan, tensors, config);
     }
+    for (size_t i = 0; i < plan->num_given; ++i) {
+        plan->tensors[i].r = effective_rank(&tensors[i], &plan->tensors[i], config);
+    }
+    if (config->byte_budget > 0) {
+        status = spread_over_tensors(plan, tensors, config);
+    }
     for (size_t i = 0; (status == PSGD_OK) && (i < plan->num_given); ++i) {
-        status = route_tensor(plan, &tensors[i], i, config);
+        status = route_tensor(plan, i, config);
     }
     return status;
 }

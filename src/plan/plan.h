@@ -28,6 +28,7 @@ typedef struct psgd_plan_tensor {
     uint64_t           elems;
     psgd_matrix_view_t view;          /* complete; elems x 1 for a vector */
     bool               is_transposed; /* of the view that was given: the shorter side comes first */
+    uint32_t           r;             /* of its matrices; 0: not compressed, or flattened */
     psgd_route_t       route;
     size_t   matrix_index; /* compressed: of the first of its view.batch matrices; flattened: of the one matrix */
     uint64_t offset_elems; /* small: from the first small tensor in message 1; large: from the first large tensor;

@@ -310,6 +310,102 @@ START_TEST(plan__a_flattened_gradient_that_is_not_worth_it_travels_as_it_is)
 }
 END_TEST
 
+/* Ranks raised one by one, as the header says it, without a heap. */
+static void spread_plainly(const psgd_tensor_t *tensors, size_t num_tensors, uint64_t bytes,
+                           const psgd_config_t *config, uint32_t *r)
+{
+    bool is_full[16] = {false};
+
+    for (;;) {
+        size_t   best  = SIZE_MAX;
+        double   gains = 0.0;
+        uint64_t spent = 0;
+
+        for (size_t i = 0; i < num_tensors; ++i) {
+            double rows = (double)tensors[i].dims[0], cols = (double)tensors[i].dims[1];
+            double gain = rows * cols / (rows + cols) / (r[i] + 1.0) / (r[i] + 2.0);
+
+            spent += 4 * r[i] * (tensors[i].dims[0] + tensors[i].dims[1]);
+            if (!is_full[i] && (gain > gains)) {
+                best  = i;
+                gains = gain;
+            }
+        }
+        if (best == SIZE_MAX) {
+            return;
+        }
+        if ((r[best] == config->rank) ||
+            !psgd_plan_compresses(tensors[best].dims[0], tensors[best].dims[1], r[best] + 1,
+                                  config->min_compression_rate) ||
+            (spent + 4 * (tensors[best].dims[0] + tensors[best].dims[1]) > bytes)) {
+            is_full[best] = true;
+        } else {
+            r[best] += 1;
+        }
+    }
+}
+
+START_TEST(plan__a_budget_goes_where_a_column_captures_most_for_its_bytes)
+{
+    const psgd_tensor_t tensors[] = {TENSOR("a", 300, 400),   TENSOR("b", 100, 20),  TENSOR("c", 300, 400),
+                                     TENSOR("d", 1000, 1000), TENSOR("e", 2000, 50), TENSOR("f", 64, 576),
+                                     TENSOR("g", 30, 30)};
+    enum { COUNT = sizeof(tensors) / sizeof(tensors[0]) };
+    psgd_config_t config = PSGD_CONFIG_INIT;
+
+    config.rank = 32;
+    for (uint64_t bytes = 25080; bytes < 1500000; bytes = bytes * 5 / 4) {
+        uint32_t     r[COUNT] = {1, 1, 1, 1, 1, 1, 1};
+        psgd_plan_t *plan     = NULL;
+
+        config.byte_budget = bytes;
+        spread_plainly(tensors, COUNT, bytes, &config, r);
+        assert_ok(psgd_plan_create(tensors, COUNT, &config, &plan));
+        ck_assert_uint_le(4 * plan->compressed_elems, bytes);
+        for (size_t i = 0; i < COUNT; ++i) {
+            ck_assert_uint_eq(plan->matrices[i].r, r[i]);
+        }
+        psgd_plan_destroy(plan);
+    }
+}
+END_TEST
+
+START_TEST(plan__a_budget_counts_what_travels_as_it_is_and_keeps_ranks_that_were_given)
+{
+    psgd_tensor_t tensors[] = {TENSOR("w", 100, 100), TENSOR("own", 100, 100), TENSOR("bias", 500),
+                               TENSOR("never", 50, 50)};
+    psgd_config_t config    = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan      = NULL;
+
+    tensors[1].rank    = 3;
+    tensors[3].rank    = PSGD_NEVER_COMPRESS;
+    config.rank        = 64;
+    config.byte_budget = 4 * (500 + 2500 + 200 * (3 + 7)) + 799;
+    assert_ok(psgd_plan_create(tensors, 4, &config, &plan));
+    ck_assert_uint_eq(plan->tensors[0].r, 7);
+    ck_assert_uint_eq(plan->tensors[1].r, 3);
+    psgd_plan_destroy(plan);
+    config.half_iterations = 4; /* twice as much as a full iteration */
+    config.byte_budget     = 4 * (500 + 2500) + 8 * 200 * (3 + 7);
+    assert_ok(psgd_plan_create(tensors, 4, &config, &plan));
+    ck_assert_uint_eq(plan->tensors[0].r, 7);
+    psgd_plan_destroy(plan);
+    config.half_iterations = 0;
+    config.flatten         = 1;
+    tensors[1].rank        = 0; /* 20500 elements: a square of side 144 */
+    config.byte_budget     = 4 * (2500 + 288 * 5) + 1151;
+    assert_ok(psgd_plan_create(tensors, 4, &config, &plan));
+    ck_assert_uint_eq(plan->matrices[0].r, 5);
+    psgd_plan_destroy(plan);
+    config.byte_budget = 4 * (2500 + 288) - 1;
+    assert_fails(psgd_plan_create(tensors, 4, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "at least 11152 bytes");
+    config.flatten     = 0;
+    config.byte_budget = 4 * (3000 + 400) - 1;
+    assert_fails(psgd_plan_create(tensors, 4, &config, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "config.byte_budget is 13599");
+}
+END_TEST
+
 START_TEST(plan__refuses_what_cannot_be_planned_and_names_the_tensor)
 {
     psgd_config_t config = PSGD_CONFIG_INIT;
@@ -369,6 +465,8 @@ int main(void)
     tcase_add_test(tcase, plan__refuses_views_that_do_not_cover_each_element_once);
     tcase_add_test(tcase, plan__a_flattened_gradient_is_the_smallest_square);
     tcase_add_test(tcase, plan__a_flattened_gradient_that_is_not_worth_it_travels_as_it_is);
+    tcase_add_test(tcase, plan__a_budget_goes_where_a_column_captures_most_for_its_bytes);
+    tcase_add_test(tcase, plan__a_budget_counts_what_travels_as_it_is_and_keeps_ranks_that_were_given);
     tcase_add_test(tcase, plan__refuses_what_cannot_be_planned_and_names_the_tensor);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
