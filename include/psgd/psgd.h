@@ -380,6 +380,13 @@ typedef struct psgd_config {
      * what another column is expected to capture for its bytes, which favours large and square matrices; a tensor's own rank is
      * kept. 0 (default): no budget, every matrix has config.rank. An error where rank 1 is too much already. */
     uint64_t         byte_budget;
+
+    /* How factors travel. PSGD_F32 (default): in single precision. PSGD_F16, PSGD_BF16: they leave each worker in 16 bits and are
+     * added up in single precision, by one worker for each part of them and in the order of the workers; P comes back in single
+     * precision and Q in 16 bits, so that a step sends 5/8 as much (with half-iterations 3/4). Half precision is scaled by powers of two
+     * for each matrix. What rounding takes off the update goes to the error memory, and is lost without error feedback;
+     * uncompressed tensors travel in single precision. The communicator needs all_to_all and all_gather. */
+    psgd_dtype_t     wire;
 } psgd_config_t;
 
 /* The name under which the state holds the matrix of a flattened gradient (psgd_config_t.flatten). */
@@ -387,7 +394,7 @@ typedef struct psgd_config {
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -625,7 +632,8 @@ typedef struct psgd_stats {
     uint64_t steps;                        /* committed steps, plain and compressed; the next step's number */
     uint64_t plain_steps;                  /* of these, before start_step */
     uint64_t skipped_steps;                /* that ended in PSGD_ERR_NONFINITE */
-    uint64_t bytes_last_step;              /* handed to the communicator by this worker in the last committed step */
+    uint64_t bytes_last_step;              /* handed to the communicator by this worker in the last committed step: the vector of an
+                                            * all-reduce; half of what is sent and received in an exchange in 16 bits */
     uint64_t bytes_total;                  /* and in all steps */
     uint64_t messages_last_step;           /* collectives of the last committed step */
     uint64_t launches_last_step;           /* kernels enqueued in it; a call of CLBlast counts as one */

@@ -133,6 +133,10 @@ static psgd_status_t check_config(const psgd_config_t *config)
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.staging is %d; it must be PSGD_STAGING_AUTO to PSGD_STAGING_MAP",
                          (int)config->staging);
     }
+    if ((config->wire < PSGD_F32) || (config->wire > PSGD_BF16)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED, "config.wire is %d; it must be PSGD_F32, PSGD_F16 or PSGD_BF16",
+                         (int)config->wire);
+    }
     if ((config->log_level < PSGD_LOG_OFF) || (config->log_level > PSGD_LOG_DEBUG)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.log_level is %d; it must be PSGD_LOG_OFF to PSGD_LOG_DEBUG",
                          (int)config->log_level);

@@ -241,7 +241,11 @@ static void reduce(psgd_reducer_t *r)
         psgd_step_note(r, read_message(r));
         psgd_energy_add(r, psgd_message_payload(message), computes_q(r));
     }
+    message->kind = computes_q(r) ? PSGD_FACTOR_Q : PSGD_FACTOR_P;
     psgd_exchange_begin(r, message, (size_t)(out_elems(r) + small_elems(r)), hash_common(r));
+    if ((r->plan->num_matrices > 0) && psgd_step_is_healthy(r)) {
+        psgd_step_note(r, psgd_traffic_write_sent(r, message, r->message_1_view));
+    }
     if (!is_last && (r->plan->num_matrices > 0) && psgd_step_is_healthy(r)) {
         psgd_step_note(r, take_off(r));
     }

@@ -25,6 +25,7 @@
     ROW("config.energy_every", config->energy_every) \
     ROW("config.half_iterations", config->half_iterations) \
     ROW("config.byte_budget", config->byte_budget) \
+    ROW("config.wire", (uint64_t)config->wire) \
     ROW("config.flatten", (uint64_t)(config->flatten != 0)) \
     ROW("config.orthogonalize_shorter", (uint64_t)(config->orthogonalize_shorter != 0)) \
     ROW("the number of tensors", (uint64_t)plan->num_given)

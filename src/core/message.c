@@ -20,9 +20,16 @@ psgd_status_t psgd_message_create(psgd_message_t *message, size_t capacity_elems
     return psgd_alloc(vote_elems + capacity_elems, sizeof(float), "a message to the other workers", &message->host);
 }
 
+psgd_status_t psgd_message_narrow(psgd_message_t *message, const psgd_plan_t *plan, psgd_dtype_t dtype,
+                                  const psgd_comm_t *comm)
+{
+    return psgd_narrow_create(plan, dtype, (size_t)plan->small_elems, message->vote_elems, comm, &message->narrow);
+}
+
 void psgd_message_destroy(psgd_message_t *message, bool keep_memory)
 {
     if ((message->request == NULL) && !keep_memory) {
+        psgd_narrow_destroy(message->narrow);
         psgd_free(message->host);
     }
     memset(message, 0, sizeof(*message));
@@ -35,7 +42,13 @@ float *psgd_message_payload(const psgd_message_t *message)
 
 uint64_t psgd_message_bytes(const psgd_message_t *message)
 {
-    return (uint64_t)(message->vote_elems + message->payload_elems) * sizeof(float);
+    return message->narrow != NULL ? psgd_narrow_bytes(message->narrow)
+                                   : (uint64_t)(message->vote_elems + message->payload_elems) * sizeof(float);
+}
+
+static size_t factor_elems(const psgd_message_t *message)
+{
+    return psgd_narrow_factor_elems(message->narrow, message->kind);
 }
 
 psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
@@ -46,7 +59,27 @@ psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, 
     if (ballot->failure != PSGD_OK) {
         memset(psgd_message_payload(message), 0, payload_elems * sizeof(float));
     }
+    if (message->narrow != NULL) {
+        return psgd_narrow_begin(message->narrow, message->kind, message->comes_back_narrow,
+                                 psgd_message_payload(message), payload_elems - factor_elems(message), message->host,
+                                 comm, &message->request);
+    }
     return comm->begin_all_reduce(comm->self, message->host, message->vote_elems + payload_elems, &message->request);
+}
+
+/* The second half of an exchange in 16 bits. */
+static psgd_status_t bring_sums(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
+                                const psgd_log_t *log, const char *what)
+{
+    psgd_status_t status = psgd_narrow_continue(message->narrow, comm, &message->request);
+
+    if (status == PSGD_OK) {
+        status = psgd_comm_wait(comm, message->request, patience, log, what);
+    }
+    if (status == PSGD_OK) {
+        psgd_narrow_end(message->narrow, psgd_message_payload(message), message->host);
+    }
+    return status;
 }
 
 psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
@@ -54,6 +87,9 @@ psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *co
 {
     psgd_status_t status = psgd_comm_wait(comm, message->request, patience, log, what);
 
+    if ((status == PSGD_OK) && (message->narrow != NULL)) {
+        status = bring_sums(message, comm, patience, log, what);
+    }
     if (status != PSGD_OK) {
         return status; /* the request stays: what it points to may still be written */
     }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/narrow.h"
 #include "core/vote.h"
 
 typedef struct psgd_message {
@@ -13,10 +14,20 @@ typedef struct psgd_message {
     size_t          payload_elems;  /* of the payload, this time */
     uint64_t        bits;           /* the ballot's PSGD_VOTE_BITS, to name who differs */
     psgd_request_t *request;        /* under way; NULL: none */
+
+    /* For factors in 16 bits: which the payload begins with this time, and how their sums come back. */
+    psgd_narrow_t     *narrow; /* NULL: all of it travels in single precision */
+    psgd_factor_kind_t kind;
+    bool               comes_back_narrow;
 } psgd_message_t;
 
 /* Allocates the host memory for payloads of up to capacity_elems. */
 psgd_status_t psgd_message_create(psgd_message_t *message, size_t capacity_elems, uint32_t num_workers);
+
+/* From here on the factors at the beginning of payloads, those of `plan`, travel as `dtype`, in 16 bits; what is behind them does
+ * not. Errors: as psgd_narrow_create(). */
+psgd_status_t psgd_message_narrow(psgd_message_t *message, const psgd_plan_t *plan, psgd_dtype_t dtype,
+                                  const psgd_comm_t *comm);
 
 /* Frees it, unless a collective that never completed may still write to it; `keep_memory`: the device may. */
 void psgd_message_destroy(psgd_message_t *message, bool keep_memory);

@@ -71,6 +71,21 @@ static uint64_t message_1_room(const psgd_reducer_t *r)
     return r->config.half_iterations > 0 ? psgd_reducer_factor_room(r) : r->plan->p_elems;
 }
 
+/* Factors in 16 bits: with full iterations P in message 1 and Q in message 2, else either in both. */
+static psgd_status_t narrow_messages(psgd_reducer_t *r)
+{
+    psgd_status_t status;
+
+    if ((r->config.wire == PSGD_F32) || (r->plan->num_matrices == 0)) {
+        return PSGD_OK;
+    }
+    r->message_1.kind              = PSGD_FACTOR_P;
+    r->message_2.kind              = PSGD_FACTOR_Q;
+    r->message_2.comes_back_narrow = r->config.half_iterations == 0;
+    status                         = psgd_message_narrow(&r->message_1, r->plan, r->config.wire, r->comm);
+    return status == PSGD_OK ? psgd_message_narrow(&r->message_2, r->plan, r->config.wire, r->comm) : status;
+}
+
 static psgd_status_t create_messages(psgd_reducer_t *r)
 {
     const psgd_plan_t *plan        = r->plan;
@@ -86,6 +101,10 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
         return status;
     }
     status = psgd_message_create(&r->message_2, (size_t)psgd_reducer_factor_room(r), num_workers);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = narrow_messages(r);
     if (status != PSGD_OK) {
         return status;
     }

@@ -176,6 +176,9 @@ static psgd_status_t decompress(psgd_reducer_t *r)
     psgd_status_t     status     = psgd_traffic_upload_update(r);
 
     if (status == PSGD_OK) {
+        status = psgd_traffic_write_sent(r, &r->message_2, r->q_local);
+    }
+    if (status == PSGD_OK) {
         status = psgd_update_takes_factors(r) ? psgd_update_enqueue(r, views.p_hat, views.q_scaled, small, small_view)
                                               : write_update(r, small, small_view);
     }

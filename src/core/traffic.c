@@ -149,6 +149,15 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
                                  psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
 }
 
+psgd_status_t psgd_traffic_write_sent(psgd_reducer_t *r, const psgd_message_t *message, psgd_view_t own)
+{
+    if ((message->narrow == NULL) || !r->config.error_feedback) {
+        return PSGD_OK;
+    }
+    return psgd_buffer_enqueue_write(r->device, own, psgd_narrow_sent(message->narrow),
+                                     psgd_narrow_factor_elems(message->narrow, message->kind) * sizeof(float));
+}
+
 uint64_t psgd_traffic_hash_common(const psgd_reducer_t *r)
 {
     const float *small = psgd_message_payload(&r->message_1) + r->plan->p_elems;

@@ -28,6 +28,10 @@ psgd_status_t psgd_traffic_write_message_1(psgd_reducer_t *reducer);
 /* Q_w into message 2, and the hash of P^ from the device. Waits. */
 psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *reducer);
 
+/* This worker's own factors as they were sent in a message, over those that it computed: what its error memory takes off is what the
+ * others have got. Nothing to do where they travel in single precision, or there is no error memory. Enqueued. */
+psgd_status_t psgd_traffic_write_sent(psgd_reducer_t *reducer, const psgd_message_t *message, psgd_view_t own);
+
 /* The hash of what all workers hold alike before the last vote: P^ and the means of the uncompressed tensors. */
 uint64_t psgd_traffic_hash_common(const psgd_reducer_t *reducer);
 

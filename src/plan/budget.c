@@ -11,11 +11,6 @@ typedef struct heap {
     size_t                    size;
 } heap_t;
 
-uint64_t psgd_budget_elems(const psgd_budget_item_t *item, uint32_t r)
-{
-    return item->batch * (item->rows + item->cols) * r;
-}
-
 static double gain_of(const psgd_budget_item_t *item)
 {
     return (double)item->rows * (double)item->cols / ((double)item->rows + (double)item->cols) /
@@ -47,7 +42,7 @@ static void sift_down(heap_t *heap, size_t i)
     }
 }
 
-psgd_status_t psgd_budget_spread(psgd_budget_item_t *items, size_t num_items, double bytes_per_elem, double bytes)
+psgd_status_t psgd_budget_spread(psgd_budget_item_t *items, size_t num_items, double bytes)
 {
     heap_t        heap   = {items, NULL, 0};
     double        spent  = 0.0;
@@ -57,7 +52,7 @@ psgd_status_t psgd_budget_spread(psgd_budget_item_t *items, size_t num_items, do
         return status;
     }
     for (size_t i = 0; i < num_items; ++i) {
-        spent += bytes_per_elem * (double)psgd_budget_elems(&items[i], items[i].r);
+        spent += items[i].column_bytes * items[i].r;
         if (items[i].r < items[i].max_r) {
             heap.order[heap.size++] = i;
         }
@@ -67,12 +62,11 @@ psgd_status_t psgd_budget_spread(psgd_budget_item_t *items, size_t num_items, do
     }
     while (heap.size > 0) {
         psgd_budget_item_t *item = &items[heap.order[0]];
-        double              more = bytes_per_elem * (double)psgd_budget_elems(item, 1);
-        bool                fits = spent + more <= bytes;
+        bool                fits = spent + item->column_bytes <= bytes;
 
         if (fits) {
             item->r += 1;
-            spent += more;
+            spent += item->column_bytes;
         }
         if (!fits || (item->r == item->max_r)) {
             heap.order[0] = heap.order[--heap.size];

@@ -123,10 +123,24 @@ static uint32_t largest_rank(const psgd_matrix_view_t *view, uint32_t most, cons
     return (uint32_t)r;
 }
 
+/* What one column of a matrix's factors takes to send in a step: psgd_stats_t.bytes_last_step counts like that. */
+static double column_bytes(const psgd_matrix_view_t *view, const psgd_config_t *config)
+{
+    const bool   is_narrow = config->wire != PSGD_F32;
+    const double p_bytes   = is_narrow ? 3.0 : 4.0; /* an element: 2 there and 4 back, the half of it */
+    const double q_bytes   = is_narrow ? 2.0 : 4.0;
+    const double rows = (double)view->rows, cols = (double)view->cols;
+
+    if (config->half_iterations > 0) { /* half of the factors each time */
+        return (double)view->batch * (rows + cols) * p_bytes * config->half_iterations / 2.0;
+    }
+    return (double)view->batch * (rows * p_bytes + cols * q_bytes);
+}
+
 /* From 1 up; one that the caller has given stays as it is. */
 static psgd_budget_item_t budget_item(const psgd_matrix_view_t *view, uint32_t given, const psgd_config_t *config)
 {
-    psgd_budget_item_t item = {view->rows, view->cols, view->batch, given, given};
+    psgd_budget_item_t item = {view->rows, view->cols, column_bytes(view, config), given, given};
 
     if (given == 0) {
         item.r     = 1;
@@ -139,12 +153,10 @@ static psgd_budget_item_t budget_item(const psgd_matrix_view_t *view, uint32_t g
 static psgd_status_t spread_budget(psgd_budget_item_t *items, size_t num_items, uint64_t uncompressed_elems,
                                    const psgd_config_t *config)
 {
-    /* A step of k half-iterations sends half of the factors k times. */
-    const double bytes_per_elem = config->half_iterations > 0 ? 2.0 * config->half_iterations : 4.0;
-    double       least          = 4.0 * (double)uncompressed_elems;
+    double least = 4.0 * (double)uncompressed_elems;
 
     for (size_t i = 0; i < num_items; ++i) {
-        least += bytes_per_elem * (double)psgd_budget_elems(&items[i], items[i].r);
+        least += items[i].column_bytes * items[i].r;
     }
     if (least > (double)config->byte_budget) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
@@ -152,8 +164,7 @@ static psgd_status_t spread_budget(psgd_budget_item_t *items, size_t num_items, 
                          " elements uncompressed, and factors of rank 1",
                          config->byte_budget, least, uncompressed_elems);
     }
-    return psgd_budget_spread(items, num_items, bytes_per_elem,
-                              (double)config->byte_budget - 4.0 * (double)uncompressed_elems);
+    return psgd_budget_spread(items, num_items, (double)config->byte_budget - 4.0 * (double)uncompressed_elems);
 }
 
 /* The ranks of all tensors, compressed each for itself. */

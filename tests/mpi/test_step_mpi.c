@@ -90,6 +90,28 @@ START_TEST(mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_worker
 }
 END_TEST
 
+/* All that the sixteen bits change is how near the update is, and how much is sent. */
+START_TEST(mpi__factors_travel_in_16_bits)
+{
+    job_t        job   = model_job();
+    uint64_t     total = job_total_elems(&job);
+    double      *updates, *errors;
+    job_record_t record;
+
+    job.config.wire = _i == 0 ? PSGD_F16 : PSGD_BF16;
+    processes_run_job(&job, &record);
+    processes_assert_equal_updates(&record);
+    job_reference(&job, false, &updates, &errors);
+    ck_assert_double_le(job_difference(job_update(&record, 0), updates, total), _i == 0 ? 4.0 * 0x1p-11 : 4.0 * 0x1p-8);
+    ck_assert_double_ge(job_difference(job_update(&record, 0), updates, total), 0x1p-18);
+    ck_assert_uint_gt(record.stats[3].bytes_last_step, 0);
+    ck_assert_uint_lt(record.stats[3].bytes_last_step, step_bytes());
+    free(updates);
+    free(errors);
+    job_record_free(&record);
+}
+END_TEST
+
 /* The status of creating a reducer in this process; expected to fail on all alike. */
 static psgd_status_t try_to_create(const psgd_tensor_t *tensors, size_t num_tensors, const psgd_config_t *config)
 {
@@ -207,6 +229,7 @@ int main(int argc, char **argv)
     job_model(model);
     model[JOB_MODEL_TENSORS] = job_tensor("large", 70000, 0);
     tcase_add_test(tcase, mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers);
+    tcase_add_loop_test(tcase, mpi__factors_travel_in_16_bits, 0, 2);
     if (processes_count() > 1) {
         tcase_add_test(tcase, mpi__workers_that_differ_are_told_in_what);
     }

@@ -589,6 +589,33 @@ double *job_mean_error(const job_t *job, const job_record_t *records, uint32_t s
     return mean;
 }
 
+void job_assert_nothing_lost(const job_t *job, const job_record_t *records, double bound)
+{
+    uint64_t total   = job_total_elems(job);
+    double  *missing = allocate_doubles(total);
+    double  *error   = job_mean_error(job, records, job->num_steps - 1);
+    double   difference;
+
+    for (uint32_t step = 0; step < job->num_steps; ++step) {
+        for (uint32_t w = 0; w < job->num_workers; ++w) {
+            float *gradient = job_gradient(job, w, step);
+
+            for (uint64_t i = 0; i < total; ++i) {
+                missing[i] += (double)gradient[i] / job->num_workers;
+            }
+            free(gradient);
+        }
+        for (uint64_t i = 0; i < total; ++i) {
+            missing[i] -= (double)job_update(&records[0], step)[i];
+        }
+    }
+    difference = reference_difference(missing, error, total);
+    free(missing);
+    free(error);
+    ck_assert_msg(difference <= bound, "what is missing and the mean error memory are %.3g apart, and not %.3g",
+                  difference, bound);
+}
+
 double job_difference(const float *a, const double *b, uint64_t count)
 {
     double *wide       = job_wide(a, count);

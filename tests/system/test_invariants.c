@@ -120,24 +120,9 @@ START_TEST(reducer__what_was_not_yet_applied_is_the_mean_error)
 {
     job_t        job = model_job(3);
     job_record_t records[WORKERS_MAX];
-    uint64_t     total   = job_total_elems(&job);
-    double      *missing = allocate(total); /* sum_t mean(g_t) - sum_t update_t */
-    double      *error;
 
     job_run(&job, records);
-    for (uint32_t step = 0; step < job.num_steps; ++step) {
-        double *gradient = mean_gradient(&job, step);
-
-        for (uint64_t i = 0; i < total; ++i) {
-            missing[i] += gradient[i];
-        }
-        accumulate(missing, -1.0, job_update(&records[0], step), total);
-        free(gradient);
-    }
-    error = job_mean_error(&job, records, job.num_steps - 1);
-    ck_assert_double_le(reference_difference(missing, error, total), 2.0 * ROUNDING_BOUND);
-    free(missing);
-    free(error);
+    job_assert_nothing_lost(&job, records, 2.0 * ROUNDING_BOUND);
     job_records_free(&job, records);
 }
 END_TEST

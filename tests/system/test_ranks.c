@@ -81,40 +81,21 @@ static psgd_status_t change_ranks(const job_t *job, uint32_t worker, uint32_t st
 /* Sum over t of mean(g_t) - update_t = mean(e_T): no change of rank has lost anything. */
 START_TEST(ranks__nothing_is_lost_when_they_change)
 {
-    job_t        job   = rank_job(_i);
-    uint64_t     total = job_total_elems(&job);
-    double      *sum   = calloc(total, sizeof(*sum));
-    double      *error;
+    job_t        job = rank_job(_i);
     job_record_t records[WORKERS_MAX];
 
-    ck_assert_ptr_nonnull(sum);
     if (is_left_out(_i)) {
-        free(sum);
         return;
     }
     job.before_step = change_ranks;
     job_run(&job, records);
     job_assert_equal_updates(&job, records);
+    job_assert_nothing_lost(&job, records, 2e-6);
     for (uint32_t step = 0; step < job.num_steps; ++step) {
-        for (uint32_t w = 0; w < job.num_workers; ++w) {
-            float *gradient = job_gradient(&job, w, step);
-
-            for (uint64_t i = 0; i < total; ++i) {
-                sum[i] += (double)gradient[i] / job.num_workers;
-            }
-            free(gradient);
-        }
-        for (uint64_t i = 0; i < total; ++i) {
-            sum[i] -= (double)job_update(&records[0], step)[i];
-        }
         ck_assert_uint_eq(records[0].stats[step].steps, step + 1);
     }
-    error = job_mean_error(&job, records, job.num_steps - 1);
-    ck_assert_double_le(reference_difference(sum, error, total), 2e-6);
     ck_assert_uint_gt(records[0].stats[CHANGE_STEP].bytes_last_step, records[0].stats[CHANGE_STEP - 1].bytes_last_step);
     ck_assert_uint_lt(records[0].stats[LATER_STEP].bytes_last_step, records[0].stats[CHANGE_STEP - 1].bytes_last_step);
-    free(error);
-    free(sum);
     job_records_free(&job, records);
 }
 END_TEST

@@ -1,14 +1,17 @@
-/* The base room: status, log, environment, memory, clock, hash. */
+/* The base room: status, log, environment, memory, clock, hash, numbers in 16 bits. */
 #define _POSIX_C_SOURCE 200809L /* setenv */
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/env.h"
+#include "base/half.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "support/half.h"
 #include "support/suite.h"
 
 START_TEST(status__every_status_has_its_name_and_words)
@@ -178,6 +181,55 @@ START_TEST(hash__words_hash_by_place_and_parts_add_up)
 }
 END_TEST
 
+/* Every number in 16 bits, its neighbours' mean, and what lies just beside that. */
+START_TEST(half__numbers_are_rounded_to_nearest_even_and_come_back_as_they_were)
+{
+    for (uint32_t bits = 0; bits < 0x7F80; ++bits) {
+        for (int dtype = PSGD_F16; dtype <= PSGD_BF16; ++dtype) {
+            float x         = half_decode((psgd_dtype_t)dtype, (uint16_t)bits),
+                  next      = half_decode((psgd_dtype_t)dtype, (uint16_t)(bits + 1));
+            float middle    = 0.5f * x + 0.5f * next;
+            float values[5] = {x, middle, nextafterf(middle, 0.0f), nextafterf(middle, INFINITY), -middle}, decoded[5];
+            uint16_t halves[5];
+
+            if (!isfinite(next)) {
+                continue;
+            }
+            if (dtype == PSGD_F16) {
+                psgd_half_encode(values, 5, 1.0f, halves);
+                psgd_half_decode(halves, 5, 1.0f, decoded);
+            } else {
+                psgd_bfloat_encode(values, 5, halves);
+                psgd_bfloat_decode(halves, 5, decoded);
+            }
+            for (int i = 0; i < 5; ++i) {
+                uint16_t must = half_encode((psgd_dtype_t)dtype, values[i]);
+
+                ck_assert_msg(halves[i] == must, "%.9g became %04x and not %04x", (double)values[i], halves[i], must);
+                ck_assert(decoded[i] == half_decode((psgd_dtype_t)dtype, must));
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(half__scales_are_powers_of_two_and_too_large_numbers_become_infinite)
+{
+    const float values[] = {0x1p-40f, -0x1.004p-30f, 0x1.ffcp-22f, 3.0f * 0x1p-60f, 65519.0f, 65520.0f, -INFINITY};
+    uint16_t    halves[7];
+    float       decoded[7];
+
+    psgd_half_encode(values, 4, 0x1p36f, halves);
+    psgd_half_decode(halves, 4, 0x1p-36f, decoded);
+    ck_assert(memcmp(values, decoded, 4 * sizeof(float)) == 0);
+    psgd_half_encode(values + 4, 3, 1.0f, halves);
+    psgd_half_decode(halves, 3, 1.0f, decoded);
+    ck_assert(decoded[0] == 65504.0f);
+    ck_assert(isinf(decoded[1]) && (decoded[1] > 0.0f));
+    ck_assert(isinf(decoded[2]) && (decoded[2] < 0.0f));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("base");
@@ -193,6 +245,8 @@ int main(void)
     tcase_add_test(tcase, clock__resting_gets_longer_but_stays_short);
     tcase_add_test(tcase, hash__every_bit_and_the_length_matter);
     tcase_add_test(tcase, hash__words_hash_by_place_and_parts_add_up);
+    tcase_add_test(tcase, half__numbers_are_rounded_to_nearest_even_and_come_back_as_they_were);
+    tcase_add_test(tcase, half__scales_are_powers_of_two_and_too_large_numbers_become_infinite);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
 }
