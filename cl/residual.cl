@@ -1,11 +1,14 @@
 /* What a piece P Q^T leaves of M:
  *
- *     out_ij = M_ij - sum_k P_ki Q_kj        PSGD_INTO_ERROR 0: over M itself; 1: into the error memory
+ *     out_ij = M_ij - sum_k P_ki Q_kj        PSGD_INTO_ERROR 0: over M itself
+ *                                                            1: into the error memory
+ *                                                            2: into one in bfloat16, rounded by chance: cl/bfloat.clh
  *
  * M is rows x cols, row-major, in the gradient's buffer. The factors are transposed: P is r x rows, Q is r x cols. The sum is
  * the chain of fma() over k = 0 .. r - 1 of cl/decompress.cl, on factors as they are.
  *
  * A work-group does one tile, 4 rows at a time (a row of Q is loaded once for all of them), as cl/vector.clh says. */
+#include "bfloat.clh"
 #include "ragged.clh"
 #include "rank.clh"
 #include "vector.clh"
@@ -24,7 +27,12 @@ typedef struct band {
     uint                r;
     ulong               rows, cols; /* of the item: distances in memory */
     global const float *m;
-    global float       *out;
+#if PSGD_INTO_ERROR == 2
+    global ushort *out;
+    uint           key, element; /* of the rounding; the number of the first element in the item */
+#else
+    global float *out;
+#endif
     global const float *p;
     global const float *q;
 #if PSGD_VECTORS
@@ -44,7 +52,12 @@ typedef struct band {
 
 #define ADD_TERM(a_) e_##a_ = fma((vector_t)(MINUS_P(a_)), q_k, e_##a_);
 
+#if PSGD_INTO_ERROR == 2
+#define END_ROW(a_) \
+    STORE_BFLOATS(e_##a_, b->out + a_ * b->cols + j, b->key, b->element + (uint)(a_ * b->cols) + (uint)j);
+#else
 #define END_ROW(a_) STORE(e_##a_, b->out + a_ * b->cols + j);
+#endif
 
 #define DO_COLUMNS(rows_) \
     ROWS_##rows_(BEGIN_ROW) \
@@ -80,8 +93,15 @@ static void load_p(band_t *b, uint rows)
 #endif
 }
 
-/* Offsets are in elements. */
-kernel void residual(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset, global const float *q_mem, ulong q_offset)
+#if PSGD_INTO_ERROR == 2
+#define ROUNDING_PARAMS , global const uint *keys, uint step_key
+#else
+#define ROUNDING_PARAMS
+#endif
+
+/* Offsets are in elements; in a launch's places, those of error memories too. keys are the items', by scale_index. */
+kernel void residual(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset, global const float *q_mem,
+                     ulong q_offset ROUNDING_PARAMS)
 {
     PSGD_FIND_TILE();
     band_t b;
@@ -91,7 +111,14 @@ kernel void residual(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offs
     b.rows = item.rows;
     b.cols = item.cols;
     b.m    = grad + (ulong)tile.row * item.cols;
-    b.out  = (PSGD_INTO_ERROR ? error : grad) + (ulong)tile.row * item.cols;
+#if PSGD_INTO_ERROR == 2
+    b.out     = (global ushort *)error_mem + place.error_offset + (ulong)tile.row * item.cols;
+    b.key     = keys[item.scale_index] ^ step_key;
+    b.element = tile.row * item.cols;
+    (void)error;
+#else
+    b.out = (PSGD_INTO_ERROR ? error : grad) + (ulong)tile.row * item.cols;
+#endif
     b.p    = p_mem + p_offset + item.p_offset + tile.row;
     b.q    = q_mem + q_offset + item.q_offset;
     while (row < tile.rows) {
@@ -106,6 +133,9 @@ kernel void residual(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offs
         row += step;
         b.m += step * b.cols;
         b.out += step * b.cols;
+#if PSGD_INTO_ERROR == 2
+        b.element += step * (uint)b.cols;
+#endif
         b.p += step;
     }
 }

@@ -387,6 +387,12 @@ typedef struct psgd_config {
      * for each matrix. What rounding takes off the update goes to the error memory, and is lost without error feedback;
      * uncompressed tensors travel in single precision. The communicator needs all_to_all and all_gather. */
     psgd_dtype_t     wire;
+
+    /* What the error memory is kept in. PSGD_F32 (default), or PSGD_BF16: half the memory; what a step leaves is rounded to one of its
+     * two neighbours, by chance and so that the mean is right, and this rounding (less than 2^-7 of an element) is the only thing that
+     * is lost. Exports are in single precision; one that is imported again goes on bit for bit. gradients_are_finite is
+     * accepted and not made use of. */
+    psgd_dtype_t     error_dtype;
 } psgd_config_t;
 
 /* The name under which the state holds the matrix of a flattened gradient (psgd_config_t.flatten). */
@@ -394,7 +400,7 @@ typedef struct psgd_config {
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32, PSGD_F32 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators

@@ -133,6 +133,12 @@ static psgd_status_t check_config(const psgd_config_t *config)
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.staging is %d; it must be PSGD_STAGING_AUTO to PSGD_STAGING_MAP",
                          (int)config->staging);
     }
+    if ((config->error_dtype != PSGD_F32) && (config->error_dtype != PSGD_BF16)) {
+        return psgd_fail(PSGD_ERR_UNSUPPORTED,
+                         "config.error_dtype is %d; it must be PSGD_F32 or PSGD_BF16 (half precision does not reach "
+                         "to the small numbers that an error memory holds)",
+                         (int)config->error_dtype);
+    }
     if ((config->wire < PSGD_F32) || (config->wire > PSGD_BF16)) {
         return psgd_fail(PSGD_ERR_UNSUPPORTED, "config.wire is %d; it must be PSGD_F32, PSGD_F16 or PSGD_BF16",
                          (int)config->wire);

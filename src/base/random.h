@@ -11,7 +11,8 @@ typedef enum psgd_random_purpose {
     PSGD_RANDOM_FIRST_Q    = 1, /* first Q, cold starts */
     PSGD_RANDOM_REPLACED_P = 2, /* a vanished column of P */
     PSGD_RANDOM_REPLACED_Q = 3, /* a vanished column of Q, when it is orthonormalized */
-    PSGD_RANDOM_FIRST_P    = 4  /* first P, cold starts: half-iterations begin with either factor */
+    PSGD_RANDOM_FIRST_P    = 4, /* first P, cold starts: half-iterations begin with either factor */
+    PSGD_RANDOM_ROUNDING   = 5  /* error memories that are rounded by chance: a key alone, see cl/bfloat.clh */
 } psgd_random_purpose_t;
 
 /* The key of one tensor and purpose: psgd_hash_mix(psgd_hash_mix(seed ^ name_hash) + purpose). */

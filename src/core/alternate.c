@@ -23,6 +23,7 @@
 #include "base/memory.h"
 #include "core/energy.h"
 #include "core/exchange.h"
+#include "core/half_errors.h"
 #include "core/norm.h"
 #include "core/phases.h"
 #include "core/step.h"
@@ -43,9 +44,9 @@ struct psgd_alternation {
 
     /* What is done with M, and with the factors of all pieces. */
     psgd_matrices_t      matrices;
-    psgd_compute_p_t    *form_m;       /* M = g + e; NULL without error feedback */
+    psgd_compute_p_t    *form_m;       /* M = g + e; NULL without error feedback, and where that is in 16 bits */
     psgd_residual_t     *take_off;     /* M -= a piece; NULL with one half-iteration a step */
-    psgd_residual_t     *leave_error;  /* e = M - a piece; NULL without error feedback */
+    psgd_residual_t     *leave_error;  /* e = M - a piece; NULL there too */
     psgd_plan_t          stacked_plan; /* the plan, with `count` times the rank */
     psgd_matrices_t      stacked;
     psgd_stack_t        *p_stack, *q_stack;
@@ -146,6 +147,9 @@ static psgd_status_t form_m(psgd_reducer_t *r)
     const psgd_compute_p_views_t not_touched = {r->q_hat, r->q_hat, r->q_hat, r->q_hat, r->q_hat};
     psgd_status_t                status      = place(r);
 
+    if ((status == PSGD_OK) && (r->half_errors != NULL)) {
+        return psgd_half_errors_add(r);
+    }
     if ((status != PSGD_OK) || (r->alternation->form_m == NULL)) {
         return status;
     }
@@ -407,6 +411,9 @@ static void scale_pieces(psgd_reducer_t *r)
 /* e = M - the last piece. Of the last half-iteration, whose factors are still where they were computed. */
 static psgd_status_t leave_error(psgd_reducer_t *r)
 {
+    if (r->half_errors != NULL) {
+        return psgd_half_errors_leave(r, own_p(r), own_q(r));
+    }
     return r->alternation->leave_error == NULL ? PSGD_OK
                                                : psgd_residual_enqueue(r->alternation->leave_error, own_p(r), own_q(r));
 }
@@ -604,7 +611,7 @@ static psgd_status_t create_error_kernels(psgd_alternation_t *a)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_residual_create(a->matrices.ragged, true, &a->leave_error);
+    return psgd_residual_create(a->matrices.ragged, PSGD_RESIDUAL_INTO_ERROR, &a->leave_error);
 }
 
 static psgd_status_t create_kernels(psgd_reducer_t *r)
@@ -616,14 +623,14 @@ static psgd_status_t create_kernels(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    if (r->config.error_feedback) {
+    if (r->config.error_feedback && (r->config.error_dtype == PSGD_F32)) {
         status = create_error_kernels(a);
         if (status != PSGD_OK) {
             return status;
         }
     }
     if (a->count > 1) {
-        status = psgd_residual_create(a->matrices.ragged, false, &a->take_off);
+        status = psgd_residual_create(a->matrices.ragged, PSGD_RESIDUAL_OVER_M, &a->take_off);
         if (status != PSGD_OK) {
             return status;
         }

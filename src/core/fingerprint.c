@@ -25,6 +25,7 @@
     ROW("config.energy_every", config->energy_every) \
     ROW("config.half_iterations", config->half_iterations) \
     ROW("config.byte_budget", config->byte_budget) \
+    ROW("config.error_dtype", (uint64_t)config->error_dtype) \
     ROW("config.wire", (uint64_t)config->wire) \
     ROW("config.flatten", (uint64_t)(config->flatten != 0)) \
     ROW("config.orthogonalize_shorter", (uint64_t)(config->orthogonalize_shorter != 0)) \

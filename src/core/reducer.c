@@ -13,6 +13,7 @@
 #include "core/choose.h"
 #include "core/copies.h"
 #include "core/energy.h"
+#include "core/half_errors.h"
 #include "core/fingerprint.h"
 #include "core/phases.h"
 #include "core/traffic.h"
@@ -176,7 +177,7 @@ static psgd_status_t create_errors(psgd_reducer_t *r)
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
 
-        arrays[m] = (psgd_array_t){matrix->name, matrix->rows * matrix->cols * sizeof(float)};
+        arrays[m] = (psgd_array_t){matrix->name, matrix->rows * matrix->cols * psgd_reducer_error_elem_bytes(r)};
     }
     status =
         psgd_arena_create(r->device, arrays, r->plan->num_matrices, "the error memory", &r->error_arena, r->errors);
@@ -335,7 +336,8 @@ static psgd_patience_t patience_of(const psgd_config_t *config)
 
 static psgd_form_t form_of(const psgd_config_t *config)
 {
-    if (!config->error_feedback || (config->half_iterations > 0)) { /* core/alternate.c forms M itself */
+    /* Half-iterations, and error memories in 16 bits, form M themselves. */
+    if (!config->error_feedback || (config->half_iterations > 0) || (config->error_dtype != PSGD_F32)) {
         return PSGD_FORM_NO_FEEDBACK;
     }
     return config->gradients_are_finite ? PSGD_FORM_LAZY : PSGD_FORM_TRANSACTIONAL;
@@ -372,6 +374,12 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
     }
     if (r->config.half_iterations > 0) {
         status = psgd_alternation_create(r);
+        if (status != PSGD_OK) {
+            return status;
+        }
+    }
+    if (r->config.error_feedback && (r->config.error_dtype != PSGD_F32) && (r->plan->num_matrices > 0)) {
+        status = psgd_half_errors_create(r);
         if (status != PSGD_OK) {
             return status;
         }
@@ -449,13 +457,21 @@ psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *r)
     return status;
 }
 
+size_t psgd_reducer_error_elem_bytes(const psgd_reducer_t *r)
+{
+    return psgd_dtype_bytes(r->config.error_dtype);
+}
+
 psgd_status_t psgd_reducer_zero_errors(psgd_reducer_t *r)
 {
     psgd_status_t status = PSGD_OK;
 
     for (size_t m = 0; r->config.error_feedback && (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
+        uint64_t elems = r->plan->matrices[m].rows * r->plan->matrices[m].cols;
+
+        /* Whole words: what lies between two error memories is nobody's. */
         status = psgd_buffer_enqueue_zero(
-            r->device, r->errors[m], (size_t)(r->plan->matrices[m].rows * r->plan->matrices[m].cols) * sizeof(float));
+            r->device, r->errors[m], (size_t)psgd_round_up(elems * psgd_reducer_error_elem_bytes(r), sizeof(float)));
     }
     if ((status == PSGD_OK) && (r->form == PSGD_FORM_LAZY) &&
         (r->plan->num_matrices > 0)) { /* nothing to be taken off */
@@ -494,6 +510,7 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
+    psgd_half_errors_destroy(r->half_errors);
     psgd_copies_destroy(device, r->copies);
     psgd_rescale_destroy(r->rescale);
     psgd_updater_destroy(r->updater);

@@ -60,6 +60,9 @@ typedef struct psgd_poison {
 /* Copies of gradients that a step works on: core/copies.h. */
 typedef struct psgd_copies psgd_copies_t;
 
+/* The error memory in 16 bits: core/half_errors.h. */
+typedef struct psgd_half_errors psgd_half_errors_t;
+
 /* What alternating half-iterations need: core/alternate.h. */
 typedef struct psgd_alternation psgd_alternation_t;
 
@@ -123,6 +126,8 @@ struct psgd_reducer {
     psgd_copies_t *copies;       /* NULL: steps work on the caller's gradients themselves */
     psgd_view_t   *matrix_grads; /* of the step under way, by matrix index */
 
+    psgd_half_errors_t *half_errors; /* NULL: the error memory is in single precision, or there is none */
+
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
 
@@ -162,6 +167,9 @@ void psgd_reducer_poison(psgd_reducer_t *reducer, psgd_status_t status, bool is_
 
 /* PSGD_OK, or PSGD_ERR_POISONED with the reason in words. */
 psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *reducer);
+
+/* What the error memory of a matrix takes; bytes of an element. */
+size_t psgd_reducer_error_elem_bytes(const psgd_reducer_t *reducer);
 
 /* Zeroes the error memory. Waits; poisons where it fails. */
 psgd_status_t psgd_reducer_zero_errors(psgd_reducer_t *reducer);

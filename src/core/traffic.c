@@ -19,7 +19,7 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
     psgd_step_views_t views;
 
     views.grads         = r->matrix_grads;
-    views.errors        = r->config.error_feedback ? r->errors : NULL;
+    views.errors        = r->config.error_feedback && (r->half_errors == NULL) ? r->errors : NULL;
     views.q_hat         = r->q_hat;
     views.p             = r->message_1_view;
     views.p_hat         = r->p_hat;

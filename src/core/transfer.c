@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
@@ -84,6 +85,42 @@ static uint64_t matrix_elems(const psgd_plan_t *plan, size_t index)
     return plan->matrices[index].rows * plan->matrices[index].cols;
 }
 
+/* Those in 16 bits, a matrix at a time, by way of `halves`, which has room for all. */
+static psgd_status_t read_halves(psgd_reducer_t *r, uint16_t *halves, float *errors)
+{
+    size_t        at     = 0;
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t m = 0; (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
+        size_t elems = (size_t)matrix_elems(r->plan, m);
+
+        status = psgd_buffer_enqueue_read(r->device, r->errors[m], halves + at, elems * sizeof(*halves));
+        at += elems;
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_wait_device(r, "the export of the error memory");
+    }
+    if (status == PSGD_OK) {
+        psgd_bfloat_decode(halves, at, errors);
+    }
+    return status;
+}
+
+static psgd_status_t read_half_errors(psgd_reducer_t *r, float *errors)
+{
+    uint16_t     *halves = NULL;
+    psgd_status_t status =
+        psgd_alloc((size_t)r->plan->matrix_elems, sizeof(*halves), "the error memory in 16 bits", &halves);
+
+    if (status == PSGD_OK) {
+        status = read_halves(r, halves, errors);
+    }
+    if (!r->is_device_stuck) {
+        psgd_free(halves);
+    }
+    return status;
+}
+
 /* All error memories of this worker, one behind the other. */
 static psgd_status_t read_errors(psgd_reducer_t *r, float *errors)
 {
@@ -91,6 +128,9 @@ static psgd_status_t read_errors(psgd_reducer_t *r, float *errors)
 
     if (status != PSGD_OK) {
         return status;
+    }
+    if (r->half_errors != NULL) {
+        return read_half_errors(r, errors);
     }
     status = psgd_traffic_enqueue_span(r, r->errors, r->plan->num_matrices, matrix_elems, 0, r->plan->matrix_elems, errors,
                                        false);
@@ -346,17 +386,36 @@ psgd_status_t psgd_reducer_state_check(const psgd_reducer_t *r, const psgd_state
     return PSGD_OK;
 }
 
-/* To where the matrices' error memories lie. Waits. */
-static psgd_status_t write_matrices(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, const float *in_matrices)
+/* To where the matrices' error memories lie, in elements of their size. Waits. */
+static psgd_status_t write_elements(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, const char *elements)
 {
-    size_t        elems  = (size_t)(tensor->view.rows * tensor->view.cols);
+    size_t        bytes  = (size_t)(tensor->view.rows * tensor->view.cols) * psgd_reducer_error_elem_bytes(r);
     psgd_status_t status = PSGD_OK;
 
     for (size_t b = 0; (status == PSGD_OK) && (b < tensor->view.batch); ++b) {
-        status = psgd_buffer_enqueue_write(r->device, r->errors[tensor->matrix_index + b], in_matrices + b * elems,
-                                           elems * sizeof(float));
+        status = psgd_buffer_enqueue_write(r->device, r->errors[tensor->matrix_index + b], elements + b * bytes, bytes);
     }
     return status == PSGD_OK ? psgd_reducer_wait_device(r, "the import of the error memory") : status;
+}
+
+static psgd_status_t write_matrices(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, const float *in_matrices)
+{
+    uint16_t     *halves = NULL;
+    psgd_status_t status;
+
+    if (r->half_errors == NULL) {
+        return write_elements(r, tensor, (const char *)in_matrices);
+    }
+    status = psgd_alloc((size_t)tensor->elems, sizeof(*halves), "an error memory in 16 bits", &halves);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    psgd_bfloat_encode(in_matrices, (size_t)tensor->elems, halves);
+    status = write_elements(r, tensor, (const char *)halves);
+    if (!r->is_device_stuck) {
+        psgd_free(halves);
+    }
+    return status;
 }
 
 static psgd_status_t import_error(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, float *error)

@@ -55,7 +55,7 @@ static psgd_status_t create_for_matrices(const psgd_reducer_t *r, psgd_updater_t
     if (r->form == PSGD_FORM_TRANSACTIONAL) {
         status = psgd_matrices_create_all(r->device, r->plan, &u->errors);
         if (status == PSGD_OK) {
-            status = psgd_residual_create(u->errors.ragged, true, &u->leave_error);
+            status = psgd_residual_create(u->errors.ragged, PSGD_RESIDUAL_INTO_ERROR, &u->leave_error);
         }
     }
     if (status != PSGD_OK) {

@@ -12,7 +12,7 @@ struct psgd_residual {
     size_t         group_size;
 };
 
-static psgd_status_t make_kernel(psgd_residual_t *residual, bool into_error)
+static psgd_status_t make_kernel(psgd_residual_t *residual, psgd_residual_target_t target)
 {
     psgd_device_t  *device = psgd_ragged_device(residual->ragged);
     char            variant[PSGD_VARIANT_OPTIONS_BYTES];
@@ -21,7 +21,7 @@ static psgd_status_t make_kernel(psgd_residual_t *residual, bool into_error)
     psgd_status_t   status;
 
     psgd_variant_options(device, PSGD_FORM_NO_FEEDBACK, psgd_ragged_ranks(residual->ragged), variant);
-    snprintf(options, sizeof(options), "%s -DPSGD_INTO_ERROR=%d", variant, into_error ? 1 : 0);
+    snprintf(options, sizeof(options), "%s -DPSGD_INTO_ERROR=%d", variant, (int)target);
     status = psgd_program_get(device, "residual.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
@@ -29,7 +29,7 @@ static psgd_status_t make_kernel(psgd_residual_t *residual, bool into_error)
     return psgd_kernel_create(program, "residual", &residual->kernel);
 }
 
-psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, bool into_error, psgd_residual_t **residual_p)
+psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, psgd_residual_target_t target, psgd_residual_t **residual_p)
 {
     psgd_residual_t *residual;
     psgd_status_t    status;
@@ -40,7 +40,7 @@ psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, bool into_error, psgd_
     }
     residual->ragged     = ragged;
     residual->group_size = psgd_group_size(psgd_ragged_device(ragged));
-    status               = make_kernel(residual, into_error);
+    status               = make_kernel(residual, target);
     if (status != PSGD_OK) {
         goto destroy;
     }
@@ -61,6 +61,18 @@ psgd_status_t psgd_residual_enqueue(psgd_residual_t *residual, psgd_view_t p, ps
     uint64_t         p_offset = p.offset_bytes / sizeof(float);
     uint64_t         q_offset = q.offset_bytes / sizeof(float);
     const psgd_arg_t args[]   = {PSGD_ARG_MEM(p), PSGD_ARG(p_offset), PSGD_ARG_MEM(q), PSGD_ARG(q_offset)};
+
+    return psgd_tiling_enqueue(residual->tiling, residual->kernel, residual->group_size, args,
+                               sizeof(args) / sizeof(args[0]));
+}
+
+psgd_status_t psgd_residual_enqueue_rounded(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q, psgd_view_t keys,
+                                            uint32_t step_key)
+{
+    uint64_t         p_offset = p.offset_bytes / sizeof(float);
+    uint64_t         q_offset = q.offset_bytes / sizeof(float);
+    const psgd_arg_t args[]   = {PSGD_ARG_MEM(p),    PSGD_ARG(p_offset), PSGD_ARG_MEM(q),
+                                 PSGD_ARG(q_offset), PSGD_ARG_MEM(keys), PSGD_ARG(step_key)};
 
     return psgd_tiling_enqueue(residual->tiling, residual->kernel, residual->group_size, args,
                                sizeof(args) / sizeof(args[0]));

@@ -6,11 +6,23 @@
 
 typedef struct psgd_residual psgd_residual_t;
 
-/* into_error false: M -= P Q^T, in the gradients' buffers; true: e = M - P Q^T, and M stays. `ragged` outlives it. */
-psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, bool into_error, psgd_residual_t **residual_p);
+/* Where M - P Q^T goes. */
+typedef enum psgd_residual_target {
+    PSGD_RESIDUAL_OVER_M     = 0, /* M -= P Q^T, in the gradients' buffers */
+    PSGD_RESIDUAL_INTO_ERROR = 1, /* e = M - P Q^T, and M stays */
+    PSGD_RESIDUAL_INTO_BFLOAT =
+        2 /* the same, rounded by chance to bfloat16; in places error memories are counted in elements */
+} psgd_residual_target_t;
+
+/* `ragged` outlives it. */
+psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, psgd_residual_target_t target, psgd_residual_t **residual_p);
 
 /* p: r x rows, q: r x cols, of all items, each at its item's offset. Allocates nothing. The items have been placed. */
 psgd_status_t psgd_residual_enqueue(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q);
+
+/* PSGD_RESIDUAL_INTO_BFLOAT: chance is a function of an item's key (keys: uint32 by scale_index), the step's and the element. */
+psgd_status_t psgd_residual_enqueue_rounded(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q, psgd_view_t keys,
+                                            uint32_t step_key);
 
 void psgd_residual_destroy(psgd_residual_t *residual);
 
