@@ -19,7 +19,8 @@ static psgd_tensor_plan_t plan;
 
 static compare_job_t make_job(bool has_error_feedback)
 {
-    compare_job_t job = {.name               = "fc.weight",
+    compare_job_t job = {.gradient_scale = 1.0,
+                         .name               = "fc.weight",
                          .plan               = &plan,
                          .num_workers        = WORKERS,
                          .first              = FIRST,

@@ -12,6 +12,7 @@
 #include "devices.h"
 #include "kernels.h"
 #include "notice.h"
+#include "update.h"
 
 static tool_status_t make_tensors(bench_t *bench)
 {
@@ -40,6 +41,10 @@ tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exa
     config.error_feedback       = (int)bench->options->error_feedback;
     config.max_norm             = bench->options->takes_norm ? (double)INFINITY : 0.0;
     config.half_iterations      = bench->options->half_iterations;
+    config.byte_budget          = bench->options->byte_budget;
+    config.wire                 = (psgd_dtype_t)bench->options->wire;
+    config.error_dtype          = options_error_dtype(bench->options);
+    config.energy_every         = bench->options->energy_every;
     config.staging              = (psgd_staging_t)bench->options->staging;
     config.exact_phase_times    = exact_phase_times;
     return tool_check(psgd_reducer_create(bench->gpu.context, bench->gpu.info.device, bench->gpu.queue, bench->tensors,
@@ -47,9 +52,13 @@ tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exa
                       "creating the reducer");
 }
 
-tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer)
+tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer)
 {
-    return tool_check(psgd_reducer_step(reducer, bench->gradients.buffers, bench->model->count), "a step");
+    psgd_step_options_t options = PSGD_STEP_OPTIONS_INIT;
+
+    options.gradient_scale = (float)bench->options->gradient_scale;
+    options.optimizer      = optimizer;
+    return tool_check(psgd_reducer_step_with(reducer, bench->gradients.buffers, bench->model->count, &options), "a step");
 }
 
 tool_status_t bench_tensor_plan(const psgd_reducer_t *reducer, size_t index, psgd_tensor_plan_t *plan_p)
@@ -94,6 +103,21 @@ static tool_status_t build(bench_t *bench, const psgd_device_info_t *info)
     return status == TOOL_OK ? make_tensors(bench) : status;
 }
 
+static tool_status_t rehearse_update(bench_t *bench, psgd_reducer_t *reducer)
+{
+    update_t      update = {0};
+    tool_status_t status = update_create(&bench->gradients, &update);
+
+    if (status == TOOL_OK) {
+        status = update_run(&update);
+    }
+    if (status == TOOL_OK) {
+        status = bench_step(bench, reducer, &update.optimizer);
+    }
+    update_destroy(&update);
+    return status;
+}
+
 /* Every kernel that a run at this rank launches, by a step of one worker alone. */
 static tool_status_t rehearse(bench_t *bench, uint32_t rank, const psgd_comm_t *self)
 {
@@ -103,8 +127,11 @@ static tool_status_t rehearse(bench_t *bench, uint32_t rank, const psgd_comm_t *
     if (status == TOOL_OK && !bench->options->shows_plan) {
         status = gradients_fill(&bench->gradients, gradients_key(0, 0));
         if (status == TOOL_OK) {
-            status = bench_step(bench, reducer);
+            status = bench_step(bench, reducer, NULL);
         }
+    }
+    if (status == TOOL_OK && bench->options->times_update && !bench->options->shows_plan) {
+        status = rehearse_update(bench, reducer);
     }
     psgd_reducer_destroy(reducer);
     return status;

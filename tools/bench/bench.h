@@ -33,8 +33,8 @@ void          bench_destroy(bench_t *bench);
 tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exact_phase_times, const psgd_comm_t *comm,
                                    psgd_reducer_t **reducer_p);
 
-/* One step on the gradients as they lie there. */
-tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer);
+/* One step on the gradients as they lie there; with an optimizer, which takes the update. */
+tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer);
 
 /* How the reducer sends tensor `index`. */
 tool_status_t bench_tensor_plan(const psgd_reducer_t *reducer, size_t index, psgd_tensor_plan_t *plan_p);

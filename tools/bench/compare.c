@@ -19,7 +19,7 @@ double compare_cost(const psgd_tensor_plan_t *plan)
 /* Adds the mean over the workers of their gradients in a step to values[0 .. elems). */
 static void add_mean(const compare_job_t *job, uint64_t step, double *values)
 {
-    double share = 1.0 / (double)job->num_workers;
+    double share = job->gradient_scale / (double)job->num_workers;
 
     for (uint32_t w = 0; w < job->num_workers; ++w) {
         uint32_t key = gradients_key(w, step);
@@ -66,6 +66,11 @@ static tool_status_t judge(const compare_job_t *job, int step, const char *what,
                      job->name, step + 1, found, bound);
 }
 
+static double probe_bound(const compare_job_t *job)
+{
+    return VERIFY_PROBE_BOUND + job->allowance;
+}
+
 tool_status_t compare_plain(const compare_job_t *job, double *deviation)
 {
     double       *mean   = NULL;
@@ -76,7 +81,8 @@ tool_status_t compare_plain(const compare_job_t *job, double *deviation)
 
         memset(mean, 0, (size_t)job->plan->elems * sizeof(*mean));
         add_mean(job, (uint64_t)step, mean);
-        found      = deviation_of(job->updates[step], mean, (size_t)job->plan->elems, 1.0); /* each is below 1 */
+        found      = deviation_of(job->updates[step], mean, (size_t)job->plan->elems,
+                                  job->gradient_scale); /* each is below 1 before it is scaled */
         *deviation = larger(*deviation, found);
         status     = judge(job, step, "the mean", found, VERIFY_BOUND);
     }
@@ -96,7 +102,7 @@ static tool_status_t compare_step(const compare_job_t *job, int step, reference_
         found = larger(found, deviation_of(job->updates[step] + i * r->cols, row, r->cols, scale));
     }
     *deviation = larger(*deviation, found);
-    return judge(job, step, "the update", found, VERIFY_BOUND);
+    return judge(job, step, "the update", found, VERIFY_BOUND + job->allowance);
 }
 
 tool_status_t compare_matrix(const compare_job_t *job, double *deviation)
@@ -257,21 +263,21 @@ static tool_status_t probe_step(const compare_job_t *job, int step, probe_t *p, 
     if (job->half_iterations > 0) {
         return job->half_iterations > 2
                    ? TOOL_OK
-                   : judge(job, step, "the rest along the update", rest_along_update(job, step, p), VERIFY_PROBE_BOUND);
+                   : judge(job, step, "the rest along the update", rest_along_update(job, step, p), probe_bound(job));
     }
     for (unsigned number = 0; number < NUM_PROBES; ++number) {
         draw_direction(job, step, number, p);
         found = larger(found, rest_along_v(job, step, p));
     }
-    status = judge(job, step, "the rest along M Q", found, VERIFY_PROBE_BOUND);
+    status = judge(job, step, "the rest along M Q", found, probe_bound(job));
     if (status == TOOL_OK) {
-        status = judge(job, step, "the rest along the update", rest_along_update(job, step, p), VERIFY_PROBE_BOUND);
+        status = judge(job, step, "the rest along the update", rest_along_update(job, step, p), probe_bound(job));
     }
     if (status == TOOL_OK && cost <= *budget) {
         *budget -= cost;
         status = rows_outside_span(job, step, p, &found);
         if (status == TOOL_OK) {
-            status = judge(job, step, "the span of the rows of the update", found, VERIFY_PROBE_BOUND);
+            status = judge(job, step, "the span of the rows of the update", found, probe_bound(job));
         }
     }
     return status;

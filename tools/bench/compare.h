@@ -23,6 +23,8 @@ typedef struct compare_job {
     uint64_t                  first; /* the tensor's first gradient, as gradients_value() counts */
     bool                      has_error_feedback;
     uint32_t                  half_iterations; /* of a step; 0: full iterations */
+    double                    gradient_scale;  /* of all gradients */
+    double                    allowance;       /* what a compressed tensor may deviate by beyond what fp32 costs */
     const float              *updates[COMPARE_STEPS];     /* as the library left them */
     const float              *factors[COMPARE_STEPS + 1]; /* Q before the first step, and behind each: cols x rank; or P, rows x rank */
 } compare_job_t;

@@ -15,7 +15,8 @@
     ROW(FILL_STRIDED, "bench_floor.cl", "fill_strided") \
     ROW(SPLIT_STRIDED, "bench_floor.cl", "split_strided") \
     ROW(SUM_STRIDED, "bench_floor.cl", "sum_strided") \
-    ROW(SUM_PARTIALS, "bench_floor.cl", "sum_partials")
+    ROW(SUM_PARTIALS, "bench_floor.cl", "sum_partials") \
+    ROW(MOMENTUM_STEP, "bench_update.cl", "momentum_step")
 
 typedef enum bench_kernel {
 #define BENCH_KERNEL_ROW(id_, file_, name_) BENCH_KERNEL_##id_,

@@ -49,6 +49,21 @@ static tool_status_t write_results(const bench_t *bench, output_write_fn table, 
 
 /* ---- --plan ---- */
 
+/* What a tensor makes a step send, without the vote, as psgd_stats_t.bytes_last_step counts it; on average, with half-iterations. */
+static uint64_t payload_bytes(const options_t *options, const psgd_tensor_plan_t *plan)
+{
+    const bool     is_narrow = options->wire != (int)PSGD_F32;
+    const uint64_t p_bytes = is_narrow ? 3 : 4, q_bytes = is_narrow ? 2 : 4;
+
+    if (plan->rank == 0) {
+        return 4 * plan->elems;
+    }
+    if (options->half_iterations > 0) {
+        return plan->batch * (plan->rows + plan->cols) * plan->rank * p_bytes * options->half_iterations / 2;
+    }
+    return plan->batch * (plan->rows * p_bytes + plan->cols * q_bytes) * plan->rank;
+}
+
 static tool_status_t fill_plan(const bench_t *bench, const psgd_reducer_t *reducer, plan_row_t *rows,
                                plan_report_t *report)
 {
@@ -58,6 +73,8 @@ static tool_status_t fill_plan(const bench_t *bench, const psgd_reducer_t *reduc
     for (size_t t = 0; t < bench->model->count && status == TOOL_OK; ++t) {
         rows[t].tensor = &bench->model->tensors[t];
         status         = bench_tensor_plan(reducer, t, &rows[t].plan);
+        report->sent_elems += rows[t].plan.sent_elems;
+        report->payload_bytes += status == TOOL_OK ? payload_bytes(bench->options, &rows[t].plan) : 0;
     }
     report->rows             = rows;
     report->device_bytes     = stats.device_bytes;

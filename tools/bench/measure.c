@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "plain.h"
+#include "update.h"
 
 enum {
     WARM_UP_ROUNDS = 2,
@@ -17,8 +18,14 @@ typedef struct loop {
     psgd_reducer_t *reducer;
     floor_t         floor;
     plain_t         plain;
+    update_t        update; /* with --update, in the first loop */
     series_t        series;
 } loop_t;
+
+static bool times_update(const loop_t *loop)
+{
+    return loop->bench->options->times_update && !loop->is_exact;
+}
 
 static tool_status_t prepare_local(loop_t *loop)
 {
@@ -34,6 +41,9 @@ static tool_status_t prepare_local(loop_t *loop)
     }
     if (status == TOOL_OK) {
         status = plain_create(&bench->gradients, bench->workers, &loop->plain);
+    }
+    if (status == TOOL_OK && times_update(loop)) {
+        status = update_create(&bench->gradients, &loop->update);
     }
     return status == TOOL_OK ? series_create(bench->options->steps, &loop->series) : status;
 }
@@ -51,6 +61,7 @@ static tool_status_t prepare(loop_t *loop, uint32_t rank)
 static void finish(loop_t *loop)
 {
     series_destroy(&loop->series);
+    update_destroy(&loop->update);
     plain_destroy(&loop->plain);
     floor_destroy(&loop->floor);
     psgd_reducer_destroy(loop->reducer);
@@ -63,7 +74,28 @@ static tool_status_t time_step(const loop_t *loop, double *ms_p)
     double        begin  = clock_now();
 
     if (status == TOOL_OK) {
-        status = bench_step(loop->bench, loop->reducer);
+        status = bench_step(loop->bench, loop->reducer, NULL);
+    }
+    *ms_p = 1e3 * (clock_now() - begin);
+    return status;
+}
+
+/* A step and an optimizer's behind it, or both in one; each on fresh gradients. */
+static tool_status_t time_update(const loop_t *loop, uint32_t key, bool is_fused, double *ms_p)
+{
+    const bench_t *bench  = loop->bench;
+    tool_status_t  status = gradients_fill(&bench->gradients, key);
+    double         begin;
+
+    if (status == TOOL_OK) {
+        status = workers_wait(bench->workers);
+    }
+    begin = clock_now();
+    if (status == TOOL_OK) {
+        status = bench_step(bench, loop->reducer, is_fused ? &loop->update.optimizer : NULL);
+    }
+    if (status == TOOL_OK && !is_fused) {
+        status = update_run(&loop->update);
     }
     *ms_p = 1e3 * (clock_now() - begin);
     return status;
@@ -132,6 +164,10 @@ static tool_status_t run_round(loop_t *loop, uint64_t number, double ms[NUM_METR
     if (status == TOOL_OK && !loop->is_exact) {
         status = time_plain(loop, &ms[METRIC_PLAIN], &ms[METRIC_PLAIN_COPY]);
     }
+    for (int is_fused = 0; is_fused < 2 && status == TOOL_OK && times_update(loop); ++is_fused) {
+        status = time_update(loop, gradients_key(bench->workers->index, FIRST_STEP + number), is_fused != 0,
+                             &ms[is_fused != 0 ? METRIC_FUSED : METRIC_WRITTEN]);
+    }
     return status;
 }
 
@@ -145,7 +181,7 @@ static tool_status_t run_rounds(loop_t *loop, psgd_stats_t *stats)
 
         status = run_round(loop, i, ms, stats);
         if (status == TOOL_OK && i >= WARM_UP_ROUNDS) {
-            for (int metric = METRIC_STEP; metric <= METRIC_PLAIN_COPY; ++metric) {
+            for (int metric = METRIC_STEP; metric <= METRIC_FUSED; ++metric) {
                 series_set(&loop->series, (metric_t)metric, i - WARM_UP_ROUNDS, ms[metric]);
             }
             note_phases(loop, i - WARM_UP_ROUNDS, stats);
@@ -161,6 +197,8 @@ static void take_times(loop_t *loop, measured_t *measured)
         measured->floor      = series_spread(&loop->series, METRIC_FLOOR);
         measured->plain      = series_spread(&loop->series, METRIC_PLAIN);
         measured->plain_copy = series_spread(&loop->series, METRIC_PLAIN_COPY);
+        measured->written    = series_spread(&loop->series, METRIC_WRITTEN);
+        measured->fused      = series_spread(&loop->series, METRIC_FUSED);
         return;
     }
     measured->exact_step   = series_spread(&loop->series, METRIC_STEP);

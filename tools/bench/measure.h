@@ -16,6 +16,8 @@ typedef struct measured {
     spread_t floor;
     spread_t plain; /* MPI_Allreduce of the uncompressed gradient */
     spread_t plain_copy;
+    spread_t written; /* with --update: the step and an optimizer's behind it, and both in one */
+    spread_t fused;
 
     /* From the second, in which the device is drained after each phase. */
     spread_t exact_step;

@@ -9,6 +9,8 @@
 
 static const char *const engine_words[]  = {"auto", "fused", "clblast", NULL};
 static const char *const staging_words[] = {"auto", "copy", "pinned", "map", NULL}; /* in the order of psgd_staging_t */
+static const char *const dtype_words[]   = {"f32", "f16", "bf16", NULL}; /* in the order of psgd_dtype_t */
+static const char *const error_words[]   = {"f32", "bf16", NULL};
 static const char *const buffers_words[] = {"one", "each", NULL};
 static const char *const damage_words[]  = {"none", "update", "plain", "worker", NULL};
 
@@ -29,6 +31,17 @@ static const option_row_t rows[] = {
     {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
      "alternating half-iterations a step; 0 (default): full iterations", 0},
     {"--norm", NULL, OPTION_FLAG, FIELD(takes_norm), 0, 0, NULL, "have the norm of the update taken too", 0},
+    {"--byte-budget", "BYTES", OPTION_U64, FIELD(byte_budget), 0, 1e15, NULL,
+     "the most that a step sends: ranks are chosen for it, up to --rank; 0 (default): no budget", 0},
+    {"--wire", "f32|f16|bf16", OPTION_CHOICE, FIELD(wire), 0, 0, dtype_words, "how factors travel; default f32", 0},
+    {"--error-dtype", "f32|bf16", OPTION_CHOICE, FIELD(error_dtype), 0, 0, error_words,
+     "what the error memory is kept in; default f32", 0},
+    {"--energy-every", "N", OPTION_U64, FIELD(energy_every), 0, 1e9, NULL,
+     "measure the captured energy every N steps; 0 (default): never", 0},
+    {"--gradient-scale", "X", OPTION_REAL, FIELD(gradient_scale), 1e-30, 1e30, NULL,
+     "what steps multiply gradients by; default 1", 0},
+    {"--update", NULL, OPTION_FLAG, FIELD(times_update), 0, 0, NULL,
+     "time an optimizer's step too: decompress, then update, against straight from the factors", 0},
     {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
      "one (default): all gradients in one buffer; each: every tensor has its own", 0},
     {"--staging", "auto|copy|pinned|map", OPTION_CHOICE, FIELD(staging), 0, 0, staging_words,
@@ -52,6 +65,16 @@ psgd_engine_t options_engine(const options_t *options)
     static const psgd_engine_t engines[] = {PSGD_ENGINE_AUTO, PSGD_ENGINE_FUSED, PSGD_ENGINE_CLBLAST};
 
     return engines[options->engine];
+}
+
+const char *dtype_name(psgd_dtype_t dtype)
+{
+    return dtype_words[dtype];
+}
+
+psgd_dtype_t options_error_dtype(const options_t *options)
+{
+    return options->error_dtype == 0 ? PSGD_F32 : PSGD_BF16;
 }
 
 const char *staging_name(int staging)
@@ -91,7 +114,7 @@ static tool_status_t read_ranks(options_t *options)
 
 tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 {
-    options_t     options = {.model = "resnet18", .steps = 20, .error_feedback = 1};
+    options_t     options = {.model = "resnet18", .steps = 20, .error_feedback = 1, .gradient_scale = 1.0};
     tool_status_t status  = option_table_parse(rows, NUM_ROWS, argc, argv, &options);
 
     if (status != TOOL_OK) {
@@ -130,6 +153,7 @@ void options_print_help(FILE *file)
 uint64_t options_hash(const options_t *options)
 {
     uint64_t hash = options->num_ranks;
+    uint64_t scale;
 
     for (size_t i = 0; i < options->num_ranks; ++i) {
         hash = random_mix(hash ^ options->ranks[i]);
@@ -140,6 +164,13 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ options->error_feedback);
     hash = random_mix(hash ^ options->half_iterations);
     hash = random_mix(hash ^ (uint64_t)options->takes_norm);
+    hash = random_mix(hash ^ options->byte_budget);
+    hash = random_mix(hash ^ (uint64_t)options->wire);
+    hash = random_mix(hash ^ (uint64_t)options->error_dtype);
+    hash = random_mix(hash ^ options->energy_every);
+    hash = random_mix(hash ^ (uint64_t)options->times_update);
+    memcpy(&scale, &options->gradient_scale, sizeof(scale));
+    hash = random_mix(hash ^ scale);
     hash = random_mix(hash ^ (uint64_t)options->shows_plan);
     return random_mix(hash ^ (uint64_t)options->damage);
 }

@@ -30,6 +30,12 @@ typedef struct options {
     uint32_t    error_feedback; /* psgd_config_t */
     uint32_t    half_iterations; /* psgd_config_t */
     bool        takes_norm;      /* psgd_config_t.max_norm: infinite */
+    uint64_t    byte_budget;     /* psgd_config_t */
+    int         wire;            /* psgd_dtype_t */
+    int         error_dtype;     /* psgd_dtype_t: PSGD_F32 or PSGD_BF16 */
+    uint64_t    energy_every;    /* psgd_config_t */
+    double      gradient_scale;  /* psgd_step_options_t */
+    bool        times_update;    /* the optimizer's step too */
     int         staging;        /* psgd_staging_t */
     int         buffers;        /* buffers_t */
     const char *device;         /* psgd_device_find(); NULL: its default */
@@ -52,6 +58,8 @@ uint64_t options_hash(const options_t *options);
 
 psgd_engine_t options_engine(const options_t *options);
 
+const char *dtype_name(psgd_dtype_t dtype);
+psgd_dtype_t options_error_dtype(const options_t *options);
 const char *staging_name(int staging);
 const char *buffers_name(int buffers);
 

@@ -32,6 +32,13 @@ static void write_settings(const report_t *report, FILE *file)
             psgd_engine_name(options_engine(options)), options->error_feedback != 0 ? "on" : "off",
             options->is_finite ? ", finite gradients" : "", staging_name(options->staging),
             options->buffers == BUFFERS_ONE ? "one buffer" : "a buffer each", (unsigned)options->steps);
+    if (options->wire != (int)PSGD_F32 || options_error_dtype(options) != PSGD_F32) {
+        fprintf(file, "factors travel in %s, error memory in %s\n", dtype_name((psgd_dtype_t)options->wire),
+                dtype_name(options_error_dtype(options)));
+    }
+    if (options->byte_budget > 0) {
+        fprintf(file, "budget: %llu bytes a step (--plan shows the ranks)\n", (unsigned long long)options->byte_budget);
+    }
 }
 
 static void write_checked(const measured_t *m, FILE *file)
@@ -80,6 +87,10 @@ static void write_step_times(const report_t *report, const measured_t *m, FILE *
     write_spread("floor", m->floor, moves, file);
     write_spread("plain all-reduce", m->plain, "MPI_Allreduce of the uncompressed gradient", file);
     write_spread("  its copies", m->plain_copy, "mapping, or to host memory and back; beside it", file);
+    if (report->bench->options->times_update) {
+        write_spread("step, then update", m->written, "and SGD with momentum behind it, on the update", file);
+        write_spread("fused update", m->fused, "the same, straight from the factors", file);
+    }
 }
 
 static void write_phase_times(const measured_t *m, FILE *file)
@@ -201,7 +212,7 @@ void report_write_plan(const plan_report_t *report, FILE *file)
         before += plan->elems;
         after += plan->sent_elems;
     }
-    fprintf(file, "%-32s %14s %5s %12llu %12llu  %.1f times fewer; %.1f MB of device memory\n", "all", "", "",
+    fprintf(file, "%-32s %14s %5s %12llu %12llu  %.1f times fewer; %.4f MB a step; %.1f MB of device memory\n", "all", "", "",
             (unsigned long long)before, (unsigned long long)after, report->compression_rate,
-            1e-6 * (double)report->device_bytes);
+            1e-6 * (double)report->payload_bytes, 1e-6 * (double)report->device_bytes);
 }

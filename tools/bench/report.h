@@ -28,6 +28,8 @@ typedef struct plan_report {
     const bench_t    *bench;
     uint32_t          rank;
     const plan_row_t *rows; /* one a tensor */
+    uint64_t          sent_elems;    /* of all tensors */
+    uint64_t          payload_bytes; /* that a step sends for them, without votes */
     uint64_t          device_bytes;
     double            compression_rate;
 } plan_report_t;

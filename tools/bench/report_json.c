@@ -20,13 +20,17 @@ static void write_phases(json_t *json, const measured_t *m)
 }
 
 /* The keys of one rank. */
-static void write_measured(json_t *json, const measured_t *m)
+static void write_measured(json_t *json, const measured_t *m, bool times_update)
 {
     json_integer(json, "rank", m->rank);
     write_spread(json, "step_ms", m->step);
     write_spread(json, "floor_ms", m->floor);
     write_spread(json, "plain_allreduce_ms", m->plain);
     write_spread(json, "plain_copy_ms", m->plain_copy);
+    if (times_update) {
+        write_spread(json, "step_then_update_ms", m->written);
+        write_spread(json, "fused_update_ms", m->fused);
+    }
     write_spread(json, "kernel_ms", m->kernel);
     write_spread(json, "kernel_floor_ms", m->kernel_floor);
     write_spread(json, "exact_step_ms", m->exact_step);
@@ -70,6 +74,11 @@ static void write_common(json_t *json, const bench_t *bench)
     json_bool(json, "finite", options->is_finite);
     json_bool(json, "error_feedback", options->error_feedback != 0);
     json_integer(json, "half_iterations", options->half_iterations);
+    json_text(json, "wire", dtype_name((psgd_dtype_t)options->wire));
+    json_text(json, "error_dtype", dtype_name(options_error_dtype(options)));
+    json_integer(json, "byte_budget", options->byte_budget);
+    json_integer(json, "energy_every", options->energy_every);
+    json_real(json, "gradient_scale", options->gradient_scale);
     json_text(json, "buffers", buffers_name(options->buffers));
     json_text(json, "staging", staging_name(options->staging));
     json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));
@@ -77,17 +86,18 @@ static void write_common(json_t *json, const bench_t *bench)
 
 void report_write_json(const report_t *report, FILE *file)
 {
-    json_t json = {file, 0, true};
+    const bool times_update = report->bench->options->times_update;
+    json_t     json         = {file, 0, true};
 
     json_begin_object(&json, NULL);
     write_common(&json, report->bench);
     if (!report->bench->options->is_sweep) {
-        write_measured(&json, &report->measured[0]);
+        write_measured(&json, &report->measured[0], times_update);
     } else {
         json_begin_array(&json, "sweep");
         for (size_t i = 0; i < report->count; ++i) {
             json_begin_object(&json, NULL);
-            write_measured(&json, &report->measured[i]);
+            write_measured(&json, &report->measured[i], times_update);
             json_end_object(&json);
         }
         json_end_array(&json);
@@ -116,6 +126,9 @@ void report_write_plan_json(const plan_report_t *report, FILE *file)
     write_common(&json, report->bench);
     json_integer(&json, "rank", report->rank);
     json_real(&json, "compression_rate", report->compression_rate);
+    json_integer(&json, "elems", report->bench->model->elems);
+    json_integer(&json, "sent_elems", report->sent_elems);
+    json_integer(&json, "payload_bytes", report->payload_bytes);
     json_integer(&json, "device_bytes", report->device_bytes);
     json_begin_array(&json, "plan");
     for (size_t t = 0; t < report->bench->model->count; ++t) {

@@ -12,6 +12,8 @@ typedef enum metric {
     METRIC_FLOOR,
     METRIC_PLAIN,
     METRIC_PLAIN_COPY,
+    METRIC_WRITTEN, /* a step, and an optimizer's behind it */
+    METRIC_FUSED,   /* a step with an optimizer's in it */
     METRIC_KERNEL, /* compute_p + compute_q + decompress */
     METRIC_ORTHO,  /* orthonormalize_q + orthogonalize_p */
     METRIC_PHASES, /* one each from here on */

@@ -184,7 +184,7 @@ static tool_status_t run_step(check_t *check, int step)
     tool_status_t    status  = workers_agree(workers, fill(check, step));
 
     if (status == TOOL_OK) {
-        status = workers_agree(workers, bench_step(check->bench, check->reducer));
+        status = workers_agree(workers, bench_step(check->bench, check->reducer, NULL));
     }
     if (status == TOOL_OK) {
         status = workers_agree(workers, keep(check, step));
@@ -233,6 +233,16 @@ static tool_status_t list_items(const check_t *check, item_t *items, size_t *cou
     return status;
 }
 
+/* What numbers in 16 bits may cost, beside fp32: some of their units. */
+static double allowance(const options_t *options)
+{
+    const double units = 16.0;
+    const double f16   = options->wire == (int)PSGD_F16 ? units * 0x1p-11 : 0.0;
+    const double bf16  = options->wire == (int)PSGD_BF16 || options_error_dtype(options) == PSGD_BF16 ? units * 0x1p-8 : 0.0;
+
+    return fmax(f16, bf16);
+}
+
 static compare_job_t make_job(const check_t *check, const item_t *item)
 {
     const bench_t *bench  = check->bench;
@@ -242,7 +252,9 @@ static compare_job_t make_job(const check_t *check, const item_t *item)
                              .num_workers        = bench->workers->count,
                              .first              = offset,
                              .has_error_feedback = bench->options->error_feedback != 0,
-                             .half_iterations    = bench->options->half_iterations};
+                             .half_iterations    = bench->options->half_iterations,
+                             .gradient_scale     = (double)(float)bench->options->gradient_scale,
+                             .allowance          = allowance(bench->options)};
 
     for (int step = 0; step < NUM_STEPS; ++step) {
         job.updates[step] = check->updates[step] + offset;
