@@ -148,6 +148,36 @@ class Measuring(Case):
         self.assertAlmostEqual(half["compression_rate"],
                                (N + PLAIN_ELEMS) / (factor_elems(4) / 2 + PLAIN_ELEMS), places=4)
 
+    def test_factors_and_error_memory_in_16_bits_are_checked_and_cost_less(self):
+        single = self.results(workers=2)
+        narrow = self.results("--wire", "f16", "--error-dtype", "bf16", workers=2)
+        self.assertEqual((single["wire"], single["error_dtype"], narrow["wire"], narrow["error_dtype"]),
+                         ("f32", "f32", "f16", "bf16"))
+        self.assertLess(narrow["wire_bytes"], single["wire_bytes"])
+        self.assertLess(narrow["device_bytes"], single["device_bytes"])
+        self.assertEqual(narrow["checked_elems"], N + PLAIN_ELEMS)
+        self.assertLess(1e-5, narrow["deviation"])  # as far as sixteen bits are, and no farther
+        self.assertLess(narrow["deviation"], 16 / 256)
+
+    def test_a_budget_chooses_the_ranks(self):
+        budget = 4 * (factor_elems(3) + PLAIN_ELEMS)
+        plan = json.loads(self.succeed("--model", self.shapes, "--plan", "--rank", 8, "--byte-budget", budget, "--json").stdout)
+        self.assertLessEqual(plan["payload_bytes"], budget)
+        self.assertLess(budget * 0.8, plan["payload_bytes"])
+        self.assertEqual(plan["payload_bytes"], 4 * plan["sent_elems"])
+        self.assertEqual(plan["elems"], N + PLAIN_ELEMS)
+        self.refuse(1, "config.byte_budget is 100, but a step sends at least", "--model", self.shapes, "--byte-budget", 100)
+
+    def test_an_optimizers_step_is_timed_both_ways(self):
+        result = self.results("--update", "--energy-every", 1, "--gradient-scale", 0.25, workers=2)
+        self.check_spread(result["step_then_update_ms"])
+        self.check_spread(result["fused_update_ms"])
+        self.assertGreater(result["fused_update_ms"]["min"], 0)
+        self.assertEqual((result["gradient_scale"], result["energy_every"]), (0.25, 1))
+        self.assertEqual(result["checked_elems"], N + PLAIN_ELEMS)
+        self.assertLess(result["deviation"], 2e-5)
+        self.assertNotIn("fused_update_ms", self.results())
+
     def test_gradients_in_buffers_of_their_own(self):
         result = self.results("--buffers", "each", "--staging", "copy", workers=2)
         self.assertEqual((result["buffers"], result["staging"]), ("each", "copy"))

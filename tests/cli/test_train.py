@@ -212,6 +212,26 @@ class Training(Case):
         self.assertEqual(clipped["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
         self.assertEqual(len({run["powersgd"]["params_hash"] for run in (full, half, clipped)}), 3)
 
+    def test_precisions_reach_the_library(self):
+        runs = [self.results("--steps", 6, *options, workers=2)["powersgd"]
+                for options in ((), ("--wire", "bf16"), ("--error-dtype", "bf16"), ("--gradient-dtype", "bf16"),
+                                ("--gradient-dtype", "f16", "--loss-scale", 1024))]
+        self.assertEqual(len({run["params_hash"] for run in runs}), 5)
+        self.assertLess(runs[1]["bytes_per_step"], 0.75 * runs[0]["bytes_per_step"])
+
+    def test_shapes_and_ranks_reach_the_library(self):
+        plain, flat, shorter, budget, changed = (
+            self.results("--steps", 6, *options, workers=2)["powersgd"]
+            for options in ((), ("--flatten",), ("--orthogonalize-shorter",), ("--rank", 32, "--byte-budget", 30000),
+                            ("--new-rank", 8, "--new-rank-step", 3, "--energy-every", 1)))
+        self.assertEqual(len({run["params_hash"] for run in (plain, flat, budget, changed)}), 4)
+        self.assertEqual(shorter["params_hash"], plain["params_hash"])  # no weight of the mlp has more rows than columns
+        self.assertLess(flat["bytes_per_step"], plain["bytes_per_step"])
+        self.assertLessEqual(budget["bytes_per_step"], 30000 + 1000)  # and the votes
+        self.assertLess(plain["bytes_per_step"], changed["bytes_per_step"])
+        self.assertEqual(plain["captured_share"], 0)
+        self.assertTrue(0 < changed["captured_share"] < 1)
+
     def test_workers_go_around_the_devices_where_there_is_a_choice(self):
         two = {"OCL_ICD_VENDORS": "pocl.icd", "POCL_DEVICES": "pthread pthread"}  # PoCL then shows its CPU twice
         arguments = ("--rank", 0, "--steps", 2, "--data", self.small())

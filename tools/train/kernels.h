@@ -15,7 +15,9 @@
     ROW(SUM_ROWS, "train_sum.cl", "sum_rows") \
     ROW(SUM_EXAMPLES, "train_sum.cl", "sum_examples") \
     ROW(SOFTMAX, "train_softmax.cl", "softmax_cross_entropy") \
-    ROW(MOMENTUM, "train_momentum.cl", "momentum_step")
+    ROW(MOMENTUM, "train_momentum.cl", "momentum_step") \
+    ROW(NARROW, "train_narrow.cl", "narrow_gradients") \
+    ROW(WIDEN, "train_narrow.cl", "widen_update")
 
 typedef enum train_kernel {
 #define GPU_KERNEL_ROW(id_, file_, name_) GPU_KERNEL_##id_,

@@ -10,6 +10,8 @@
 
 static const char *const model_names[] = {"mlp", "cnn", NULL};
 static const char *const save_form_names[] = {"exact", "mean", NULL};
+static const char *const dtype_names[]       = {"f32", "f16", "bf16", NULL}; /* in the order of psgd_dtype_t */
+static const char *const error_dtype_names[] = {"f32", "bf16", NULL};
 static const char *const decay_names[] = {"linear", "cosine", "none", NULL};
 
 /* Where --epochs, --lr and such are not given. Chosen so that two workers on two cores reach 87 % (mlp) and 89 %
@@ -57,9 +59,29 @@ static const option_row_t rows[] = {
      "clip updates, all tensors together, to this 2-norm; 0 (default): off", 0},
     {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e9, NULL,
      "compress a matrix only if that sends so many times fewer elements; default 2", 0},
+    {"--byte-budget", "BYTES", OPTION_U64, FIELD(byte_budget), 0, 1e15, NULL,
+     "the most that a step sends: ranks are chosen for it, up to --rank; 0 (default): no budget", 0},
+    {"--wire", "f32|f16|bf16", OPTION_CHOICE, FIELD(wire), 0, 0, dtype_names, "how factors travel; default f32", 0},
+    {"--error-dtype", "f32|bf16", OPTION_CHOICE, FIELD(error_dtype), 0, 0, error_dtype_names,
+     "what the error memory is kept in; default f32", 0},
+    {"--gradient-dtype", "f32|f16|bf16", OPTION_CHOICE, FIELD(gradient_dtype), 0, 0, dtype_names,
+     "what gradients are rounded to before the exchange; default f32", 0},
+    {"--loss-scale", "X", OPTION_REAL, FIELD(loss_scale), 1e-30, 1e30, NULL,
+     "what gradients are multiplied by before that, and divided by in the exchange; default 1", 0},
+    {"--flatten", NULL, OPTION_FLAG, FIELD(flatten), 0, 0, NULL, "compress the whole gradient as one square matrix", 0},
+    {"--orthogonalize-shorter", NULL, OPTION_FLAG, FIELD(shorter), 0, 0, NULL,
+     "make the factor of a matrix's shorter side orthonormal first", 0},
+    {"--new-rank", "R", OPTION_U32, FIELD(new_rank), 0, PSGD_MAX_RANK, NULL,
+     "change to this rank at --new-rank-step; 0 (default): never", 0},
+    {"--new-rank-step", "N", OPTION_U64, FIELD(new_rank_step), 0, 1e18, NULL, "before which step; default 0", 0},
+    {"--energy-every", "N", OPTION_U64, FIELD(energy_every), 0, 1e9, NULL,
+     "measure every N steps how much the factors capture; 0 (default): never", 0},
+    {"--log-every", "N", OPTION_U64, FIELD(log_every), 0, 1e9, NULL,
+     "have the library log a line of statistics every N steps (PSGD_LOG=info); 0 (default): never", 0},
     {"--save", "PATH", OPTION_TEXT, FIELD(save), 0, 0, NULL,
      "save the run: the reducer's checkpoint at PATH, parameters at PATH.model", 0},
-    {"--save-every", "N", OPTION_U64, FIELD(save_every), 0, 1e9, NULL, "steps between two saves; 0 (default): at the end alone", 0},
+    {"--save-every", "N", OPTION_U64, FIELD(save_every), 0, 1e9, NULL,
+     "steps between two saves; 0 (default): at the end alone", 0},
     {"--save-form", "exact|mean", OPTION_CHOICE, FIELD(save_form), 0, 0, save_form_names,
      "exact (default): to go on bit for bit; mean: on any number of workers", 0},
     {"--resume", "PATH", OPTION_TEXT, FIELD(resume), 0, 0, NULL, "go on where the run saved at PATH was", 0},
@@ -74,6 +96,16 @@ static const option_row_t rows[] = {
 };
 
 enum { NUM_ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+const char *dtype_name(psgd_dtype_t dtype)
+{
+    return dtype_names[dtype];
+}
+
+psgd_dtype_t options_error_dtype(const options_t *options)
+{
+    return options->error_dtype == 0 ? PSGD_F32 : PSGD_BF16;
+}
 
 const char *model_name(int model)
 {
@@ -95,6 +127,7 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
         .momentum             = 0.9,
         .seed                 = 1,
         .min_compression_rate = 2.0,
+        .loss_scale           = 1.0,
     };
     tool_status_t status;
 
@@ -157,5 +190,15 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ options->half_iterations);
     hash = hash_real(hash, options->max_norm);
     hash = random_mix(hash ^ (uint64_t)options->fused_update);
+    hash = random_mix(hash ^ options->byte_budget);
+    hash = random_mix(hash ^ (uint64_t)options->wire);
+    hash = random_mix(hash ^ (uint64_t)options->error_dtype);
+    hash = random_mix(hash ^ (uint64_t)options->gradient_dtype);
+    hash = hash_real(hash, options->loss_scale);
+    hash = random_mix(hash ^ (uint64_t)options->flatten);
+    hash = random_mix(hash ^ (uint64_t)options->shorter);
+    hash = random_mix(hash ^ options->new_rank);
+    hash = random_mix(hash ^ options->new_rank_step);
+    hash = random_mix(hash ^ options->energy_every);
     return hash_real(hash, options->min_compression_rate);
 }

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <psgd/psgd.h>
+
 #include "status.h"
 
 typedef enum model { MODEL_MLP, MODEL_CNN, NUM_MODELS } model_t;
@@ -35,6 +37,17 @@ typedef struct options {
     uint64_t    stop_after;           /* steps of this call; 0: all */
     bool        fused_update;         /* the library takes the optimizer's step */
     double      min_compression_rate; /* psgd_config_t */
+    uint64_t    byte_budget;          /* psgd_config_t */
+    int         wire;                 /* psgd_dtype_t */
+    int         error_dtype;          /* an index into error_dtype_names */
+    bool        flatten;              /* psgd_config_t */
+    bool        shorter;              /* psgd_config_t.orthogonalize_shorter */
+    uint64_t    energy_every;         /* psgd_config_t */
+    uint64_t    log_every;            /* psgd_config_t */
+    int         gradient_dtype;       /* psgd_dtype_t: what gradients are rounded to before the exchange */
+    double      loss_scale;           /* of gradients in their buffer; the exchange takes it off again */
+    uint32_t    new_rank;             /* from step new_rank_step on; 0: the rank stays */
+    uint64_t    new_rank_step;
     const char *device;               /* psgd_device_find(); NULL: its default */
     bool        json;
     const char *json_file; /* NULL: standard output, in place of the table */
@@ -50,6 +63,8 @@ void options_print_help(FILE *file);
 /* What the workers of one job must have in common, as one number: all options but where it runs and what is printed. */
 uint64_t options_hash(const options_t *options);
 
+const char  *dtype_name(psgd_dtype_t dtype);
+psgd_dtype_t options_error_dtype(const options_t *options);
 const char *model_name(int model);
 const char *decay_name(int decay);
 

@@ -46,12 +46,18 @@ tool_status_t params_allocate(params_t *params)
     return status;
 }
 
+tool_status_t params_allocate_halves(params_t *params)
+{
+    return gpu_alloc(params->gpu, params->extent, sizeof(cl_half), "the gradients in 16 bits", &params->halves);
+}
+
 void params_free(params_t *params)
 {
+    gpu_free(params->halves);
     gpu_free(params->values);
     gpu_free(params->grads);
     gpu_free(params->velocities);
-    params->values = params->grads = params->velocities = NULL;
+    params->values = params->grads = params->velocities = params->halves = NULL;
 }
 
 /* values[0 .. elems) of one weight tensor. */
@@ -96,12 +102,18 @@ span_t params_grad(const params_t *params, size_t index)
     return (span_t){params->grads, params->tensors[index].offset};
 }
 
-psgd_buffer_t params_grad_buffer(const params_t *params, size_t index)
+psgd_buffer_t params_place(const params_t *params, size_t index, cl_mem mem)
 {
-    return (psgd_buffer_t){params->grads, params->tensors[index].offset * sizeof(float)};
+    return (psgd_buffer_t){mem, params->tensors[index].offset * sizeof(float)};
 }
 
-psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_compress)
+psgd_buffer_t params_grad_buffer(const params_t *params, size_t index)
+{
+    return params->halves != NULL ? (psgd_buffer_t){params->halves, params->tensors[index].offset * sizeof(cl_half)}
+                                  : params_place(params, index, params->grads);
+}
+
+psgd_tensor_t params_tensor(const params_t *params, size_t index, psgd_dtype_t dtype, bool never_compress)
 {
     const param_t *param  = &params->tensors[index];
     psgd_tensor_t  tensor = PSGD_TENSOR_INIT;
@@ -109,7 +121,8 @@ psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_com
     tensor.name     = param->name;
     tensor.num_dims = param->num_dims;
     memcpy(tensor.dims, param->dims, param->num_dims * sizeof(param->dims[0]));
-    tensor.rank = never_compress ? PSGD_NEVER_COMPRESS : 0;
+    tensor.rank  = never_compress ? PSGD_NEVER_COMPRESS : 0;
+    tensor.dtype = dtype;
     return tensor;
 }
 
@@ -117,6 +130,22 @@ tool_status_t params_enqueue_momentum(const params_t *params, float momentum, fl
 {
     return GPU_LAUNCH(params->gpu, GPU_KERNEL_MOMENTUM, params->extent, GPU_ARG(params->grads), GPU_ARG(momentum),
                       GPU_ARG(rate), GPU_ARG(params->velocities), GPU_ARG(params->values));
+}
+
+tool_status_t params_enqueue_narrow(const params_t *params, psgd_dtype_t dtype, float scale)
+{
+    cl_uint word = (cl_uint)dtype;
+
+    return GPU_LAUNCH(params->gpu, GPU_KERNEL_NARROW, params->extent, GPU_ARG(params->grads), GPU_ARG(scale),
+                      GPU_ARG(word), GPU_ARG(params->halves));
+}
+
+tool_status_t params_enqueue_widen(const params_t *params, psgd_dtype_t dtype)
+{
+    cl_uint word = (cl_uint)dtype;
+
+    return GPU_LAUNCH(params->gpu, GPU_KERNEL_WIDEN, params->extent, GPU_ARG(params->halves), GPU_ARG(word),
+                      GPU_ARG(params->grads));
 }
 
 tool_status_t params_hash(const params_t *params, uint64_t *hash_p)

@@ -27,6 +27,7 @@ typedef struct params {
     size_t       elems;  /* of all tensors */
     size_t       extent; /* of each buffer; what lies between tensors is and stays 0 */
     cl_mem       values, grads, velocities;
+    cl_mem       halves; /* the gradients in 16 bits; NULL where they are exchanged as they are */
 } params_t;
 
 /* Declares a tensor; *index_p is how layers know it. Before params_allocate(). */
@@ -34,6 +35,9 @@ tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, 
                          size_t *index_p);
 
 tool_status_t params_allocate(params_t *params);
+
+/* Room for gradients in 16 bits, which are exchanged in place of the others from here on. */
+tool_status_t params_allocate_halves(params_t *params);
 void          params_free(params_t *params);
 
 /* Initial parameters: weights even in +-sqrt(6 / fan_in) (He et al. 2015), a function of the seed and the tensor's
@@ -42,10 +46,15 @@ tool_status_t params_init(params_t *params, uint64_t seed);
 
 span_t        params_value(const params_t *params, size_t index);
 span_t        params_grad(const params_t *params, size_t index);
-psgd_buffer_t params_grad_buffer(const params_t *params, size_t index);
 
-/* What the library is told about tensor `index`. */
-psgd_tensor_t params_tensor(const params_t *params, size_t index, bool never_compress);
+/* What the library is told about tensor `index`, and where its gradient, its values and its velocities are. */
+psgd_tensor_t params_tensor(const params_t *params, size_t index, psgd_dtype_t dtype, bool never_compress);
+psgd_buffer_t params_grad_buffer(const params_t *params, size_t index);
+psgd_buffer_t params_place(const params_t *params, size_t index, cl_mem mem);
+
+/* The gradients, multiplied by `scale`, into those in 16 bits; and the update back. */
+tool_status_t params_enqueue_narrow(const params_t *params, psgd_dtype_t dtype, float scale);
+tool_status_t params_enqueue_widen(const params_t *params, psgd_dtype_t dtype);
 
 /* One step of SGD: velocity = momentum * velocity + grad, value -= rate * velocity. */
 tool_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate);

@@ -52,6 +52,17 @@ static const table_row_t table_rows[] = {
 
 enum { NUM_TABLE_ROWS = sizeof(table_rows) / sizeof(table_rows[0]) };
 
+static void write_precisions(const options_t *options, FILE *file)
+{
+    if (options->gradient_dtype != (int)PSGD_F32 || options->wire != (int)PSGD_F32 ||
+        options_error_dtype(options) != PSGD_F32) {
+        fprintf(file, "gradients in %s, factors travel in %s, error memory in %s\n",
+                dtype_name((psgd_dtype_t)options->gradient_dtype), dtype_name((psgd_dtype_t)options->wire),
+                dtype_name(options_error_dtype(options)));
+    }
+    fprintf(file, "\n");
+}
+
 static void write_heading(const report_t *report, FILE *file)
 {
     const trainer_t *trainer = report->trainer;
@@ -61,10 +72,11 @@ static void write_heading(const report_t *report, FILE *file)
             trainer->network.params.elems, (unsigned)trainer->workers->count, trainer->workers->count > 1 ? "s" : "",
             trainer->gpu.info.name, trainer->same_devices ? "" : " (worker 0) and other devices");
     fprintf(file,
-            "%llu steps of %u images per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n\n",
+            "%llu steps of %u images per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n",
             (unsigned long long)trainer->steps, (unsigned)options->batch,
             (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
             options->momentum, (unsigned long long)options->seed);
+    write_precisions(options, file);
 }
 
 /* One line: a cell for each run that there is, and the meaning. */
@@ -107,6 +119,11 @@ void report_write_table(const report_t *report, FILE *file)
     }
     write_line(report, "", "plain all-reduce", heading, "", file);
     write_rows(report, file);
+    if (report->powersgd != NULL && report->trainer->options->energy_every > 0) {
+        fprintf(file,
+                "\nThe factors held %.1f %% of the energy of gradients and error memory when it was last measured.\n",
+                100.0 * report->powersgd->captured);
+    }
     if (report->plain != NULL && report->powersgd != NULL) {
         fprintf(file, "\nPowerSGD sends %.1f times fewer bytes; its accuracy is %+.2f points from the plain run's.\n",
                 report->plain->bytes_per_step / report->powersgd->bytes_per_step,
@@ -131,6 +148,7 @@ static void write_run(json_t *json, const char *key, const run_t *run)
     json_integer(json, "bytes_total", run->bytes_total);
     json_integer(json, "messages_per_step", run->messages_per_step);
     json_real(json, "compression_rate", run->compression_rate);
+    json_real(json, "captured_share", run->captured);
     json_real(json, "ms_per_step", run->ms_per_step);
     json_real(json, "exchange_ms", run->exchange_ms);
     json_real(json, "seconds", run->seconds);
@@ -179,6 +197,16 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_real(json, "max_norm", options->max_norm);
     json_bool(json, "fused_update", options->fused_update);
     json_real(json, "min_compression_rate", options->min_compression_rate);
+    json_integer(json, "byte_budget", options->byte_budget);
+    json_text(json, "wire", dtype_name((psgd_dtype_t)options->wire));
+    json_text(json, "error_dtype", dtype_name(options_error_dtype(options)));
+    json_text(json, "gradient_dtype", dtype_name((psgd_dtype_t)options->gradient_dtype));
+    json_real(json, "loss_scale", options->loss_scale);
+    json_bool(json, "flatten", options->flatten);
+    json_bool(json, "orthogonalize_shorter", options->shorter);
+    json_integer(json, "new_rank", options->new_rank);
+    json_integer(json, "new_rank_step", options->new_rank_step);
+    json_integer(json, "energy_every", options->energy_every);
 }
 
 void report_write_json(const report_t *report, FILE *file)

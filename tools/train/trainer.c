@@ -40,6 +40,9 @@ static tool_status_t build(trainer_t *trainer, const psgd_device_info_t *info, c
     if (status == TOOL_OK) {
         status = network_create(&trainer->network, &trainer->gpu, (model_t)options->model, options->batch);
     }
+    if (status == TOOL_OK && options->gradient_dtype != (int)PSGD_F32) {
+        status = params_allocate_halves(&trainer->network.params);
+    }
     if (status == TOOL_OK) {
         status = feed_create(&trainer->gpu, &dataset->train, mean, deviation, options->batch, &trainer->train);
     }
@@ -73,27 +76,50 @@ void trainer_destroy(trainer_t *trainer)
 static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step,
                                     const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
 {
-    const params_t *params = &trainer->network.params;
-    psgd_tensor_t   tensors[PARAMS_MAX_TENSORS];
-    psgd_config_t   config = PSGD_CONFIG_INIT;
+    const params_t  *params  = &trainer->network.params;
+    const options_t *options = trainer->options;
+    psgd_tensor_t    tensors[PARAMS_MAX_TENSORS];
+    psgd_config_t    config = PSGD_CONFIG_INIT;
 
     for (size_t i = 0; i < params->count; ++i) {
-        tensors[i] = params_tensor(params, i, rank == 0);
+        tensors[i] = params_tensor(params, i, (psgd_dtype_t)options->gradient_dtype, rank == 0);
     }
     config.rank                 = rank > 0 ? rank : 1;
-    config.min_compression_rate = trainer->options->min_compression_rate;
+    config.min_compression_rate  = options->min_compression_rate;
     config.start_step           = start_step;
-    config.half_iterations      = trainer->options->half_iterations;
-    config.max_norm             = trainer->options->max_norm;
-    config.seed                 = trainer->options->seed;
+    config.half_iterations       = options->half_iterations;
+    config.max_norm              = options->max_norm;
+    config.seed                  = options->seed;
+    config.byte_budget           = rank > 0 ? options->byte_budget : 0;
+    config.wire                  = (psgd_dtype_t)options->wire;
+    config.error_dtype           = options_error_dtype(options);
+    config.flatten               = options->flatten;
+    config.orthogonalize_shorter = options->shorter;
+    config.energy_every          = options->energy_every;
+    config.log_every             = options->log_every;
     return tool_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
                                           params->count, &config, comm, reducer_p),
                       "creating the reducer");
 }
 
+/* --new-rank, before its step. */
+static tool_status_t change_rank(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
+{
+    const options_t *options = trainer->options;
+    uint32_t         ranks[PARAMS_MAX_TENSORS];
+
+    if (options->new_rank == 0 || step != options->new_rank_step) {
+        return TOOL_OK;
+    }
+    for (size_t i = 0; i < trainer->network.params.count; ++i) {
+        ranks[i] = options->new_rank;
+    }
+    return tool_check(psgd_reducer_set_ranks(reducer, ranks, trainer->network.params.count), "changing the rank");
+}
+
 /* Replaces this worker's gradients by the update that all share; or, with --fused-update, takes the optimizer's step too.
  * Blocks. */
-static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, float rate)
+static tool_status_t exchange_in_place(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, float rate)
 {
     const params_t     *params = &trainer->network.params;
     psgd_buffer_t       grads[PARAMS_MAX_TENSORS], values[PARAMS_MAX_TENSORS], velocities[PARAMS_MAX_TENSORS];
@@ -103,14 +129,15 @@ static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer,
 
     for (size_t i = 0; i < params->count; ++i) {
         grads[i]      = params_grad_buffer(params, i);
-        values[i]     = (psgd_buffer_t){params->values, grads[i].offset_bytes};
-        velocities[i] = (psgd_buffer_t){params->velocities, grads[i].offset_bytes};
+        values[i]     = params_place(params, i, params->values);
+        velocities[i] = params_place(params, i, params->velocities);
     }
     optimizer.learning_rate = rate;
     optimizer.momentum      = (float)trainer->options->momentum;
     optimizer.params        = values;
     optimizer.momenta       = velocities;
     options.optimizer       = trainer->options->fused_update ? &optimizer : NULL;
+    options.gradient_scale  = (float)(1.0 / trainer->options->loss_scale);
     result                  = psgd_reducer_step_with(reducer, grads, params->count, &options);
     if (result == PSGD_ERR_NONFINITE) {
         return tool_fail(TOOL_ALL_FAILED,
@@ -118,6 +145,24 @@ static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer,
                          (unsigned long long)step);
     }
     return tool_check(result, "the exchange of gradients");
+}
+
+/* The same, with gradients in 16 bits on the way where the options say so. */
+static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, float rate)
+{
+    const options_t   *options = trainer->options;
+    const params_t    *params  = &trainer->network.params;
+    const psgd_dtype_t dtype   = (psgd_dtype_t)options->gradient_dtype;
+    tool_status_t      status  = change_rank(trainer, reducer, step);
+
+    if (status == TOOL_OK && dtype != PSGD_F32) {
+        status = params_enqueue_narrow(params, dtype, (float)options->loss_scale);
+    }
+    if (status == TOOL_OK) {
+        status = exchange_in_place(trainer, reducer, step, rate);
+    }
+    return status == TOOL_OK && dtype != PSGD_F32 && !options->fused_update ? params_enqueue_widen(params, dtype)
+                                                                            : status;
 }
 
 /* What a run accumulates. */
@@ -328,6 +373,16 @@ static tool_status_t test(trainer_t *trainer, run_t *run)
     return status;
 }
 
+static tool_status_t take_energy(const psgd_reducer_t *reducer, run_t *run)
+{
+    psgd_energy_t energy = PSGD_ENERGY_INIT;
+    tool_status_t status =
+        tool_check(psgd_reducer_get_energy(reducer, SIZE_MAX, &energy), "reading the captured energy");
+
+    run->captured = energy.captured_share;
+    return status;
+}
+
 /* Times as means over the workers, and what the reducer has counted. */
 static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t steps, double seconds,
                                const clock_sums_t *sums, run_t *run)
@@ -349,7 +404,9 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
     run->bytes_per_step    = (double)stats.bytes_total / (double)steps;
     run->messages_per_step = stats.messages_last_step;
     run->compression_rate  = stats.compression_rate;
-    return TOOL_OK;
+    return run->rank > 0 && trainer->options->energy_every > 0 && stats.num_compressed_tensors > 0
+               ? take_energy(reducer, run)
+               : TOOL_OK;
 }
 
 /* Trains with the reducer, and tests. */

@@ -21,6 +21,8 @@ typedef struct run {
     double   ms_per_step;       /* wall-clock */
     double   exchange_ms;       /* of these, from the gradients on the device to the update on the device */
     double   seconds;           /* of all steps */
+    double
+        captured; /* with energy_every: which part of the gradients' energy the factors captured when last measured */
     uint64_t params_hash;       /* of the parameters in the end; the same on every worker */
 } run_t;
 
