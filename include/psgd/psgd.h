@@ -13,7 +13,7 @@
  *    1. status codes and the last error        5. communicators: who the other workers are
  *    2. log                                    6. the reducer: create, step, destroy
  *    3. devices                                7. statistics
- *    4. tensors and the configuration          8. state: export and import
+ *    4. tensors and the configuration          8. state: export, import, checkpoints
  *                                              9. environment variables, version
  *
  * The shortest complete program:
