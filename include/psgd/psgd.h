@@ -508,7 +508,8 @@ typedef struct psgd_buffer {
  * Compiles kernels: with a cold driver cache this can take from seconds to a minute, and is said in the log (info).
  * Device memory, in floats: N (error memory, with error feedback) + at most 6 (rows + cols) r summed over the compressed
  * matrices + the small uncompressed tensors + 2 % of N or 2 MiB for tables and partial sums; with the clblast engine, what
- * CLBlast needs for a temporary copy of the largest matrix too, where it makes one.
+ * CLBlast needs for a temporary copy of the largest matrix too, where it makes one; and a copy of tensors in 16 bits, of views that are
+ * not contiguous, and of a flattened gradient. With error_dtype PSGD_BF16 the error memory takes half.
  *
  * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_MISMATCH, PSGD_ERR_HOST_MEMORY, PSGD_ERR_DEVICE_MEMORY,
  * PSGD_ERR_NO_DEVICE, PSGD_ERR_DEVICE_UNSUITABLE, PSGD_ERR_OPENCL, PSGD_ERR_BUILD, PSGD_ERR_CLBLAST, PSGD_ERR_COMM,
@@ -598,7 +599,8 @@ PSGD_API psgd_status_t psgd_reducer_reset_error(psgd_reducer_t *reducer);
 /* Gives tensors other ranks between two steps: ranks[i] for tensor i, 1 to PSGD_MAX_RANK; 0: as it is. A collective: every worker
  * passes the same ranks, or all of them refuse, and nothing has changed then (PSGD_ERR_MISMATCH names the tensor).
  *
- * What is compressed stays as it is, whatever min_compression_rate says at the new rank; ranks of other tensors are not looked at.
+ * What is compressed stays as it is, whatever min_compression_rate says at the new rank; ranks of other tensors are not looked at. With
+ * config.flatten the tensors of the one matrix get one rank, or 0. A byte budget is not looked at any more.
  * Error memory, step and statistics go on. A factor that grows keeps its columns and gets random ones; one that shrinks keeps
  * its strongest directions (singular vectors). Engines are chosen anew for new shapes. While it works, the reducer takes its
  * device memory twice. Errors: as psgd_reducer_create(); PSGD_ERR_POISONED. */

@@ -215,8 +215,9 @@ class Training(Case):
     def test_precisions_reach_the_library(self):
         runs = [self.results("--steps", 6, *options, workers=2)["powersgd"]
                 for options in ((), ("--wire", "bf16"), ("--error-dtype", "bf16"), ("--gradient-dtype", "bf16"),
-                                ("--gradient-dtype", "f16", "--loss-scale", 1024))]
-        self.assertEqual(len({run["params_hash"] for run in runs}), 5)
+                                ("--gradient-dtype", "f16", "--loss-scale", 1024), ("--error-feedback", 0),
+                                ("--warm-start", 0))]
+        self.assertEqual(len({run["params_hash"] for run in runs}), 7)
         self.assertLess(runs[1]["bytes_per_step"], 0.75 * runs[0]["bytes_per_step"])
 
     def test_shapes_and_ranks_reach_the_library(self):

@@ -59,6 +59,10 @@ static const option_row_t rows[] = {
      "clip updates, all tensors together, to this 2-norm; 0 (default): off", 0},
     {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e9, NULL,
      "compress a matrix only if that sends so many times fewer elements; default 2", 0},
+    {"--error-feedback", "0|1", OPTION_U32, FIELD(error_feedback), 0, 1, NULL,
+     "1 (default): what compression leaves out is remembered; 0: it is lost", 0},
+    {"--warm-start", "0|1", OPTION_U32, FIELD(warm_start), 0, 1, NULL,
+     "1 (default): steps go on from the last factors; 0: from random ones", 0},
     {"--byte-budget", "BYTES", OPTION_U64, FIELD(byte_budget), 0, 1e15, NULL,
      "the most that a step sends: ranks are chosen for it, up to --rank; 0 (default): no budget", 0},
     {"--wire", "f32|f16|bf16", OPTION_CHOICE, FIELD(wire), 0, 0, dtype_names, "how factors travel; default f32", 0},
@@ -128,6 +132,8 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
         .seed                 = 1,
         .min_compression_rate = 2.0,
         .loss_scale           = 1.0,
+        .error_feedback       = 1,
+        .warm_start           = 1,
     };
     tool_status_t status;
 
@@ -190,6 +196,8 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ options->half_iterations);
     hash = hash_real(hash, options->max_norm);
     hash = random_mix(hash ^ (uint64_t)options->fused_update);
+    hash = random_mix(hash ^ options->error_feedback);
+    hash = random_mix(hash ^ options->warm_start);
     hash = random_mix(hash ^ options->byte_budget);
     hash = random_mix(hash ^ (uint64_t)options->wire);
     hash = random_mix(hash ^ (uint64_t)options->error_dtype);

@@ -37,6 +37,8 @@ typedef struct options {
     uint64_t    stop_after;           /* steps of this call; 0: all */
     bool        fused_update;         /* the library takes the optimizer's step */
     double      min_compression_rate; /* psgd_config_t */
+    uint32_t    error_feedback;       /* psgd_config_t */
+    uint32_t    warm_start;           /* psgd_config_t */
     uint64_t    byte_budget;          /* psgd_config_t */
     int         wire;                 /* psgd_dtype_t */
     int         error_dtype;          /* an index into error_dtype_names */

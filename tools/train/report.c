@@ -197,6 +197,8 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_real(json, "max_norm", options->max_norm);
     json_bool(json, "fused_update", options->fused_update);
     json_real(json, "min_compression_rate", options->min_compression_rate);
+    json_integer(json, "error_feedback", options->error_feedback);
+    json_integer(json, "warm_start", options->warm_start);
     json_integer(json, "byte_budget", options->byte_budget);
     json_text(json, "wire", dtype_name((psgd_dtype_t)options->wire));
     json_text(json, "error_dtype", dtype_name(options_error_dtype(options)));

@@ -90,6 +90,8 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
     config.half_iterations       = options->half_iterations;
     config.max_norm              = options->max_norm;
     config.seed                  = options->seed;
+    config.error_feedback       = (int)options->error_feedback;
+    config.warm_start           = (int)options->warm_start;
     config.byte_budget           = rank > 0 ? options->byte_budget : 0;
     config.wire                  = (psgd_dtype_t)options->wire;
     config.error_dtype           = options_error_dtype(options);
