@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "base/arith.h"
+#include "base/bits.h"
 #include "base/memory.h"
 #include "base/vectorize.h"
 
@@ -41,25 +42,9 @@ enum {
     MAX_EXPONENT  = 119   /* of Qbar: above it the update could overflow */
 };
 
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof(bits));
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float x;
-
-    memcpy(&x, &bits, sizeof(x));
-    return x;
-}
-
 static uint32_t magnitude_of(float x)
 {
-    return bits_of(x) & UINT32_C(0x7FFFFFFF); /* as an integer it is ordered as |x| is; NaN comes after Inf */
+    return psgd_bits_of(x) & UINT32_C(0x7FFFFFFF); /* as an integer it is ordered as |x| is; NaN comes after Inf */
 }
 
 /* |x| = (1 + fraction * 2^-23) * 2^exponent for a magnitude that is not 0, denormal ones included. */
@@ -80,7 +65,7 @@ static int split(uint32_t magnitude, uint32_t *fraction_p)
 /* (1 + fraction * 2^-23) * 2^exponent, for an exponent of normal floats. */
 static float join(int exponent, uint32_t fraction)
 {
-    return float_of(((uint32_t)(exponent + EXPONENT_BIAS) << FRACTION_BITS) | fraction);
+    return psgd_float_of(((uint32_t)(exponent + EXPONENT_BIAS) << FRACTION_BITS) | fraction);
 }
 
 static float scale_down(float x, int scale_exponent)
@@ -96,7 +81,7 @@ static float scale_down(float x, int scale_exponent)
     if (exponent < DUST_EXPONENT) {
         return 0.0f;
     }
-    return magnitude == bits_of(x) ? join(exponent, fraction) : -join(exponent, fraction);
+    return magnitude == psgd_bits_of(x) ? join(exponent, fraction) : -join(exponent, fraction);
 }
 
 PSGD_VECTORIZE
@@ -120,9 +105,9 @@ static void scale_normal(const float *q_mean, float *q_scaled, size_t elems, int
     const uint32_t shift      = (uint32_t)scale_exponent << FRACTION_BITS;
 
     for (size_t i = 0; i < elems; ++i) {
-        uint32_t bits = bits_of(q_mean[i]);
+        uint32_t bits = psgd_bits_of(q_mean[i]);
 
-        q_scaled[i] = float_of((bits & UINT32_C(0x7FFFFFFF)) < dust_below ? 0 : bits - shift);
+        q_scaled[i] = psgd_float_of((bits & UINT32_C(0x7FFFFFFF)) < dust_below ? 0 : bits - shift);
     }
 }
 
@@ -160,7 +145,7 @@ psgd_status_t psgd_update_scale_arrays(const psgd_update_array_t *arrays, size_t
     if (exponent > MAX_EXPONENT) {
         return psgd_fail(PSGD_ERR_NONFINITE,
                          "the mean of Q holds %g; from 2^120 on, and for NaN and Inf, there is no update to be formed",
-                         (double)float_of(largest));
+                         (double)psgd_float_of(largest));
     }
     for (size_t i = 0; i < num_arrays; ++i) {
         scale(&arrays[i], exponent);

@@ -305,6 +305,23 @@ static psgd_status_t import_factors(psgd_reducer_t *reducer, const job_t *job)
     return status;
 }
 
+psgd_status_t job_reimport(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
+{
+    psgd_state_t *state = NULL;
+    psgd_status_t status;
+
+    (void)job;
+    (void)worker;
+    (void)step;
+    worker_needs(psgd_reducer_export_state(reducer, PSGD_ERROR_LOCAL, &state));
+    status = psgd_reducer_reset_error(reducer);
+    if (status == PSGD_OK) {
+        status = psgd_reducer_import_state(reducer, state);
+    }
+    psgd_state_destroy(state);
+    return status;
+}
+
 /* The worker's own error memory, in the order of the tensors. */
 static psgd_status_t read_errors(psgd_reducer_t *reducer, const job_t *job, const psgd_state_t *state, float *errors)
 {

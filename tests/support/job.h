@@ -90,6 +90,9 @@ const float *job_error(const job_record_t *record, uint32_t step);
 /* The gradient that a worker had in a step; freed by the caller. */
 float *job_gradient(const job_t *job, uint32_t worker, uint32_t step);
 
+/* For after_step: exports the state, forgets the error memory, and imports the state again. */
+psgd_status_t job_reimport(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer);
+
 /* Fills a state with one random Q (P, with half-iterations) a compressed tensor, as q_stream does. */
 psgd_status_t job_fill_factors(const psgd_reducer_t *reducer, const job_t *job, uint64_t stream, psgd_state_t *state);
 

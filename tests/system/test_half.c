@@ -8,6 +8,7 @@
 #include "support/half.h"
 #include "support/job.h"
 #include "support/suite.h"
+#include "support/ways.h"
 #include "support/workers.h"
 
 enum { NUM_STEPS = 3 };
@@ -128,24 +129,24 @@ END_TEST
 
 static psgd_tensor_t single[JOB_MODEL_TENSORS], half[JOB_MODEL_TENSORS];
 
-static const struct {
-    psgd_engine_t engine;
-    int           gradients_are_finite, error_feedback;
-    uint32_t      half_iterations;
-    uint64_t      start_step;
-    double        max_norm;
-    int           flatten, orthogonalize_shorter;
-    job_memory_t  memory;
-} ways[] = {
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 0.0, 0, 0, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 1, 1, 0, 1, 2.0, 0, 0, JOB_HOST_POINTERS},
-    {PSGD_ENGINE_CLBLAST, 0, 0, 0, 0, 0.0, 0, 1, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_CLBLAST, 1, 1, 0, 1, 2.0, 0, 0, JOB_CHANGING_BUFFERS},
-    {PSGD_ENGINE_FUSED, 0, 1, 3, 0, 0.0, 0, 1, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 1, 1, 0, 0, 0.0, 1, 0, JOB_SEPARATE_BUFFERS},
+static const way_t WAYS[] = {
+    {.engine = PSGD_ENGINE_FUSED},
+    {.engine = PSGD_ENGINE_FUSED, .is_finite = true, .start_step = 1, .max_norm = 2.0, .memory = JOB_HOST_POINTERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .without_feedback = true, .orthogonalize_shorter = true},
+    {.engine     = PSGD_ENGINE_CLBLAST,
+     .is_finite  = true,
+     .start_step = 1,
+     .max_norm   = 2.0,
+     .memory     = JOB_CHANGING_BUFFERS},
+    {.engine = PSGD_ENGINE_FUSED, .half_iterations = 3, .orthogonalize_shorter = true, .wire = PSGD_BF16},
+    {.engine      = PSGD_ENGINE_FUSED,
+     .is_finite   = true,
+     .flatten     = true,
+     .memory      = JOB_SEPARATE_BUFFERS,
+     .error_dtype = PSGD_BF16},
 };
 
-enum { NUM_WAYS = sizeof(ways) / sizeof(ways[0]) };
+enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]) };
 
 /* Numbers that 16 bits hold exactly. */
 static void exact_gradient(const job_t *job, uint32_t worker, uint32_t step, float *gradient)
@@ -160,21 +161,11 @@ static void exact_gradient(const job_t *job, uint32_t worker, uint32_t step, flo
 
 static job_t half_job(int way, const psgd_tensor_t *tensors, psgd_dtype_t *dtype)
 {
-    job_t job = job_describe(tensors, JOB_MODEL_TENSORS);
+    job_t job = way_job(&WAYS[way], tensors, JOB_MODEL_TENSORS);
 
-    job.num_workers                  = 2;
-    job.num_steps                    = NUM_STEPS;
-    job.memory                       = ways[way].memory;
-    job.config.engine                = ways[way].engine;
-    job.config.gradients_are_finite  = ways[way].gradients_are_finite;
-    job.config.error_feedback        = ways[way].error_feedback;
-    job.config.half_iterations       = ways[way].half_iterations;
-    job.config.start_step            = ways[way].start_step;
-    job.config.max_norm              = ways[way].max_norm;
-    job.config.flatten               = ways[way].flatten;
-    job.config.orthogonalize_shorter = ways[way].orthogonalize_shorter;
-    job.give_gradient                = exact_gradient;
-    job.user                         = dtype;
+    job.num_steps     = NUM_STEPS;
+    job.give_gradient = exact_gradient;
+    job.user          = dtype;
     return job;
 }
 

@@ -1,50 +1,44 @@
 /* The error memory in bfloat16 (psgd_config_t.error_dtype): half the memory, and nothing lost but a rounding that is right on
  * average.
  *
- * With the argument "bits" what the device computes alone, in one way. */
+ * With the argument "first" in the first way alone. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "support/half.h"
 #include "support/job.h"
 #include "support/suite.h"
+#include "support/ways.h"
 #include "support/workers.h"
 
 static psgd_tensor_t model[JOB_MODEL_TENSORS];
 
-static const struct {
-    psgd_engine_t engine;
-    int           gradients_are_finite, orthogonalize_shorter;
-    uint32_t      half_iterations;
-    psgd_dtype_t  wire;
-    uint64_t      energy_every;
-    uint32_t      num_workers;
-    job_memory_t  memory;
-} ways[] = {
-    {PSGD_ENGINE_FUSED, 0, 0, 0, PSGD_F32, 1, 2, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 1, 1, 0, PSGD_F16, 0, 3, JOB_HOST_POINTERS},
-    {PSGD_ENGINE_CLBLAST, 0, 0, 0, PSGD_F32, 0, 1, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_CLBLAST, 1, 0, 0, PSGD_BF16, 0, 2, JOB_CHANGING_BUFFERS},
-    {PSGD_ENGINE_FUSED, 0, 0, 1, PSGD_F32, 0, 2, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 0, 1, 3, PSGD_F32, 0, 4, JOB_SEPARATE_BUFFERS},
+static const way_t WAYS[] = {
+    {.engine = PSGD_ENGINE_FUSED, .energy_every = 1},
+    {.engine                = PSGD_ENGINE_FUSED,
+     .is_finite             = true,
+     .orthogonalize_shorter = true,
+     .wire                  = PSGD_F16,
+     .num_workers           = 3,
+     .memory                = JOB_HOST_POINTERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .num_workers = 1},
+    {.engine = PSGD_ENGINE_CLBLAST, .is_finite = true, .wire = PSGD_BF16, .memory = JOB_CHANGING_BUFFERS},
+    {.engine = PSGD_ENGINE_FUSED, .half_iterations = 1},
+    {.engine                = PSGD_ENGINE_FUSED,
+     .half_iterations       = 3,
+     .orthogonalize_shorter = true,
+     .num_workers           = 4,
+     .memory                = JOB_SEPARATE_BUFFERS},
 };
 
-enum { NUM_WAYS = sizeof(ways) / sizeof(ways[0]) };
+enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]) };
 
 static job_t half_job(int way)
 {
-    job_t job = job_describe(model, JOB_MODEL_TENSORS);
+    job_t job = way_job(&WAYS[way], model, JOB_MODEL_TENSORS);
 
-    job.num_workers                  = ways[way].num_workers;
-    job.num_steps                    = 5;
-    job.memory                       = ways[way].memory;
-    job.config.engine                = ways[way].engine;
-    job.config.gradients_are_finite  = ways[way].gradients_are_finite;
-    job.config.orthogonalize_shorter = ways[way].orthogonalize_shorter;
-    job.config.half_iterations       = ways[way].half_iterations;
-    job.config.wire                  = ways[way].wire;
-    job.config.energy_every          = ways[way].energy_every;
-    job.config.error_dtype           = PSGD_BF16;
+    job.num_steps          = 5;
+    job.config.error_dtype = PSGD_BF16;
     return job;
 }
 
@@ -110,28 +104,12 @@ START_TEST(half_errors__lose_no_more_than_their_rounding_and_all_workers_hold_th
 }
 END_TEST
 
-/* Out, forgotten, and in again. */
-static psgd_status_t reimport(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
-{
-    psgd_state_t *state = NULL;
-    psgd_status_t status;
-
-    (void)job;
-    (void)worker;
-    (void)step;
-    worker_needs(psgd_reducer_export_state(reducer, PSGD_ERROR_LOCAL, &state));
-    worker_needs(psgd_reducer_reset_error(reducer));
-    status = psgd_reducer_import_state(reducer, state);
-    psgd_state_destroy(state);
-    return status;
-}
-
 START_TEST(half_errors__go_on_bit_for_bit_after_an_export)
 {
     job_t        straight = half_job(_i), interrupted = straight;
     job_record_t records[WORKERS_MAX], interrupted_records[WORKERS_MAX];
 
-    interrupted.after_step = reimport;
+    interrupted.after_step = job_reimport;
     job_run(&straight, records);
     job_run(&interrupted, interrupted_records);
     for (uint32_t w = 0; w < straight.num_workers; ++w) {
@@ -213,24 +191,17 @@ int main(int argc, char **argv)
 {
     Suite *suite = suite_create("error memory in 16 bits");
     TCase *tcase = tcase_create("threads");
+    int    num_ways = (argc > 1) && (strcmp(argv[1], "first") == 0) ? 1 : NUM_WAYS;
     int    result;
 
     job_model(model);
     tcase_set_timeout(tcase, 0);
-    if ((argc > 1) && (strcmp(argv[1], "bits") == 0)) {
-        tcase_add_loop_test(tcase, half_errors__are_one_of_two_neighbours_by_chance_and_right_on_average, 0, 1);
-        tcase_add_loop_test(tcase, half_errors__go_on_bit_for_bit_after_an_export, 0, 1);
-        suite_add_tcase(suite, tcase);
-        result = psgd_run_suite(suite);
-        workers_close();
-        return result;
-    }
-    tcase_add_loop_test(tcase, half_errors__are_one_of_two_neighbours_by_chance_and_right_on_average, 0, NUM_WAYS);
+    tcase_add_loop_test(tcase, half_errors__are_one_of_two_neighbours_by_chance_and_right_on_average, 0, num_ways);
     tcase_add_loop_test(tcase, half_errors__lose_no_more_than_their_rounding_and_all_workers_hold_the_same_bits, 0,
-                        NUM_WAYS);
-    tcase_add_loop_test(tcase, half_errors__go_on_bit_for_bit_after_an_export, 0, NUM_WAYS);
-    tcase_add_loop_test(tcase, half_errors__stay_through_failures_and_changes_of_rank, 0, NUM_WAYS);
-    tcase_add_loop_test(tcase, half_errors__take_half_the_memory, 0, NUM_WAYS);
+                        num_ways);
+    tcase_add_loop_test(tcase, half_errors__go_on_bit_for_bit_after_an_export, 0, num_ways);
+    tcase_add_loop_test(tcase, half_errors__stay_through_failures_and_changes_of_rank, 0, num_ways);
+    tcase_add_loop_test(tcase, half_errors__take_half_the_memory, 0, num_ways);
     tcase_add_test(tcase, half_errors__half_precision_is_refused);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);

@@ -7,60 +7,39 @@
 
 #include "support/job.h"
 #include "support/suite.h"
+#include "support/ways.h"
 #include "support/workers.h"
 
 enum { NUM_STEPS = 4, MOST_ELEMS = 1 << 15 };
 
 static psgd_tensor_t model[JOB_MODEL_TENSORS];
 
-static const struct {
-    psgd_engine_t engine;
-    int           gradients_are_finite;
-    int           error_feedback;
-    uint32_t      half_iterations;
-    uint64_t      start_step;
-    double        max_norm;
-    job_memory_t  memory;
-    int           flatten, orthogonalize_shorter; /* whose parameters lie otherwise than their matrices */
-} ways[] = {
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 0.0, JOB_ONE_BUFFER, 0, 0},
-    {PSGD_ENGINE_FUSED, 1, 1, 0, 1, 0.0, JOB_HOST_POINTERS, 0, 0},
-    {PSGD_ENGINE_CLBLAST, 0, 1, 0, 2, 0.0, JOB_ONE_BUFFER, 0, 0},
-    {PSGD_ENGINE_CLBLAST, 1, 1, 0, 0, 4.0, JOB_SEPARATE_BUFFERS, 0, 0},
-    {PSGD_ENGINE_FUSED, 0, 0, 0, 0, 4.0, JOB_ONE_BUFFER, 0, 0},
-    {PSGD_ENGINE_FUSED, 0, 1, 1, 1, 0.0, JOB_HOST_POINTERS, 0, 0},
-    {PSGD_ENGINE_CLBLAST, 0, 1, 3, 0, 4.0, JOB_ONE_BUFFER, 0, 0},
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 1, 0.0, JOB_ONE_BUFFER, 0, 1},
-    {PSGD_ENGINE_FUSED, 1, 1, 2, 0, 4.0, JOB_ONE_BUFFER, 1, 0},
+/* Of the last two, parameters lie otherwise than their matrices. */
+static const way_t WAYS[] = {
+    {.engine = PSGD_ENGINE_FUSED},
+    {.engine = PSGD_ENGINE_FUSED, .is_finite = true, .start_step = 1, .memory = JOB_HOST_POINTERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .start_step = 2},
+    {.engine = PSGD_ENGINE_CLBLAST, .is_finite = true, .max_norm = 4.0, .memory = JOB_SEPARATE_BUFFERS},
+    {.engine = PSGD_ENGINE_FUSED, .without_feedback = true, .max_norm = 4.0},
+    {.engine = PSGD_ENGINE_FUSED, .half_iterations = 1, .start_step = 1, .memory = JOB_HOST_POINTERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .half_iterations = 3, .max_norm = 4.0, .error_dtype = PSGD_BF16},
+    {.engine = PSGD_ENGINE_FUSED, .start_step = 1, .orthogonalize_shorter = true, .error_dtype = PSGD_BF16},
+    {.engine = PSGD_ENGINE_FUSED, .is_finite = true, .half_iterations = 2, .max_norm = 4.0, .flatten = true},
 };
 
-enum { NUM_WAYS = sizeof(ways) / sizeof(ways[0]) };
-
-static psgd_config_t config_of(int way)
-{
-    psgd_config_t config = PSGD_CONFIG_INIT;
-
-    config.engine               = ways[way].engine;
-    config.gradients_are_finite = ways[way].gradients_are_finite;
-    config.error_feedback       = ways[way].error_feedback;
-    config.half_iterations      = ways[way].half_iterations;
-    config.start_step           = ways[way].start_step;
-    config.max_norm              = ways[way].max_norm;
-    config.flatten               = ways[way].flatten;
-    config.orthogonalize_shorter = ways[way].orthogonalize_shorter;
-    config.deadline_seconds     = 240.0;
-    return config;
-}
+enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]) };
 
 static job_t options_job(int way)
 {
-    job_t job = job_describe(model, JOB_MODEL_TENSORS);
+    job_t job = way_job(&WAYS[way], model, JOB_MODEL_TENSORS);
 
-    job.num_workers = 2;
-    job.num_steps   = NUM_STEPS;
-    job.memory      = ways[way].memory;
-    job.config      = config_of(way);
+    job.num_steps = NUM_STEPS;
     return job;
+}
+
+static psgd_config_t config_of(int way)
+{
+    return options_job(way).config;
 }
 
 static void assert_jobs_agree(const job_t *a, const job_t *b)
@@ -221,7 +200,7 @@ START_TEST(reset_error__leaves_zeros_and_nothing_else_changes)
 {
     job_t imported = options_job(_i), resetting = imported;
 
-    if (ways[_i].flatten) {
+    if (WAYS[_i].flatten) {
         return; /* its error memory has another name */
     }
     imported.before_step  = import_zeros;

@@ -6,6 +6,7 @@
 
 #include "support/job.h"
 #include "support/suite.h"
+#include "support/ways.h"
 #include "support/workers.h"
 
 enum { NUM_STEPS = 4, MAX_TENSORS = 16, NUM_VIEWED = 8 };
@@ -116,48 +117,26 @@ static void straighten(const float *viewed, float *straight)
 
 /* ---- jobs --------------------------------------------------------------------------------------------------------- */
 
-static const struct {
-    psgd_engine_t engine;
-    int           gradients_are_finite, error_feedback;
-    uint32_t      half_iterations;
-    uint64_t      start_step;
-    double        max_norm;
-    uint64_t      energy_every;
-    job_memory_t  memory;
-} ways[] = {
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 0.0, 1, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 1, 1, 0, 1, 4.0, 0, JOB_HOST_POINTERS},
-    {PSGD_ENGINE_CLBLAST, 0, 1, 0, 0, 0.0, 0, JOB_SEPARATE_BUFFERS},
-    {PSGD_ENGINE_CLBLAST, 1, 0, 0, 1, 4.0, 0, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 0, 1, 3, 1, 4.0, 0, JOB_CHANGING_BUFFERS},
+static const way_t WAYS[] = {
+    {.engine = PSGD_ENGINE_FUSED, .energy_every = 1},
+    {.engine = PSGD_ENGINE_FUSED, .is_finite = true, .start_step = 1, .max_norm = 4.0, .memory = JOB_HOST_POINTERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .memory = JOB_SEPARATE_BUFFERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .is_finite = true, .without_feedback = true, .start_step = 1, .max_norm = 4.0},
+    {.engine          = PSGD_ENGINE_FUSED,
+     .half_iterations = 3,
+     .start_step      = 1,
+     .max_norm        = 4.0,
+     .memory          = JOB_CHANGING_BUFFERS},
 };
 
-enum { NUM_WAYS = sizeof(ways) / sizeof(ways[0]) };
-
-static psgd_config_t config_of(int way)
-{
-    psgd_config_t config = PSGD_CONFIG_INIT;
-
-    config.engine               = ways[way].engine;
-    config.gradients_are_finite = ways[way].gradients_are_finite;
-    config.error_feedback       = ways[way].error_feedback;
-    config.half_iterations      = ways[way].half_iterations;
-    config.start_step           = ways[way].start_step;
-    config.max_norm             = ways[way].max_norm;
-    config.energy_every         = ways[way].energy_every;
-    config.min_compression_rate = 1.0;
-    config.deadline_seconds     = 240.0;
-    return config;
-}
+enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]) };
 
 static job_t job_of(int way, const psgd_tensor_t *tensors, size_t num_tensors)
 {
-    job_t job = job_describe(tensors, num_tensors);
+    job_t job = way_job(&WAYS[way], tensors, num_tensors);
 
-    job.num_workers = 2;
-    job.num_steps   = NUM_STEPS;
-    job.memory      = ways[way].memory;
-    job.config      = config_of(way);
+    job.num_steps                   = NUM_STEPS;
+    job.config.min_compression_rate = 1.0;
     return job;
 }
 
@@ -318,29 +297,11 @@ START_TEST(view__stays_when_ranks_change)
 }
 END_TEST
 
-/* Out and in again. */
-static psgd_status_t reimport(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
-{
-    psgd_state_t *state = NULL;
-    psgd_status_t status;
-
-    (void)job;
-    (void)worker;
-    (void)step;
-    worker_needs(psgd_reducer_export_state(reducer, PSGD_ERROR_LOCAL, &state));
-    if (job->config.error_feedback) {
-        worker_needs(psgd_reducer_reset_error(reducer));
-    }
-    status = psgd_reducer_import_state(reducer, state);
-    psgd_state_destroy(state);
-    return status;
-}
-
 START_TEST(view__state_goes_out_and_in_with_the_shape_of_the_tensor)
 {
     job_t viewed = viewed_job(_i), straight = straight_job(_i, &viewed);
 
-    viewed.after_step = reimport;
+    viewed.after_step = job_reimport;
     assert_jobs_are_the_same(&viewed, &straight);
 }
 END_TEST

@@ -6,6 +6,7 @@
 #include "reference/powersgd_reference.h"
 #include "support/job.h"
 #include "support/suite.h"
+#include "support/ways.h"
 #include "support/workers.h"
 
 /* What a balance of a few fp32 matrices may be off by. */
@@ -13,25 +14,21 @@ static const double ROUNDING_BOUND = 4e-6;
 
 static psgd_tensor_t model[JOB_MODEL_TENSORS];
 
-static const struct {
-    psgd_engine_t engine;
-    int           gradients_are_finite, warm_start;
-    uint32_t      half_iterations;
-    uint64_t      start_step;
-    double        max_norm;
-    uint32_t      num_workers;
-    job_memory_t  memory;
-} ways[] = {
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 0.0, 2, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 1, 1, 0, 1, 0.0, 3, JOB_HOST_POINTERS},
-    {PSGD_ENGINE_CLBLAST, 0, 0, 0, 0, 0.0, 1, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_CLBLAST, 1, 1, 0, 0, 0.0, 7, JOB_SEPARATE_BUFFERS},
-    {PSGD_ENGINE_FUSED, 0, 1, 1, 0, 0.0, 2, JOB_ONE_BUFFER},
-    {PSGD_ENGINE_FUSED, 0, 1, 3, 1, 0.0, 4, JOB_CHANGING_BUFFERS},
-    {PSGD_ENGINE_FUSED, 0, 1, 0, 0, 1e9, 5, JOB_ONE_BUFFER},
+static const way_t WAYS[] = {
+    {.engine = PSGD_ENGINE_FUSED},
+    {.engine = PSGD_ENGINE_FUSED, .is_finite = true, .start_step = 1, .num_workers = 3, .memory = JOB_HOST_POINTERS},
+    {.engine = PSGD_ENGINE_CLBLAST, .cold_start = true, .num_workers = 1},
+    {.engine = PSGD_ENGINE_CLBLAST, .is_finite = true, .num_workers = 7, .memory = JOB_SEPARATE_BUFFERS},
+    {.engine = PSGD_ENGINE_FUSED, .half_iterations = 1},
+    {.engine          = PSGD_ENGINE_FUSED,
+     .half_iterations = 3,
+     .start_step      = 1,
+     .num_workers     = 4,
+     .memory          = JOB_CHANGING_BUFFERS},
+    {.engine = PSGD_ENGINE_FUSED, .max_norm = 1e9, .num_workers = 5},
 };
 
-enum { NUM_WAYS = sizeof(ways) / sizeof(ways[0]), NUM_DTYPES = 2 };
+enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]), NUM_DTYPES = 2 };
 
 static const psgd_dtype_t DTYPES[NUM_DTYPES] = {PSGD_F16, PSGD_BF16};
 
@@ -42,19 +39,10 @@ static psgd_dtype_t dtype_of(int i)
 
 static job_t wire_job(int i)
 {
-    int   way = i / NUM_DTYPES;
-    job_t job = job_describe(model, JOB_MODEL_TENSORS);
+    job_t job = way_job(&WAYS[i / NUM_DTYPES], model, JOB_MODEL_TENSORS);
 
-    job.num_workers                 = ways[way].num_workers;
-    job.num_steps                   = 5;
-    job.memory                      = ways[way].memory;
-    job.config.engine               = ways[way].engine;
-    job.config.gradients_are_finite = ways[way].gradients_are_finite;
-    job.config.warm_start           = ways[way].warm_start;
-    job.config.half_iterations      = ways[way].half_iterations;
-    job.config.start_step           = ways[way].start_step;
-    job.config.max_norm             = ways[way].max_norm;
-    job.config.wire                 = dtype_of(i);
+    job.num_steps   = 5;
+    job.config.wire = dtype_of(i);
     return job;
 }
 
@@ -148,7 +136,7 @@ START_TEST(wire__gradients_of_any_size_are_treated_alike)
     job_t        plain = wire_job(_i), scaled;
     job_record_t records[WORKERS_MAX], scaled_records[WORKERS_MAX];
 
-    if (ways[_i / NUM_DTYPES].max_norm > 0.0) {
+    if (WAYS[_i / NUM_DTYPES].max_norm > 0.0) {
         return; /* a norm has a size */
     }
     plain.give_gradient = scaled_gradient;
