@@ -76,9 +76,11 @@ static vector_t next_x(vector_t x, vector_t m, vector_t d, rule_t rule)
 }
 
 #if PSGD_MOMENTUM
+#define PREFETCH_MOMENTUM(p_)   PREFETCH(p_)
 #define LOAD_MOMENTUM(from_)    LOAD(from_)
 #define STORE_MOMENTUM(v_, to_) STORE(v_, to_)
 #else
+#define PREFETCH_MOMENTUM(p_)
 #define LOAD_MOMENTUM(from_)    (vector_t)(0.0f)
 #define STORE_MOMENTUM(v_, to_)
 #endif
@@ -122,6 +124,7 @@ static float without_dust(float x)
 
 #define BEGIN_ROW(a_) \
     PREFETCH(b->x + (a_ + ROWS_AHEAD) * b->cols + j) \
+    PREFETCH_MOMENTUM(b->m + (a_ + ROWS_AHEAD) * b->cols + j) \
     vector_t u_##a_ = (vector_t)(0.0f);
 
 #define ADD_TERM(a_) u_##a_ = fma((vector_t)(CLEAN_P(a_)), q_k, u_##a_);
