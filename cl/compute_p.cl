@@ -3,6 +3,7 @@
  *     PSGD_FORM 0    no error feedback    M = g                                  reads g
  *               1    transactional        M = g + e, over g                      reads g, e; writes g
  *               2    lazy                 M = g + (M' - P^' Q_w'^T), over M'     reads g, M'; writes M'
+ *               3    transactional, e in bfloat16: as 1
  *     P_ik = sum_j M_ij Q^_kj             for k = 0 .. r - 1
  *
  * M', P^' and Q_w' are those of the step before: M' - P^' Q_w'^T is the error e that the transactional form writes in its
@@ -13,6 +14,7 @@
  *
  * A work-group does one tile: all or some of the columns of some rows, 4 rows at a time, and 4 columns of Q^ at a time. Its
  * sums go to P where it has all columns, else to its part (r x rows), for cl/sum_parts.cl to add up. */
+#include "bfloat.clh"
 #include "ragged.clh"
 #include "rank.clh"
 #include "vector.clh"
@@ -38,7 +40,11 @@ typedef struct band {
     uint                r;
     ulong               rows, cols; /* of the item: distances in memory */
     global float       *grad;
-    global float       *error;
+#if PSGD_FORM == 3
+    global const ushort *error;
+#else
+    global float *error;
+#endif
     global const float *q;
     global const float *p_before;
     global const float *q_before;
@@ -65,10 +71,15 @@ typedef struct band {
 #if PSGD_FORM == 0
 #define LOAD_GRADIENT(a_) AHEAD(b->grad, a_) LOAD_M(a_)
 #define FORM_M(rows_)     ROWS_##rows_(LOAD_GRADIENT)
-#elif PSGD_FORM == 1
+#elif PSGD_FORM != 2
+#if PSGD_FORM == 3
+#define LOAD_ERROR LOAD_BFLOATS
+#else
+#define LOAD_ERROR LOAD
+#endif
 #define ADD_ERROR(a_) \
     AHEAD(b->grad, a_) AHEAD(b->error, a_) \
-    const vector_t m_##a_ = LOAD(b->grad + a_ * b->cols + j) + LOAD(b->error + a_ * b->cols + j); \
+    const vector_t m_##a_ = LOAD(b->grad + a_ * b->cols + j) + LOAD_ERROR(b->error + a_ * b->cols + j); \
     STORE(m_##a_, b->grad + a_ * b->cols + j);
 #define FORM_M(rows_) ROWS_##rows_(ADD_ERROR)
 #else
@@ -244,7 +255,12 @@ kernel void compute_p(PSGD_RAGGED_PARAMS, global const float *q_mem, ulong q_off
     b.rows     = item.rows;
     b.cols     = item.cols;
     b.grad     = grad + (ulong)tile.row * item.cols;
-    b.error    = error + (ulong)tile.row * item.cols;
+#if PSGD_FORM == 3
+    b.error = BFLOAT_ERROR + (ulong)tile.row * item.cols;
+    (void)error;
+#else
+    b.error = error + (ulong)tile.row * item.cols;
+#endif
     b.q        = q_mem + q_offset + item.q_offset;
     b.p_before = p_before_mem + p_before_offset + item.p_offset + tile.row;
     b.q_before = q_before_mem + q_before_offset + item.q_offset;

@@ -1,4 +1,5 @@
-/* Decompression (pass C): in one pass, the update, and in the transactional form (PSGD_FORM 1) the error.
+/* Decompression (pass C): in one pass, the update, and in the transactional forms the error: PSGD_FORM 1, and 3 in bfloat16, rounded by
+ * chance (cl/bfloat.clh).
  *
  *     e_ij      = M_ij - sum_k P^_ki Q_w,kj       into the error memory, with this worker's own Q_w
  *     update_ij = sum_k P^_ki Qbar_kj             into the gradient buffer, over M
@@ -12,13 +13,14 @@
  * when the scale is undone, gives +0. The scale is undone in two exact multiplications. ops/decompress.c has the proof.
  *
  * A work-group does one tile, 4 rows at a time (a row of a factor is loaded once for all of them), as cl/vector.clh says. */
+#include "bfloat.clh"
 #include "ragged.clh"
 #include "rank.clh"
 #include "vector.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
 
-/* 1: the error is written too; 0, 2: the update alone. */
+/* 1, 3: the error is written too; 0, 2: the update alone. */
 #ifndef PSGD_FORM
 #define PSGD_FORM 1
 #endif
@@ -34,7 +36,12 @@ typedef struct band {
     uint                r;
     ulong               rows, cols; /* of the item: distances in memory */
     global float       *grad;
-    global float       *error;
+#if PSGD_FORM == 3
+    global ushort *error;
+    uint           key, element; /* of the rounding; the number of the first element in the item */
+#else
+    global float *error;
+#endif
     global const float *p;
     global const float *q;
     global const float *q_local;
@@ -58,7 +65,7 @@ static float without_dust(float x)
 #define MINUS_P(a_) (-b->p[k * b->rows + a_])
 #endif
 
-#if PSGD_FORM == 1
+#if PSGD_FORM == 1 || PSGD_FORM == 3
 #define IF_ERROR(statement_) statement_
 #else
 #define IF_ERROR(statement_)
@@ -76,8 +83,15 @@ static float without_dust(float x)
     u_##a_ = fma((vector_t)(CLEAN_P(a_)), q_k, u_##a_); \
     IF_ERROR(e_##a_ = fma((vector_t)(MINUS_P(a_)), q_local_k, e_##a_);)
 
+#if PSGD_FORM == 3
+#define STORE_ERROR(e_, a_) \
+    STORE_BFLOATS(e_, b->error + a_ * b->cols + j, b->key, b->element + (uint)(a_ * b->cols) + (uint)j)
+#else
+#define STORE_ERROR(e_, a_) STORE(e_, b->error + a_ * b->cols + j)
+#endif
+
 #define END_ROW(a_) \
-    IF_ERROR(STORE(e_##a_, b->error + a_ * b->cols + j);) \
+    IF_ERROR(STORE_ERROR(e_##a_, a_);) \
     STORE(select(u_##a_ * b->scale_1 * b->scale_2, (vector_t)(0.0f), \
                  isless(fabs(u_##a_), (vector_t)(b->flush_below))), \
           b->grad + a_ * b->cols + j);
@@ -116,10 +130,16 @@ static void load_p(band_t *b, uint rows)
 #endif
 }
 
-/* Offsets are in elements. The scales are those of all matrices, four floats each: psgd_update_scale_t. */
+#if PSGD_FORM == 3
+#define ROUNDING_PARAMS , global const uint *keys, uint step_key
+#else
+#define ROUNDING_PARAMS
+#endif
+
+/* Offsets are in elements. The scales are those of all matrices, four floats each: psgd_update_scale_t; so are the keys. */
 kernel void decompress(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offset, global const float *q_mem,
                        ulong q_offset, global const float *scales_mem, ulong scales_offset,
-                       global const float *q_local_mem, ulong q_local_offset)
+                       global const float *q_local_mem, ulong q_local_offset ROUNDING_PARAMS)
 {
     PSGD_FIND_TILE();
     global const float *scale = scales_mem + scales_offset + 4 * (ulong)item.scale_index;
@@ -130,7 +150,14 @@ kernel void decompress(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_of
     b.rows        = item.rows;
     b.cols        = item.cols;
     b.grad        = grad + (ulong)tile.row * item.cols;
-    b.error       = error + (ulong)tile.row * item.cols;
+#if PSGD_FORM == 3
+    b.error   = BFLOAT_ERROR + (ulong)tile.row * item.cols;
+    b.key     = keys[item.scale_index] ^ step_key;
+    b.element = tile.row * item.cols;
+    (void)error;
+#else
+    b.error = error + (ulong)tile.row * item.cols;
+#endif
     b.p           = p_mem + p_offset + item.p_offset + tile.row;
     b.q           = q_mem + q_offset + item.q_offset;
     b.q_local     = q_local_mem + q_local_offset + item.q_offset;
@@ -149,6 +176,9 @@ kernel void decompress(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_of
         row += step;
         b.grad += step * b.cols;
         b.error += step * b.cols;
+#if PSGD_FORM == 3
+        b.element += step * (uint)b.cols;
+#endif
         b.p += step;
     }
 }

@@ -112,7 +112,7 @@ kernel void residual(PSGD_RAGGED_PARAMS, global const float *p_mem, ulong p_offs
     b.cols = item.cols;
     b.m    = grad + (ulong)tile.row * item.cols;
 #if PSGD_INTO_ERROR == 2
-    b.out     = (global ushort *)error_mem + place.error_offset + (ulong)tile.row * item.cols;
+    b.out     = BFLOAT_ERROR + (ulong)tile.row * item.cols;
     b.key     = keys[item.scale_index] ^ step_key;
     b.element = tile.row * item.cols;
     (void)error;

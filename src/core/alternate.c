@@ -44,9 +44,9 @@ struct psgd_alternation {
 
     /* What is done with M, and with the factors of all pieces. */
     psgd_matrices_t      matrices;
-    psgd_compute_p_t    *form_m;       /* M = g + e; NULL without error feedback, and where that is in 16 bits */
+    psgd_compute_p_t    *form_m;       /* M = g + e; NULL without error feedback */
     psgd_residual_t     *take_off;     /* M -= a piece; NULL with one half-iteration a step */
-    psgd_residual_t     *leave_error;  /* e = M - a piece; NULL there too */
+    psgd_residual_t     *leave_error;  /* e = M - a piece; NULL without error feedback */
     psgd_plan_t          stacked_plan; /* the plan, with `count` times the rank */
     psgd_matrices_t      stacked;
     psgd_stack_t        *p_stack, *q_stack;
@@ -147,9 +147,6 @@ static psgd_status_t form_m(psgd_reducer_t *r)
     const psgd_compute_p_views_t not_touched = {r->q_hat, r->q_hat, r->q_hat, r->q_hat, r->q_hat};
     psgd_status_t                status      = place(r);
 
-    if ((status == PSGD_OK) && (r->half_errors != NULL)) {
-        return psgd_half_errors_add(r);
-    }
     if ((status != PSGD_OK) || (r->alternation->form_m == NULL)) {
         return status;
     }
@@ -231,7 +228,7 @@ static uint64_t hash_common(const psgd_reducer_t *r)
 /* M = M - P^ Q_w^T, or M - P_w Q^^T. */
 static psgd_status_t take_off(psgd_reducer_t *r)
 {
-    return psgd_residual_enqueue(r->alternation->take_off, own_p(r), own_q(r));
+    return psgd_residual_enqueue(r->alternation->take_off, own_p(r), own_q(r), psgd_half_errors_rounding(r));
 }
 
 /* Q = mean_w(Q_w), or P = mean_w(P_w). What the next half-iteration needs of M is computed while the message travels. */
@@ -411,11 +408,9 @@ static void scale_pieces(psgd_reducer_t *r)
 /* e = M - the last piece. Of the last half-iteration, whose factors are still where they were computed. */
 static psgd_status_t leave_error(psgd_reducer_t *r)
 {
-    if (r->half_errors != NULL) {
-        return psgd_half_errors_leave(r, own_p(r), own_q(r));
-    }
-    return r->alternation->leave_error == NULL ? PSGD_OK
-                                               : psgd_residual_enqueue(r->alternation->leave_error, own_p(r), own_q(r));
+    return r->alternation->leave_error == NULL
+               ? PSGD_OK
+               : psgd_residual_enqueue(r->alternation->leave_error, own_p(r), own_q(r), psgd_half_errors_rounding(r));
 }
 
 /* The means go beside the orthonormal factors that they belong to. */
@@ -442,7 +437,7 @@ static psgd_status_t sum_pieces(psgd_reducer_t *r)
     psgd_alternation_t           *a      = r->alternation;
     const psgd_step_views_t       views  = psgd_traffic_step_views(r);
     const psgd_decompress_views_t pieces = {psgd_stack_view(a->p_stack), psgd_stack_view(a->q_stack),
-                                            views.update_scales, psgd_stack_view(a->q_stack)};
+                                            views.update_scales, psgd_stack_view(a->q_stack), views.rounding};
     psgd_status_t                 status = psgd_matrices_place(&a->stacked, &views);
 
     return status == PSGD_OK ? psgd_decompressor_enqueue(a->sum_pieces, &pieces) : status;
@@ -603,15 +598,17 @@ static psgd_status_t create_matrices(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_matrices_create_all(r->device, &a->stacked_plan, &a->stacked) : status;
 }
 
-static psgd_status_t create_error_kernels(psgd_alternation_t *a)
+static psgd_status_t create_error_kernels(psgd_alternation_t *a, bool in_half)
 {
     psgd_status_t status;
 
-    status = psgd_compute_p_create(a->matrices.ragged, PSGD_FORM_TRANSACTIONAL, false, &a->form_m);
+    status = psgd_compute_p_create(a->matrices.ragged, in_half ? PSGD_FORM_HALF : PSGD_FORM_TRANSACTIONAL, false,
+                                   &a->form_m);
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_residual_create(a->matrices.ragged, PSGD_RESIDUAL_INTO_ERROR, &a->leave_error);
+    return psgd_residual_create(a->matrices.ragged, in_half ? PSGD_RESIDUAL_INTO_BFLOAT : PSGD_RESIDUAL_INTO_ERROR,
+                                &a->leave_error);
 }
 
 static psgd_status_t create_kernels(psgd_reducer_t *r)
@@ -623,8 +620,8 @@ static psgd_status_t create_kernels(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    if (r->config.error_feedback && (r->config.error_dtype == PSGD_F32)) {
-        status = create_error_kernels(a);
+    if (r->config.error_feedback) {
+        status = create_error_kernels(a, r->config.error_dtype != PSGD_F32);
         if (status != PSGD_OK) {
             return status;
         }

@@ -149,7 +149,7 @@ bool psgd_choose_is_open(const psgd_reducer_t *r)
 
 /* ---- dry runs: steps on nothing but zeros, before the first ---- */
 
-/* Gradients for a dry run: the error memories, which are zero and stay so; without error feedback a buffer of zeros. */
+/* Gradients for a dry run: the error memories, which are zero and stay so; where there are none of floats, a buffer of zeros. */
 typedef struct dry_run {
     psgd_view_t      *grads; /* by matrix index */
     psgd_view_t       zeros;
@@ -168,13 +168,18 @@ static uint64_t largest_matrix_elems(const psgd_plan_t *plan)
     return largest;
 }
 
+static bool has_float_errors(const psgd_reducer_t *r)
+{
+    return (r->form == PSGD_FORM_TRANSACTIONAL) || (r->form == PSGD_FORM_LAZY);
+}
+
 static psgd_status_t begin_dry_run(psgd_reducer_t *r, dry_run_t *dry)
 {
     psgd_status_t status;
 
     memset(dry, 0, sizeof(*dry));
     status = psgd_alloc(r->plan->num_matrices, sizeof(*dry->grads), "the views of a dry run", &dry->grads);
-    if ((status == PSGD_OK) && (r->form == PSGD_FORM_NO_FEEDBACK)) {
+    if ((status == PSGD_OK) && !has_float_errors(r)) {
         status = psgd_buffer_create(r->device, (size_t)largest_matrix_elems(r->plan) * sizeof(float),
                                     "the zeros of a dry run", &dry->zeros);
     }
@@ -182,7 +187,7 @@ static psgd_status_t begin_dry_run(psgd_reducer_t *r, dry_run_t *dry)
         return status;
     }
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        dry->grads[m] = r->form == PSGD_FORM_NO_FEEDBACK ? dry->zeros : r->errors[m];
+        dry->grads[m] = has_float_errors(r) ? r->errors[m] : dry->zeros;
     }
     dry->views       = psgd_traffic_step_views(r);
     dry->views.grads = dry->grads;

@@ -3,18 +3,15 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "core/traffic.h"
-#include "ops/feedback.h"
-#include "ops/matrices.h"
 
 struct psgd_half_errors {
-    psgd_matrices_t  matrices;
-    psgd_view_t     *places; /* by matrix index: of the error memories, in elements */
-    psgd_feedback_t *feedback;
+    psgd_view_t *places; /* by matrix index */
+    psgd_view_t  keys;
 };
 
-static psgd_status_t create_feedback(const psgd_reducer_t *r, psgd_half_errors_t *h)
+static psgd_status_t upload_keys(const psgd_reducer_t *r, psgd_half_errors_t *h)
 {
+    size_t        bytes  = r->plan->num_matrices * sizeof(uint32_t);
     uint32_t     *keys   = NULL;
     psgd_status_t status = psgd_alloc(r->plan->num_matrices, sizeof(*keys), "the keys of chance", &keys);
 
@@ -24,7 +21,13 @@ static psgd_status_t create_feedback(const psgd_reducer_t *r, psgd_half_errors_t
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         keys[m] = (uint32_t)psgd_random_key(r->config.seed, r->plan->matrices[m].name_hash, PSGD_RANDOM_ROUNDING);
     }
-    status = psgd_feedback_create(h->matrices.ragged, keys, r->plan->num_matrices, &h->feedback);
+    status = psgd_buffer_create(r->device, bytes, "the keys of chance", &h->keys);
+    if (status == PSGD_OK) {
+        status = psgd_buffer_enqueue_write(r->device, h->keys, keys, bytes);
+    }
+    if (status == PSGD_OK) {
+        status = psgd_device_wait(r->device, "the keys of chance");
+    }
     psgd_free(keys);
     return status;
 }
@@ -43,46 +46,34 @@ psgd_status_t psgd_half_errors_create(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_matrices_create_all(r->device, r->plan, &h->matrices);
-    return status == PSGD_OK ? create_feedback(r, h) : status;
+    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
+        h->places[m] = (psgd_view_t){r->errors[m].mem, r->errors[m].offset_bytes / sizeof(uint16_t) * sizeof(float)};
+    }
+    return upload_keys(r, h);
 }
 
-void psgd_half_errors_destroy(psgd_half_errors_t *h)
+void psgd_half_errors_destroy(psgd_device_t *device, psgd_half_errors_t *h)
 {
     if (h == NULL) {
         return;
     }
-    psgd_feedback_destroy(h->feedback);
-    psgd_matrices_destroy(&h->matrices);
+    psgd_buffer_destroy(device, &h->keys);
     psgd_free(h->places);
     psgd_free(h);
 }
 
-/* Where matrices and error memories lie: these by elements, as cl/add_error.cl counts them. */
-static psgd_status_t place(psgd_reducer_t *r)
+const psgd_view_t *psgd_half_errors_places(const psgd_reducer_t *r)
 {
-    psgd_half_errors_t *h     = r->half_errors;
-    psgd_step_views_t   views = psgd_traffic_step_views(r);
+    return r->half_errors->places;
+}
 
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        h->places[m] = (psgd_view_t){r->errors[m].mem, r->errors[m].offset_bytes / sizeof(uint16_t) * sizeof(float)};
+psgd_rounding_t psgd_half_errors_rounding(const psgd_reducer_t *r)
+{
+    psgd_rounding_t rounding = {{NULL, 0}, 0};
+
+    if (r->half_errors != NULL) {
+        rounding.keys     = r->half_errors->keys;
+        rounding.step_key = (uint32_t)psgd_hash_mix(r->step_number);
     }
-    views.errors = h->places;
-    return psgd_matrices_place(&h->matrices, &views);
-}
-
-psgd_status_t psgd_half_errors_add(psgd_reducer_t *r)
-{
-    psgd_status_t status = place(r);
-
-    return status == PSGD_OK ? psgd_feedback_enqueue_add(r->half_errors->feedback) : status;
-}
-
-psgd_status_t psgd_half_errors_leave(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q)
-{
-    psgd_status_t status = place(r);
-
-    return status == PSGD_OK
-               ? psgd_feedback_enqueue_leave(r->half_errors->feedback, p, q, (uint32_t)psgd_hash_mix(r->step_number))
-               : status;
+    return rounding;
 }

@@ -1,18 +1,18 @@
-/* The error memory in 16 bits (config.error_dtype): M is formed over the gradient before the engines see it, and what is left of it
- * is rounded into the memory after the last vote. */
+/* The error memory in 16 bits (config.error_dtype): where it lies, as kernels count it, and what it is rounded by. */
 #ifndef PSGD_CORE_HALF_ERRORS_H
 #define PSGD_CORE_HALF_ERRORS_H
 
 #include "core/reducer.h"
+#include "ops/rounding.h"
 
 /* Made where it is in 16 bits and something is compressed. */
 psgd_status_t psgd_half_errors_create(psgd_reducer_t *reducer);
-void          psgd_half_errors_destroy(psgd_half_errors_t *errors);
+void          psgd_half_errors_destroy(psgd_device_t *device, psgd_half_errors_t *errors);
 
-/* M = g + e, in the gradients' places. Enqueued. */
-psgd_status_t psgd_half_errors_add(psgd_reducer_t *reducer);
+/* By matrix index: reducer->errors, with offsets that in floats have the number of the first element. */
+const psgd_view_t *psgd_half_errors_places(const psgd_reducer_t *reducer);
 
-/* e = M - P Q^T, M being there still. Enqueued. */
-psgd_status_t psgd_half_errors_leave(psgd_reducer_t *reducer, psgd_view_t p, psgd_view_t q);
+/* Of the step under way; all zero where the error memory is not in 16 bits. */
+psgd_rounding_t psgd_half_errors_rounding(const psgd_reducer_t *reducer);
 
 #endif

@@ -336,9 +336,11 @@ static psgd_patience_t patience_of(const psgd_config_t *config)
 
 static psgd_form_t form_of(const psgd_config_t *config)
 {
-    /* Half-iterations, and error memories in 16 bits, form M themselves. */
-    if (!config->error_feedback || (config->half_iterations > 0) || (config->error_dtype != PSGD_F32)) {
+    if (!config->error_feedback || (config->half_iterations > 0)) { /* core/alternate.c forms M itself */
         return PSGD_FORM_NO_FEEDBACK;
+    }
+    if (config->error_dtype != PSGD_F32) {
+        return PSGD_FORM_HALF;
     }
     return config->gradients_are_finite ? PSGD_FORM_LAZY : PSGD_FORM_TRANSACTIONAL;
 }
@@ -510,7 +512,7 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
-    psgd_half_errors_destroy(r->half_errors);
+    psgd_half_errors_destroy(device, r->half_errors);
     psgd_copies_destroy(device, r->copies);
     psgd_rescale_destroy(r->rescale);
     psgd_updater_destroy(r->updater);

@@ -200,6 +200,7 @@ static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
     SWAP(psgd_reducer_t, *r, *next);
     SWAP(psgd_arena_t, r->error_arena, next->error_arena);
     SWAP(psgd_view_t *, r->errors, next->errors);
+    SWAP(psgd_half_errors_t *, r->half_errors, next->half_errors);
     SWAP(psgd_view_t *, r->host_grads, next->host_grads);
 }
 

@@ -16,7 +16,6 @@
 
 #include "core/energy.h"
 #include "core/exchange.h"
-#include "core/half_errors.h"
 #include "core/norm.h"
 #include "core/phases.h"
 #include "core/traffic.h"
@@ -57,17 +56,13 @@ static psgd_status_t orthonormalize_q(psgd_reducer_t *r)
 /* M = g + e;  P_w = M Q^. In the lazy form this is where the error memory changes. */
 static psgd_status_t compute_p(psgd_reducer_t *r)
 {
-    psgd_step_views_t views  = psgd_traffic_step_views(r);
-    psgd_status_t     status = PSGD_OK;
+    psgd_step_views_t views = psgd_traffic_step_views(r);
 
     if (r->plan->num_matrices == 0) {
         return PSGD_OK;
     }
-    if (r->half_errors != NULL) {
-        status = psgd_half_errors_add(r);
-    }
     r->step.has_changed_state = r->form == PSGD_FORM_LAZY;
-    return status == PSGD_OK ? psgd_engines_enqueue_compute_p(r->engines, &views) : status;
+    return psgd_engines_enqueue_compute_p(r->engines, &views);
 }
 
 /* P = mean_w(P_w), and the mean of the small uncompressed tensors. */
@@ -182,9 +177,6 @@ static psgd_status_t decompress(psgd_reducer_t *r)
 
     if (status == PSGD_OK) {
         status = psgd_traffic_write_sent(r, &r->message_2, r->q_local);
-    }
-    if ((status == PSGD_OK) && (r->half_errors != NULL)) {
-        status = psgd_half_errors_leave(r, views.p_hat, views.q_local);
     }
     if (status == PSGD_OK) {
         status = psgd_update_takes_factors(r) ? psgd_update_enqueue(r, views.p_hat, views.q_scaled, small, small_view)

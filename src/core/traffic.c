@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "core/exchange.h"
+#include "core/half_errors.h"
 #include "core/norm.h"
 #include "core/phases.h"
 #include "ops/decompress.h"
@@ -19,13 +20,17 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
     psgd_step_views_t views;
 
     views.grads         = r->matrix_grads;
-    views.errors        = r->config.error_feedback && (r->half_errors == NULL) ? r->errors : NULL;
+    views.errors        = r->config.error_feedback ? r->errors : NULL;
+    views.rounding      = psgd_half_errors_rounding(r);
     views.q_hat         = r->q_hat;
     views.p             = r->message_1_view;
     views.p_hat         = r->p_hat;
     views.q_local = r->alternation != NULL ? r->message_1_view : r->q_local; /* half-iterations send either factor */
     views.q_scaled      = r->q;
     views.update_scales = psgd_view_at(r->q, bytes_of(psgd_reducer_update_elems(r)));
+    if (r->half_errors != NULL) {
+        views.errors = psgd_half_errors_places(r);
+    }
     return views;
 }
 

@@ -20,7 +20,7 @@ struct psgd_updater {
     bool           has_momentum;
     bool           has_halves;
 
-    psgd_matrices_t  errors; /* M and the error memories, in the transactional form of a full iteration */
+    psgd_matrices_t  errors; /* M and the error memories, in the transactional forms of a full iteration */
     psgd_residual_t *leave_error;
     psgd_matrices_t  matrices; /* parameters and momenta of what is compressed */
     psgd_apply_t    *from_factors;
@@ -52,10 +52,13 @@ static psgd_status_t create_for_matrices(const psgd_reducer_t *r, psgd_updater_t
 {
     psgd_status_t status = PSGD_OK;
 
-    if (r->form == PSGD_FORM_TRANSACTIONAL) {
+    if ((r->form == PSGD_FORM_TRANSACTIONAL) || (r->form == PSGD_FORM_HALF)) {
+        const psgd_residual_target_t target =
+            r->form == PSGD_FORM_HALF ? PSGD_RESIDUAL_INTO_BFLOAT : PSGD_RESIDUAL_INTO_ERROR;
+
         status = psgd_matrices_create_all(r->device, r->plan, &u->errors);
         if (status == PSGD_OK) {
-            status = psgd_residual_create(u->errors.ragged, PSGD_RESIDUAL_INTO_ERROR, &u->leave_error);
+            status = psgd_residual_create(u->errors.ragged, target, &u->leave_error);
         }
     }
     if (status != PSGD_OK) {
@@ -255,7 +258,7 @@ static psgd_rule_numbers_t numbers_of(const psgd_update_t *update)
     return (psgd_rule_numbers_t){-update->learning_rate, update->momentum, update->weight_decay};
 }
 
-/* e = M - P^ Q_w^T: in the transactional form of a full iteration, while M still lies in the gradients' buffers. */
+/* e = M - P^ Q_w^T: in the transactional forms of a full iteration, while M still lies in the gradients' buffers. */
 static psgd_status_t leave_error(psgd_reducer_t *r)
 {
     psgd_step_views_t views = psgd_traffic_step_views(r);
@@ -265,7 +268,9 @@ static psgd_status_t leave_error(psgd_reducer_t *r)
         return PSGD_OK;
     }
     status = psgd_matrices_place(&r->updater->errors, &views);
-    return status == PSGD_OK ? psgd_residual_enqueue(r->updater->leave_error, views.p_hat, views.q_local) : status;
+    return status == PSGD_OK
+               ? psgd_residual_enqueue(r->updater->leave_error, views.p_hat, views.q_local, views.rounding)
+               : status;
 }
 
 static psgd_status_t apply_factors(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q)

@@ -173,7 +173,10 @@ struct psgd_decompressor {
     psgd_kernel_t  *kernel;
     psgd_tiling_t  *tiling;
     size_t          group_size;
+    bool            is_rounded;
 };
+
+enum { ROUNDING_ARGS = 2 }; /* the last ones */
 
 enum {
     BAND_ROWS       = 4,
@@ -230,7 +233,8 @@ static psgd_status_t make_kernel(psgd_decompressor_t *decompressor, psgd_form_t 
     psgd_program_t *program = NULL;
     psgd_status_t  status;
 
-    psgd_variant_options(device, form == PSGD_FORM_TRANSACTIONAL ? form : PSGD_FORM_NO_FEEDBACK,
+    /* The lazy form writes the update alone, as without feedback. */
+    psgd_variant_options(device, form == PSGD_FORM_LAZY ? PSGD_FORM_NO_FEEDBACK : form,
                          psgd_ragged_ranks(decompressor->ragged), options);
     status = psgd_program_get(device, "decompress.cl", options, &program);
     if (status != PSGD_OK) {
@@ -249,6 +253,7 @@ psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, 
         return status;
     }
     decompressor->ragged     = ragged;
+    decompressor->is_rounded = form == PSGD_FORM_HALF;
     decompressor->group_size = psgd_group_size(psgd_ragged_device(ragged));
     status                   = make_kernel(decompressor, form);
     if (status != PSGD_OK) {
@@ -275,10 +280,12 @@ psgd_status_t psgd_decompressor_enqueue(psgd_decompressor_t *decompressor, const
     const psgd_arg_t args[]         = {PSGD_ARG_MEM(views->p_hat),         PSGD_ARG(p_offset),
                                        PSGD_ARG_MEM(views->q_scaled),      PSGD_ARG(q_offset),
                                        PSGD_ARG_MEM(views->update_scales), PSGD_ARG(scales_offset),
-                                       PSGD_ARG_MEM(views->q_local),       PSGD_ARG(q_local_offset)};
+                                       PSGD_ARG_MEM(views->q_local),       PSGD_ARG(q_local_offset),
+                                       PSGD_ARG_MEM(views->rounding.keys), PSGD_ARG(views->rounding.step_key)};
+    size_t           num_args       = sizeof(args) / sizeof(args[0]);
 
     return psgd_tiling_enqueue(decompressor->tiling, decompressor->kernel, decompressor->group_size, args,
-                               sizeof(args) / sizeof(args[0]));
+                               decompressor->is_rounded ? num_args : num_args - ROUNDING_ARGS);
 }
 
 void psgd_decompressor_destroy(psgd_decompressor_t *decompressor)

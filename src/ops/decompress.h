@@ -41,10 +41,11 @@ typedef struct psgd_decompress_views {
     psgd_view_t p_hat;         /* in: r x rows, orthonormal rows (the bound on the update rests on that) */
     psgd_view_t q_scaled;      /* in: r x cols, from psgd_update_scale_q() */
     psgd_view_t update_scales; /* in: psgd_update_scale_t of all matrices, by scale_index */
-    psgd_view_t q_local;       /* in: r x cols, this worker's Q_w; PSGD_FORM_TRANSACTIONAL */
+    psgd_view_t     q_local;       /* in: r x cols, this worker's Q_w; PSGD_FORM_TRANSACTIONAL, PSGD_FORM_HALF */
+    psgd_rounding_t rounding;      /* PSGD_FORM_HALF */
 } psgd_decompress_views_t;
 
-/* PSGD_FORM_TRANSACTIONAL: M in the gradients' buffers becomes the update, and the error memories the error. Else the update
+/* PSGD_FORM_TRANSACTIONAL, PSGD_FORM_HALF: M in the gradients' buffers becomes the update, and the error memories the error. Else the update
  * alone is computed; M, q_local and the error memories are not read or written. `ragged` outlives it. */
 psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, psgd_decompressor_t **decompressor_p);
 

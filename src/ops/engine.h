@@ -4,9 +4,10 @@
  *   compute_p    A   M = g + e; P = M Q^
  *   compute_q    B   Q_w = M^T P^
  *   decompress   C   e = M - P^ Q_w^T; update = P^ Qbar^T into the gradient buffer
- * in one of three forms (ops/variant.h):
+ * in one of four forms (ops/variant.h):
  *   no feedback     M = g, and C writes the update alone
  *   transactional   A writes M over g; C writes e and the update. Nothing that lasts changes before C
+ *   half            the same, with an error memory in bfloat16
  *   lazy            A writes M over the error memory, which holds M and never e; C writes the update alone. The next step's A
  *                   forms e from the P^ and Q_w that it finds in p_hat and q_local, before they are overwritten
  * M, e and the update are fma chains in a fixed order, the same bits from the same factors in every engine and form, and the
@@ -16,6 +17,7 @@
 
 #include "device/buffer.h"
 #include "device/device.h"
+#include "ops/rounding.h"
 #include "ops/variant.h"
 #include "plan/plan.h"
 
@@ -36,6 +38,7 @@ typedef struct psgd_step_views {
     psgd_view_t        q_local;       /* out B, in C: Q_w; in A, lazy: the last step's */
     psgd_view_t        q_scaled;      /* in C: Qbar, scaled per matrix */
     psgd_view_t        update_scales; /* in C: psgd_update_scale_t by matrix index */
+    psgd_rounding_t    rounding;      /* in C: PSGD_FORM_HALF */
 } psgd_step_views_t;
 
 typedef struct psgd_engine_state psgd_engine_state_t;

@@ -104,7 +104,8 @@ static psgd_status_t fused_enqueue_compute_q(psgd_engine_state_t *engine, const 
 
 static psgd_status_t fused_enqueue_decompress(psgd_engine_state_t *engine, const psgd_step_views_t *views)
 {
-    const psgd_decompress_views_t pass = {views->p_hat, views->q_scaled, views->update_scales, views->q_local};
+    const psgd_decompress_views_t pass = {views->p_hat, views->q_scaled, views->update_scales, views->q_local,
+                                          views->rounding};
 
     return psgd_decompressor_enqueue(engine->decompressor, &pass);
 }

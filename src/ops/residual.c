@@ -10,7 +10,10 @@ struct psgd_residual {
     psgd_kernel_t *kernel;
     psgd_tiling_t *tiling;
     size_t         group_size;
+    bool           is_rounded;
 };
+
+enum { ROUNDING_ARGS = 2 }; /* the last ones */
 
 static psgd_status_t make_kernel(psgd_residual_t *residual, psgd_residual_target_t target)
 {
@@ -39,6 +42,7 @@ psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, psgd_residual_target_t
         return status;
     }
     residual->ragged     = ragged;
+    residual->is_rounded = target == PSGD_RESIDUAL_INTO_BFLOAT;
     residual->group_size = psgd_group_size(psgd_ragged_device(ragged));
     status               = make_kernel(residual, target);
     if (status != PSGD_OK) {
@@ -56,26 +60,16 @@ destroy:
     return status;
 }
 
-psgd_status_t psgd_residual_enqueue(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q)
+psgd_status_t psgd_residual_enqueue(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q, psgd_rounding_t rounding)
 {
     uint64_t         p_offset = p.offset_bytes / sizeof(float);
     uint64_t         q_offset = q.offset_bytes / sizeof(float);
-    const psgd_arg_t args[]   = {PSGD_ARG_MEM(p), PSGD_ARG(p_offset), PSGD_ARG_MEM(q), PSGD_ARG(q_offset)};
+    const psgd_arg_t args[]   = {PSGD_ARG_MEM(p),    PSGD_ARG(p_offset),          PSGD_ARG_MEM(q),
+                                 PSGD_ARG(q_offset), PSGD_ARG_MEM(rounding.keys), PSGD_ARG(rounding.step_key)};
+    size_t           num_args = sizeof(args) / sizeof(args[0]);
 
     return psgd_tiling_enqueue(residual->tiling, residual->kernel, residual->group_size, args,
-                               sizeof(args) / sizeof(args[0]));
-}
-
-psgd_status_t psgd_residual_enqueue_rounded(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q, psgd_view_t keys,
-                                            uint32_t step_key)
-{
-    uint64_t         p_offset = p.offset_bytes / sizeof(float);
-    uint64_t         q_offset = q.offset_bytes / sizeof(float);
-    const psgd_arg_t args[]   = {PSGD_ARG_MEM(p),    PSGD_ARG(p_offset), PSGD_ARG_MEM(q),
-                                 PSGD_ARG(q_offset), PSGD_ARG_MEM(keys), PSGD_ARG(step_key)};
-
-    return psgd_tiling_enqueue(residual->tiling, residual->kernel, residual->group_size, args,
-                               sizeof(args) / sizeof(args[0]));
+                               residual->is_rounded ? num_args : num_args - ROUNDING_ARGS);
 }
 
 void psgd_residual_destroy(psgd_residual_t *residual)

@@ -3,6 +3,7 @@
 #define PSGD_OPS_RESIDUAL_H
 
 #include "ops/ragged.h"
+#include "ops/rounding.h"
 
 typedef struct psgd_residual psgd_residual_t;
 
@@ -17,12 +18,9 @@ typedef enum psgd_residual_target {
 /* `ragged` outlives it. */
 psgd_status_t psgd_residual_create(psgd_ragged_t *ragged, psgd_residual_target_t target, psgd_residual_t **residual_p);
 
-/* p: r x rows, q: r x cols, of all items, each at its item's offset. Allocates nothing. The items have been placed. */
-psgd_status_t psgd_residual_enqueue(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q);
-
-/* PSGD_RESIDUAL_INTO_BFLOAT: chance is a function of an item's key (keys: uint32 by scale_index), the step's and the element. */
-psgd_status_t psgd_residual_enqueue_rounded(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q, psgd_view_t keys,
-                                            uint32_t step_key);
+/* p: r x rows, q: r x cols, of all items, each at its item's offset; rounding: of PSGD_RESIDUAL_INTO_BFLOAT. Allocates nothing. The
+ * items have been placed. */
+psgd_status_t psgd_residual_enqueue(psgd_residual_t *residual, psgd_view_t p, psgd_view_t q, psgd_rounding_t rounding);
 
 void psgd_residual_destroy(psgd_residual_t *residual);
 

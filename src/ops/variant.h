@@ -8,7 +8,8 @@
 typedef enum psgd_form {
     PSGD_FORM_NO_FEEDBACK   = 0, /* M = g; there is no error memory */
     PSGD_FORM_TRANSACTIONAL = 1, /* M = g + e over g; e is written when the step is certain */
-    PSGD_FORM_LAZY          = 2  /* M = g + e over the error memory, which holds M between steps */
+    PSGD_FORM_LAZY          = 2, /* M = g + e over the error memory, which holds M between steps */
+    PSGD_FORM_HALF = 3 /* as transactional, e in bfloat16; in places error memories are counted in elements then */
 } psgd_form_t;
 
 enum { PSGD_GROUP_LANES = 64 /* work-items of a group where there are no vectors */ };

@@ -460,6 +460,7 @@ static void check_update(const job_t *job, size_t i)
     case PSGD_FORM_NO_FEEDBACK: memcpy(expected, job->stored[i], elems_of(job, i) * sizeof(float)); break;
     case PSGD_FORM_TRANSACTIONAL: chain_of(job, i, job->m[i], job->p_hat, job->q_local, expected); break;
     case PSGD_FORM_LAZY: memcpy(expected, job->m[i], elems_of(job, i) * sizeof(float)); break;
+    case PSGD_FORM_HALF: ck_abort_msg("test_copies has the form with an error memory in 16 bits"); break;
     }
     check_same("the error memory after C", matrix, job_error_memory(job, i), expected, elems_of(job, i));
     free(expected);

@@ -1,12 +1,14 @@
-/* What copies gradients into the layout of their matrices and back (ops/arrange), and error feedback from a memory in 16 bits
- * (ops/feedback): every element against the host, in every variant of the kernels, and nothing else touched. */
+/* What copies gradients into the layout of their matrices and back (ops/arrange), and error feedback with a memory in 16 bits
+ * (PSGD_FORM_HALF): every element against the host, in every variant of the kernels, and nothing else touched. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "op_fixture.h"
 #include "ops/arrange.h"
-#include "ops/feedback.h"
+#include "ops/compute_p.h"
+#include "ops/decompress.h"
+#include "ops/residual.h"
 #include "plan/matrix_view.h"
 #include "reference/matrix_reference.h"
 #include "support/half.h"
@@ -179,8 +181,12 @@ enum { NUM_MATRICES = sizeof(MATRICES) / sizeof(MATRICES[0]), MAX_ELEMS = 18 * 1
 /* All of one run. */
 typedef struct feedback_run {
     float    m[NUM_MATRICES][MAX_ELEMS]; /* after the error was added */
+    float    update[NUM_MATRICES][MAX_ELEMS];
     uint16_t e[NUM_MATRICES][MAX_ELEMS + 1];
 } feedback_run_t;
+
+/* What is left: by itself, or in the pass that writes the update. */
+typedef enum leaving { LEAVE_ALONE, LEAVE_WITH_UPDATE } leaving_t;
 
 static float *factor(size_t elems, uint64_t stream)
 {
@@ -195,14 +201,19 @@ static uint16_t error_before(size_t i, size_t n)
     return half_encode(PSGD_BF16, (float)((n * 29 + i) % 401) * 0.01f - 2.0f);
 }
 
-static void run_feedback(uint32_t vector_floats, uint32_t step_key, feedback_run_t *run)
+static void run_feedback(uint32_t vector_floats, leaving_t leaving, uint32_t step_key, feedback_run_t *run)
 {
     psgd_ragged_item_t items[NUM_MATRICES];
     uint32_t           keys[NUM_MATRICES];
     region_t           grads[NUM_MATRICES], errors, p, q;
     psgd_view_t        grad_views[NUM_MATRICES], error_views[NUM_MATRICES];
-    psgd_ragged_t     *ragged   = NULL;
-    psgd_feedback_t   *feedback = NULL;
+    const psgd_update_scale_t scale = {1.0f, 1.0f, 0.0f, 0.0f};
+    psgd_update_scale_t       scales[NUM_MATRICES];
+    region_t                  key_region, scale_region;
+    psgd_ragged_t            *ragged       = NULL;
+    psgd_compute_p_t         *form_m       = NULL;
+    psgd_residual_t          *residual     = NULL;
+    psgd_decompressor_t      *decompressor = NULL;
     size_t             p_elems = 0, q_elems = 0, at = 0;
     float *values = test_alloc((size_t)NUM_MATRICES * (MAX_ELEMS + 16), sizeof(*values)), *p_values, *q_values;
 
@@ -212,7 +223,8 @@ static void run_feedback(uint32_t vector_floats, uint32_t step_key, feedback_run
 
         items[i] =
             (psgd_ragged_item_t){MATRICES[i].rows, MATRICES[i].cols, MATRICES[i].r, (uint32_t)i, p_elems, q_elems};
-        keys[i] = 77 + (uint32_t)i;
+        keys[i]   = 77 + (uint32_t)i;
+        scales[i] = scale;
         p_elems += (size_t)MATRICES[i].rows * MATRICES[i].r;
         q_elems += (size_t)MATRICES[i].cols * MATRICES[i].r;
         fill_uniform(values, elems, 500 + i, 1.0f);
@@ -240,15 +252,28 @@ static void run_feedback(uint32_t vector_floats, uint32_t step_key, feedback_run
     p        = region_create(op_device(), p_elems, 4, p_values);
     q        = region_create(op_device(), q_elems, 12, q_values);
     assert_ok(psgd_ragged_create(op_device(), items, NUM_MATRICES, &ragged));
-    assert_ok(psgd_feedback_create(ragged, keys, NUM_MATRICES, &feedback));
+    key_region   = region_create(op_device(), NUM_MATRICES, 0, (const float *)(const void *)keys);
+    scale_region = region_create(op_device(), 4 * (size_t)NUM_MATRICES, 0, (const float *)(const void *)scales);
+    assert_ok(psgd_compute_p_create(ragged, PSGD_FORM_HALF, false, &form_m));
+    assert_ok(psgd_residual_create(ragged, PSGD_RESIDUAL_INTO_BFLOAT, &residual));
+    assert_ok(psgd_decompressor_create(ragged, PSGD_FORM_HALF, &decompressor));
     assert_ok(psgd_ragged_place(ragged, grad_views, error_views));
-    assert_ok(psgd_feedback_enqueue_add(feedback));
+    assert_ok(psgd_compute_p_enqueue(form_m, &(psgd_compute_p_views_t){q.view, p.view, p.view, q.view, p.view}));
     assert_ok(psgd_device_wait(op_device(), "a test of feedback"));
     for (size_t i = 0; i < NUM_MATRICES; ++i) {
         region_read(&grads[i], run->m[i]);
     }
-    assert_ok(psgd_feedback_enqueue_leave(feedback, p.view, q.view, step_key));
+    if (leaving == LEAVE_ALONE) {
+        assert_ok(psgd_residual_enqueue(residual, p.view, q.view, (psgd_rounding_t){key_region.view, step_key}));
+    } else {
+        assert_ok(psgd_decompressor_enqueue(
+            decompressor,
+            &(psgd_decompress_views_t){p.view, q.view, scale_region.view, q.view, {key_region.view, step_key}}));
+    }
     assert_ok(psgd_device_wait(op_device(), "a test of feedback"));
+    for (size_t i = 0; i < NUM_MATRICES; ++i) {
+        region_read(&grads[i], run->update[i]);
+    }
     region_read(&errors, values);
     at = 0;
     for (size_t i = 0; i < NUM_MATRICES; ++i) {
@@ -258,8 +283,12 @@ static void run_feedback(uint32_t vector_floats, uint32_t step_key, feedback_run
         at += (elems + 1) / 2 * 2;
         region_destroy(&grads[i]);
     }
-    psgd_feedback_destroy(feedback);
+    psgd_decompressor_destroy(decompressor);
+    psgd_residual_destroy(residual);
+    psgd_compute_p_destroy(form_m);
     psgd_ragged_destroy(ragged);
+    region_destroy(&scale_region);
+    region_destroy(&key_region);
     region_destroy(&q);
     region_destroy(&p);
     region_destroy(&errors);
@@ -268,8 +297,8 @@ static void run_feedback(uint32_t vector_floats, uint32_t step_key, feedback_run
     free(values);
 }
 
-/* M is the host's, and each element that is left is one of the two neighbours of the host's chain. */
-static void check_feedback(const feedback_run_t *run)
+/* M is the host's, and each element that is left is one of the two neighbours of the host's chain; M stays, or the update is there. */
+static void check_feedback(const feedback_run_t *run, leaving_t leaving)
 {
     size_t p_at = 0, q_at = 0, p_elems = 0, q_elems = 0;
     float *p, *q, *values = test_alloc(MAX_ELEMS, sizeof(*values)), *exact = test_alloc(MAX_ELEMS, sizeof(*exact));
@@ -296,6 +325,19 @@ static void check_feedback(const feedback_run_t *run)
             ck_assert_msg((run->e[i][n] == bits >> 16) || (run->e[i][n] == (bits >> 16) + 1),
                           "matrix %zu, element %zu: %08x became %04x", i, n, bits, run->e[i][n]);
         }
+        if (leaving == LEAVE_WITH_UPDATE) {
+            for (size_t n = 0; n < elems; ++n) {
+                values[n] = 0.0f;
+            }
+            reference_error_chain(values, p + p_at, q + q_at, MATRICES[i].rows, MATRICES[i].cols, MATRICES[i].r, exact);
+            for (size_t n = 0; n < elems; ++n) {
+                values[n] = -exact[n] + 0.0f;
+            }
+        }
+        for (size_t n = 0; n < elems; ++n) {
+            ck_assert_msg(run->update[i][n] == values[n], "matrix %zu, element %zu: %g, and not %g", i, n,
+                          (double)run->update[i][n], (double)values[n]);
+        }
         p_at += (size_t)MATRICES[i].rows * MATRICES[i].r;
         q_at += (size_t)MATRICES[i].cols * MATRICES[i].r;
     }
@@ -309,8 +351,10 @@ START_TEST(feedback__adds_the_error_and_leaves_a_neighbour_of_what_is_left)
 {
     static feedback_run_t run;
 
-    run_feedback(VARIANTS[_i], 5, &run);
-    check_feedback(&run);
+    run_feedback(VARIANTS[_i], LEAVE_ALONE, 5, &run);
+    check_feedback(&run, LEAVE_ALONE);
+    run_feedback(VARIANTS[_i], LEAVE_WITH_UPDATE, 5, &run);
+    check_feedback(&run, LEAVE_WITH_UPDATE);
 }
 END_TEST
 
@@ -320,9 +364,9 @@ START_TEST(feedback__chance_goes_by_key_step_and_element_alone)
     static feedback_run_t first, again, later;
     size_t                different = 0;
 
-    run_feedback(1, 5, &first);
-    run_feedback(VARIANTS[_i], 5, &again);
-    run_feedback(VARIANTS[_i], 6, &later);
+    run_feedback(1, LEAVE_ALONE, 5, &first);
+    run_feedback(VARIANTS[_i], LEAVE_WITH_UPDATE, 5, &again);
+    run_feedback(VARIANTS[_i], LEAVE_ALONE, 6, &later);
     ck_assert(memcmp(first.e, again.e, sizeof(first.e)) == 0);
     for (size_t n = 0; n < MAX_ELEMS; ++n) {
         different += first.e[NUM_MATRICES - 1][n] != later.e[NUM_MATRICES - 1][n] ? 1 : 0;

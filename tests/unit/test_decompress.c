@@ -306,7 +306,7 @@ static void decompress(way_t way, const matrix_t *matrix, size_t offset, float *
 
     const psgd_view_t             grads[2]  = {other_grad.view, grad.view};
     const psgd_view_t             errors[2] = {other_rest.view, rest.view};
-    const psgd_decompress_views_t views     = {p.view, q.view, scale.view, own.view};
+    const psgd_decompress_views_t views     = {p.view, q.view, scale.view, own.view, {{NULL, 0}, 0}};
 
     run_kernel(way, items, grads, errors, &views);
     region_read(&grad, update);

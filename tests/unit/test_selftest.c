@@ -8,10 +8,16 @@
 
 #include "support/suite.h"
 
-static const char *const KERNEL_FILES[] = {
-    "decompress.cl", "orthogonalize.cl", "orthogonalize_panel.clh", "orthogonalize_tile.clh",
-    "ragged.clh",    "random.clh",       "rank.clh",                "selftest.cl",
-    "vector.clh"};
+static const char *const KERNEL_FILES[] = {"decompress.cl",
+                                           "orthogonalize.cl",
+                                           "orthogonalize_panel.clh",
+                                           "orthogonalize_tile.clh",
+                                           "bfloat.clh",
+                                           "ragged.clh",
+                                           "random.clh",
+                                           "rank.clh",
+                                           "selftest.cl",
+                                           "vector.clh"};
 
 enum { NUM_KERNEL_FILES = sizeof(KERNEL_FILES) / sizeof(KERNEL_FILES[0]), MAX_FILE_BYTES = 1 << 16, MAX_PATH_BYTES = 512 };
 
