@@ -45,8 +45,8 @@ typedef struct psgd_decompress_views {
     psgd_rounding_t rounding;      /* PSGD_FORM_HALF */
 } psgd_decompress_views_t;
 
-/* PSGD_FORM_TRANSACTIONAL, PSGD_FORM_HALF: M in the gradients' buffers becomes the update, and the error memories the error. Else the update
- * alone is computed; M, q_local and the error memories are not read or written. `ragged` outlives it. */
+/* PSGD_FORM_TRANSACTIONAL, PSGD_FORM_HALF: M in the gradients' buffers becomes the update, and the error memories the error. Else the
+ * update alone is computed; M, q_local and the error memories are not read or written. `ragged` outlives it. */
 psgd_status_t psgd_decompressor_create(psgd_ragged_t *ragged, psgd_form_t form, psgd_decompressor_t **decompressor_p);
 
 /* Enqueues the decompression of all items, which have been placed. Allocates nothing. */

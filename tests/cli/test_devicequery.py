@@ -194,7 +194,7 @@ def check_selftest_fails():
             shutil.copy(file, kernels)
         file = pathlib.Path(kernels) / "compute_p.cl"
         source = file.read_text(encoding="utf-8")
-        wrong = source.replace("b->cols + j) + LOAD(b->error", "b->cols + j) - LOAD(b->error")
+        wrong = source.replace("b->cols + j) + LOAD_ERROR(b->error", "b->cols + j) - LOAD_ERROR(b->error")
         check("the sum of gradient and error was found in the kernel", wrong != source)
         file.write_text(wrong, encoding="utf-8")
         done = run("--selftest", "--json", PSGD_KERNEL_DIR=kernels)
