@@ -88,7 +88,8 @@ psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *co
     psgd_status_t status = psgd_comm_wait(comm, message->request, patience, log, what);
 
     if ((status == PSGD_OK) && (message->narrow != NULL)) {
-        status = bring_sums(message, comm, patience, log, what);
+        message->request = NULL;
+        status           = bring_sums(message, comm, patience, log, what);
     }
     if (status != PSGD_OK) {
         return status; /* the request stays: what it points to may still be written */
