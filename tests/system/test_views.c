@@ -249,6 +249,12 @@ END_TEST
 
 /* ---- what else a reducer does, with views ------------------------------------------------------------------------- */
 
+/* Under the sanitizers every other way does. */
+static bool is_left_out(int way)
+{
+    return psgd_test_shapes_are_reduced() && (way % 2 == 1);
+}
+
 static const uint8_t *gaps_of(const job_t *job, uint32_t worker, uint32_t step)
 {
     static uint8_t has_gradient[2][2][MAX_TENSORS]; /* by worker, and which of the two models */
@@ -271,6 +277,9 @@ START_TEST(view__takes_part_in_scales_and_gaps)
 {
     job_t viewed = viewed_job(_i), straight = straight_job(_i, &viewed);
 
+    if (is_left_out(_i)) {
+        return;
+    }
     viewed.give_options = straight.give_options = tell_all;
     assert_jobs_are_the_same(&viewed, &straight);
 }
@@ -292,6 +301,9 @@ START_TEST(view__stays_when_ranks_change)
 {
     job_t viewed = viewed_job(_i), straight = straight_job(_i, &viewed);
 
+    if (is_left_out(_i)) {
+        return;
+    }
     viewed.after_step = straight.after_step = shrink;
     assert_jobs_are_the_same(&viewed, &straight);
 }
@@ -301,6 +313,9 @@ START_TEST(view__state_goes_out_and_in_with_the_shape_of_the_tensor)
 {
     job_t viewed = viewed_job(_i), straight = straight_job(_i, &viewed);
 
+    if (is_left_out(_i)) {
+        return;
+    }
     viewed.after_step = job_reimport;
     assert_jobs_are_the_same(&viewed, &straight);
 }

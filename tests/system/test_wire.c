@@ -37,6 +37,12 @@ static psgd_dtype_t dtype_of(int i)
     return DTYPES[i % NUM_DTYPES];
 }
 
+/* Under the sanitizers every other way does. */
+static bool is_left_out(int i)
+{
+    return psgd_test_shapes_are_reduced() && (i / NUM_DTYPES % 2 == 1);
+}
+
 static job_t wire_job(int i)
 {
     job_t job = way_job(&WAYS[i / NUM_DTYPES], model, JOB_MODEL_TENSORS);
@@ -69,6 +75,9 @@ START_TEST(wire__an_update_is_as_near_as_sixteen_bits_allow)
     double      *expected;
     job_record_t records[WORKERS_MAX], wide_records[WORKERS_MAX];
 
+    if (is_left_out(_i)) {
+        return;
+    }
     wide.config.wire = PSGD_F32;
     narrow.num_steps = wide.num_steps = step + 1;
     job_run(&narrow, records);
@@ -103,6 +112,9 @@ START_TEST(wire__sends_five_eighths)
     uint64_t      bytes;
     job_record_t  records[WORKERS_MAX];
 
+    if (is_left_out(_i)) {
+        return;
+    }
     job.tensors     = &tensor;
     job.num_tensors = 1;
     job.num_steps   = (uint32_t)job.config.start_step + 2;
@@ -136,7 +148,7 @@ START_TEST(wire__gradients_of_any_size_are_treated_alike)
     job_t        plain = wire_job(_i), scaled;
     job_record_t records[WORKERS_MAX], scaled_records[WORKERS_MAX];
 
-    if (WAYS[_i / NUM_DTYPES].max_norm > 0.0) {
+    if (is_left_out(_i) || (WAYS[_i / NUM_DTYPES].max_norm > 0.0)) {
         return; /* a norm has a size */
     }
     plain.give_gradient = scaled_gradient;
@@ -206,7 +218,7 @@ START_TEST(wire__a_step_that_failed_has_not_happened)
     job_t        good = wire_job(_i), spoilt;
     job_record_t records[WORKERS_MAX], spoilt_records[WORKERS_MAX];
 
-    if (good.config.gradients_are_finite || (good.num_workers < 2)) {
+    if (is_left_out(_i) || good.config.gradients_are_finite || (good.num_workers < 2)) {
         return;
     }
     good.give_gradient = spoilt_gradient;
