@@ -174,19 +174,6 @@ END_TEST
 
 /* ---- failures -------------------------------------------------------------------------------------------------------- */
 
-static void spoilt_gradient(const job_t *job, uint32_t worker, uint32_t step, float *gradient)
-{
-    job_t  whole = *job;
-    float *values;
-
-    whole.give_gradient = NULL;
-    values              = job_gradient(&whole, worker, step);
-    for (uint64_t i = 0; i < job_total_elems(job); ++i) {
-        gradient[i] = values[i];
-    }
-    free(values);
-}
-
 /* Before step 2 a step with a NaN on worker 1. */
 static psgd_status_t spoil(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
 {
@@ -221,7 +208,6 @@ START_TEST(wire__a_step_that_failed_has_not_happened)
     if (is_left_out(_i) || good.config.gradients_are_finite || (good.num_workers < 2)) {
         return;
     }
-    good.give_gradient = spoilt_gradient;
     spoilt             = good;
     spoilt.before_step = spoil;
     job_run(&good, records);
