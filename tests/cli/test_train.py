@@ -304,6 +304,9 @@ class Refusals(Case):
     def test_divergence_is_told_once(self):
         self.refuse(1, "diverged", "--data", self.small(), "--lr", 1000, "--steps", 200, workers=2)
 
+    def test_a_loss_scale_that_half_precision_cannot_take_is_told(self):
+        self.refuse(1, "try a smaller --loss-scale", "--gradient-dtype", "f16", "--loss-scale", 1e30, "--steps", 3)
+
     def test_workers_with_different_options_or_data_do_not_start(self):
         data = self.small()
         command = [MPIEXEC, "-n", "1", TRAIN, "--data", data, ":", "-n", "1", TRAIN, "--data", data, "--seed", "2"]

@@ -201,100 +201,146 @@ static uint16_t error_before(size_t i, size_t n)
     return half_encode(PSGD_BF16, (float)((n * 29 + i) % 401) * 0.01f - 2.0f);
 }
 
-static void run_feedback(uint32_t vector_floats, leaving_t leaving, uint32_t step_key, feedback_run_t *run)
+static size_t elems_of_matrix(size_t i)
 {
-    psgd_ragged_item_t items[NUM_MATRICES];
-    uint32_t           keys[NUM_MATRICES];
-    region_t           grads[NUM_MATRICES], errors, p, q;
-    psgd_view_t        grad_views[NUM_MATRICES], error_views[NUM_MATRICES];
-    const psgd_update_scale_t scale = {1.0f, 1.0f, 0.0f, 0.0f};
-    psgd_update_scale_t       scales[NUM_MATRICES];
-    region_t                  key_region, scale_region;
-    psgd_ragged_t            *ragged       = NULL;
-    psgd_compute_p_t         *form_m       = NULL;
-    psgd_residual_t          *residual     = NULL;
-    psgd_decompressor_t      *decompressor = NULL;
-    size_t             p_elems = 0, q_elems = 0, at = 0;
-    float *values = test_alloc((size_t)NUM_MATRICES * (MAX_ELEMS + 16), sizeof(*values)), *p_values, *q_values;
+    return (size_t)MATRICES[i].rows * MATRICES[i].cols;
+}
 
-    op_device_pretend(op_device(), vector_floats);
+/* Device memory of one run. */
+typedef struct feedback_memory {
+    region_t       grads[NUM_MATRICES], errors, p, q, keys, scales;
+    psgd_view_t    grad_views[NUM_MATRICES], error_views[NUM_MATRICES];
+    psgd_ragged_t *ragged;
+} feedback_memory_t;
+
+/* All error memories in one buffer, each from an even number of halves on: where matrix i's begins. */
+static size_t error_begin(size_t i)
+{
+    size_t at = 0;
+
+    for (size_t k = 0; k < i; ++k) {
+        at += (elems_of_matrix(k) + 1) / 2 * 2;
+    }
+    return at;
+}
+
+static void create_errors(feedback_memory_t *memory)
+{
+    float *values = test_alloc(error_begin(NUM_MATRICES) / 2, sizeof(*values));
+
     for (size_t i = 0; i < NUM_MATRICES; ++i) {
-        size_t elems = (size_t)MATRICES[i].rows * MATRICES[i].cols;
+        for (size_t n = 0; n < elems_of_matrix(i); ++n) {
+            ((uint16_t *)(void *)values)[error_begin(i) + n] = error_before(i, n);
+        }
+    }
+    memory->errors = region_create(op_device(), error_begin(NUM_MATRICES) / 2, 8, values);
+    for (size_t i = 0; i < NUM_MATRICES; ++i) {
+        size_t first = memory->errors.view.offset_bytes / sizeof(uint16_t) + error_begin(i);
 
+        memory->error_views[i] = (psgd_view_t){memory->errors.view.mem, first * sizeof(float)};
+    }
+    free(values);
+}
+
+static void create_memory(feedback_memory_t *memory)
+{
+    const psgd_update_scale_t scale = {1.0f, 1.0f, 0.0f, 0.0f};
+    psgd_ragged_item_t        items[NUM_MATRICES];
+    uint32_t                  keys[NUM_MATRICES];
+    psgd_update_scale_t       scales[NUM_MATRICES];
+    size_t                    p_elems = 0, q_elems = 0;
+    float                    *values = test_alloc(MAX_ELEMS, sizeof(*values)), *p_values, *q_values;
+
+    for (size_t i = 0; i < NUM_MATRICES; ++i) {
         items[i] =
             (psgd_ragged_item_t){MATRICES[i].rows, MATRICES[i].cols, MATRICES[i].r, (uint32_t)i, p_elems, q_elems};
         keys[i]   = 77 + (uint32_t)i;
         scales[i] = scale;
         p_elems += (size_t)MATRICES[i].rows * MATRICES[i].r;
         q_elems += (size_t)MATRICES[i].cols * MATRICES[i].r;
-        fill_uniform(values, elems, 500 + i, 1.0f);
-        grads[i]      = region_create(op_device(), elems, 4 * (i % 5), values);
-        grad_views[i] = grads[i].view;
+        fill_uniform(values, elems_of_matrix(i), 500 + i, 1.0f);
+        memory->grads[i]      = region_create(op_device(), elems_of_matrix(i), 4 * (i % 5), values);
+        memory->grad_views[i] = memory->grads[i].view;
     }
-    /* All error memories in one buffer, each from an even number of halves on. */
-    for (size_t i = 0; i < NUM_MATRICES; ++i) {
-        size_t elems = (size_t)MATRICES[i].rows * MATRICES[i].cols;
-
-        for (size_t n = 0; n < elems; ++n) {
-            ((uint16_t *)(void *)values)[at + n] = error_before(i, n);
-        }
-        at += (elems + 1) / 2 * 2;
-    }
-    errors = region_create(op_device(), at / 2, 8, values);
-    at     = 0;
-    for (size_t i = 0; i < NUM_MATRICES; ++i) {
-        error_views[i] =
-            (psgd_view_t){errors.view.mem, (errors.view.offset_bytes / sizeof(uint16_t) + at) * sizeof(float)};
-        at += ((size_t)MATRICES[i].rows * MATRICES[i].cols + 1) / 2 * 2;
-    }
-    p_values = factor(p_elems, 1);
-    q_values = factor(q_elems, 2);
-    p        = region_create(op_device(), p_elems, 4, p_values);
-    q        = region_create(op_device(), q_elems, 12, q_values);
-    assert_ok(psgd_ragged_create(op_device(), items, NUM_MATRICES, &ragged));
-    key_region   = region_create(op_device(), NUM_MATRICES, 0, (const float *)(const void *)keys);
-    scale_region = region_create(op_device(), 4 * (size_t)NUM_MATRICES, 0, (const float *)(const void *)scales);
-    assert_ok(psgd_compute_p_create(ragged, PSGD_FORM_HALF, false, &form_m));
-    assert_ok(psgd_residual_create(ragged, PSGD_RESIDUAL_INTO_BFLOAT, &residual));
-    assert_ok(psgd_decompressor_create(ragged, PSGD_FORM_HALF, &decompressor));
-    assert_ok(psgd_ragged_place(ragged, grad_views, error_views));
-    assert_ok(psgd_compute_p_enqueue(form_m, &(psgd_compute_p_views_t){q.view, p.view, p.view, q.view, p.view}));
-    assert_ok(psgd_device_wait(op_device(), "a test of feedback"));
-    for (size_t i = 0; i < NUM_MATRICES; ++i) {
-        region_read(&grads[i], run->m[i]);
-    }
-    if (leaving == LEAVE_ALONE) {
-        assert_ok(psgd_residual_enqueue(residual, p.view, q.view, (psgd_rounding_t){key_region.view, step_key}));
-    } else {
-        assert_ok(psgd_decompressor_enqueue(
-            decompressor,
-            &(psgd_decompress_views_t){p.view, q.view, scale_region.view, q.view, {key_region.view, step_key}}));
-    }
-    assert_ok(psgd_device_wait(op_device(), "a test of feedback"));
-    for (size_t i = 0; i < NUM_MATRICES; ++i) {
-        region_read(&grads[i], run->update[i]);
-    }
-    region_read(&errors, values);
-    at = 0;
-    for (size_t i = 0; i < NUM_MATRICES; ++i) {
-        size_t elems = (size_t)MATRICES[i].rows * MATRICES[i].cols;
-
-        memcpy(run->e[i], (uint16_t *)(void *)values + at, elems * sizeof(uint16_t));
-        at += (elems + 1) / 2 * 2;
-        region_destroy(&grads[i]);
-    }
-    psgd_decompressor_destroy(decompressor);
-    psgd_residual_destroy(residual);
-    psgd_compute_p_destroy(form_m);
-    psgd_ragged_destroy(ragged);
-    region_destroy(&scale_region);
-    region_destroy(&key_region);
-    region_destroy(&q);
-    region_destroy(&p);
-    region_destroy(&errors);
+    create_errors(memory);
+    p_values       = factor(p_elems, 1);
+    q_values       = factor(q_elems, 2);
+    memory->p      = region_create(op_device(), p_elems, 4, p_values);
+    memory->q      = region_create(op_device(), q_elems, 12, q_values);
+    memory->keys   = region_create(op_device(), NUM_MATRICES, 0, (const float *)(const void *)keys);
+    memory->scales = region_create(op_device(), 4 * (size_t)NUM_MATRICES, 0, (const float *)(const void *)scales);
+    assert_ok(psgd_ragged_create(op_device(), items, NUM_MATRICES, &memory->ragged));
+    assert_ok(psgd_ragged_place(memory->ragged, memory->grad_views, memory->error_views));
     free(q_values);
     free(p_values);
     free(values);
+}
+
+static void destroy_memory(feedback_memory_t *memory)
+{
+    psgd_ragged_destroy(memory->ragged);
+    region_destroy(&memory->scales);
+    region_destroy(&memory->keys);
+    region_destroy(&memory->q);
+    region_destroy(&memory->p);
+    region_destroy(&memory->errors);
+    for (size_t i = 0; i < NUM_MATRICES; ++i) {
+        region_destroy(&memory->grads[i]);
+    }
+}
+
+static void form_m(feedback_memory_t *memory)
+{
+    const psgd_compute_p_views_t not_touched = {memory->q.view, memory->p.view, memory->p.view, memory->q.view,
+                                                memory->p.view};
+    psgd_compute_p_t            *form        = NULL;
+
+    assert_ok(psgd_compute_p_create(memory->ragged, PSGD_FORM_HALF, false, &form));
+    assert_ok(psgd_compute_p_enqueue(form, &not_touched));
+    assert_ok(psgd_device_wait(op_device(), "a test of feedback"));
+    psgd_compute_p_destroy(form);
+}
+
+static void leave(feedback_memory_t *memory, leaving_t leaving, uint32_t step_key)
+{
+    const psgd_rounding_t         rounding     = {memory->keys.view, step_key};
+    const psgd_decompress_views_t views        = {memory->p.view, memory->q.view, memory->scales.view, memory->q.view,
+                                                  rounding};
+    psgd_residual_t              *residual     = NULL;
+    psgd_decompressor_t          *decompressor = NULL;
+
+    if (leaving == LEAVE_ALONE) {
+        assert_ok(psgd_residual_create(memory->ragged, PSGD_RESIDUAL_INTO_BFLOAT, &residual));
+        assert_ok(psgd_residual_enqueue(residual, memory->p.view, memory->q.view, rounding));
+    } else {
+        assert_ok(psgd_decompressor_create(memory->ragged, PSGD_FORM_HALF, &decompressor));
+        assert_ok(psgd_decompressor_enqueue(decompressor, &views));
+    }
+    assert_ok(psgd_device_wait(op_device(), "a test of feedback"));
+    psgd_decompressor_destroy(decompressor);
+    psgd_residual_destroy(residual);
+}
+
+static void run_feedback(uint32_t vector_floats, leaving_t leaving, uint32_t step_key, feedback_run_t *run)
+{
+    feedback_memory_t memory;
+    float            *errors = test_alloc(error_begin(NUM_MATRICES) / 2, sizeof(*errors));
+
+    memset(&memory, 0, sizeof(memory));
+    op_device_pretend(op_device(), vector_floats);
+    create_memory(&memory);
+    form_m(&memory);
+    for (size_t i = 0; i < NUM_MATRICES; ++i) {
+        region_read(&memory.grads[i], run->m[i]);
+    }
+    leave(&memory, leaving, step_key);
+    region_read(&memory.errors, errors);
+    for (size_t i = 0; i < NUM_MATRICES; ++i) {
+        region_read(&memory.grads[i], run->update[i]);
+        memcpy(run->e[i], (uint16_t *)(void *)errors + error_begin(i), elems_of_matrix(i) * sizeof(uint16_t));
+    }
+    destroy_memory(&memory);
+    free(errors);
 }
 
 /* M is the host's, and each element that is left is one of the two neighbours of the host's chain; M stays, or the update is there. */

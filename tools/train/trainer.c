@@ -141,6 +141,13 @@ static tool_status_t exchange_in_place(const trainer_t *trainer, psgd_reducer_t 
     options.optimizer       = trainer->options->fused_update ? &optimizer : NULL;
     options.gradient_scale  = (float)(1.0 / trainer->options->loss_scale);
     result                  = psgd_reducer_step_with(reducer, grads, params->count, &options);
+    if (result == PSGD_ERR_NONFINITE && trainer->options->gradient_dtype == (int)PSGD_F16) {
+        return tool_fail(
+            TOOL_ALL_FAILED,
+            "a gradient holds NaN or Inf at step %llu: it outgrew half precision, or the training diverged; "
+            "try a smaller --loss-scale, --gradient-dtype bf16, or a smaller --lr",
+            (unsigned long long)step);
+    }
     if (result == PSGD_ERR_NONFINITE) {
         return tool_fail(TOOL_ALL_FAILED,
                          "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",

@@ -1,0 +1,65 @@
+/* The doors to what a reducer remembers between steps: state, checkpoints. */
+#include "base/status.h"
+#include "core/checkpoint.h"
+#include "core/state.h"
+
+/* ---- state ----------------------------------------------------------------------------------------------------- */
+
+psgd_status_t psgd_reducer_export_state(psgd_reducer_t *reducer, psgd_error_form_t form, psgd_state_t **state_p)
+{
+    if ((reducer == NULL) || (state_p == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_export_state: %s is NULL",
+                         reducer == NULL ? "reducer" : "state_p");
+    }
+    if ((form != PSGD_ERROR_NONE) && (form != PSGD_ERROR_LOCAL) && (form != PSGD_ERROR_MEAN)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "psgd_reducer_export_state: form is %d; it must be PSGD_ERROR_NONE, "
+                         "PSGD_ERROR_LOCAL or PSGD_ERROR_MEAN",
+                         (int)form);
+    }
+    return psgd_reducer_state_export(reducer, form, state_p);
+}
+
+psgd_status_t psgd_reducer_import_state(psgd_reducer_t *reducer, const psgd_state_t *state)
+{
+    if ((reducer == NULL) || (state == NULL)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_import_state: %s is NULL",
+                         reducer == NULL ? "reducer" : "state");
+    }
+    return psgd_reducer_state_import(reducer, state);
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------------------------- */
+
+static psgd_status_t check_path(const char *path, const char *function)
+{
+    return (path == NULL) || (path[0] == '\0')
+               ? psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: path is NULL or empty", function)
+               : PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_save(psgd_reducer_t *reducer, const char *path, psgd_error_form_t form)
+{
+    psgd_status_t status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_save: reducer is NULL"); /* nobody can be told */
+    }
+    if ((form != PSGD_ERROR_MEAN) && (form != PSGD_ERROR_LOCAL)) { /* the workers would not do the same */
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "psgd_reducer_save: form is %d; it must be PSGD_ERROR_MEAN or PSGD_ERROR_LOCAL", (int)form);
+    }
+    status = check_path(path, "psgd_reducer_save");
+    return psgd_checkpoint_save(reducer, path, form, status);
+}
+
+psgd_status_t psgd_reducer_load(psgd_reducer_t *reducer, const char *path)
+{
+    psgd_status_t status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_load: reducer is NULL"); /* nobody can be told */
+    }
+    status = check_path(path, "psgd_reducer_load");
+    return psgd_checkpoint_load(reducer, path, status);
+}
