@@ -159,6 +159,71 @@ class Measuring(Case):
         self.assertLess(1e-5, narrow["deviation"])  # as far as sixteen bits are, and no farther
         self.assertLess(narrow["deviation"], 16 / 256)
 
+    def check_options(self, *arguments, shapes=None, elems=N + PLAIN_ELEMS):
+        """The steps of two workers with these options are those of the reference."""
+        done = self.succeed("--model", shapes or self.shapes, "--steps", 2, "--engine", "fused", *arguments, "--json", workers=2)
+        result = json.loads(done.stdout)
+        self.assertEqual(result["checked_elems"], elems, arguments)
+        return result
+
+    def test_gradients_in_16_bits_are_checked(self):
+        for dtype, unit in (("f16", 2.0 ** -11), ("bf16", 2.0 ** -8)):
+            result = self.check_options("--gradient-dtype", dtype, "--buffers", "each")
+            self.assertEqual(result["gradient_dtype"], dtype)
+            self.assertTrue(2e-5 < result["deviation"] < unit, result["deviation"])  # rounded, and no more than that
+        self.refuse(3, "wrong results: the update of fc.weight in step 1", "--model", self.shapes, "--gradient-dtype", "bf16",
+                    "--break-check", "update")
+        self.refuse(3, "wrong results: the mean of head.weight", "--model", self.shapes, "--gradient-dtype", "f16",
+                    "--break-check", "plain", workers=2)
+
+    def test_missing_gradients_and_clipped_updates_are_checked(self):
+        self.check_options("--absent-every", 2, "--max-norm", 0.5)
+        self.check_options("--absent-every", 3, "--gradient-scale", 0.125, "--norm", "--seed", 7)
+
+    def test_a_flattened_gradient_is_checked(self):
+        plan = json.loads(self.succeed("--model", self.shapes, "--plan", "--flatten", "--json").stdout)["plan"]
+        side = math.ceil(math.sqrt(N + PLAIN_ELEMS))
+        self.assertEqual({(row["rows"], row["cols"]) for row in plan}, {(side, side)})
+        self.check_options("--flatten")
+        self.check_options("--flatten", "--absent-every", 2, "--gradient-dtype", "f16")
+
+    def test_shorter_sides_cold_starts_and_delayed_ones_are_checked(self):
+        tall = self.write("tall.txt", SHAPES + "tall 200 24\n")
+        elems = N + PLAIN_ELEMS + 200 * 24
+        self.check_options("--orthogonalize-shorter", shapes=tall, elems=elems)
+        self.check_options("--warm-start", 0, "--orthogonalize-shorter", shapes=tall, elems=elems)
+        self.check_options("--warm-start", 0, "--half-iterations", 3)
+        self.check_options("--start-step", 1, "--half-iterations", 1)
+        plain = self.check_options("--start-step", 100)
+        self.assertTrue(4 * (N + PLAIN_ELEMS) <= plain["wire_bytes"] < 4 * (N + PLAIN_ELEMS + 256))  # and the votes
+
+    def test_a_rank_that_changes_is_checked_and_timed(self):
+        result = self.check_options("--rank", 4, "--rank-before", 2)
+        self.assertGreater(result["rank_change_ms"], 0)
+        self.assertAlmostEqual(result["compression_rate"], (N + PLAIN_ELEMS) / (factor_elems(4) + PLAIN_ELEMS), 5)
+        self.assertIn("from rank 2 to 4 by psgd_reducer_set_ranks()",
+                      self.succeed("--model", self.shapes, "--steps", 2, "--rank-before", 2).stdout)
+
+    def test_a_minimal_rate_decides_what_is_compressed(self):
+        plan = json.loads(self.succeed("--model", self.shapes, "--plan", "--min-compression-rate", 8, "--json").stdout)["plan"]
+        self.assertEqual([row["name"] for row in plan if row["rank"] > 0], ["fc.weight"])
+
+    def test_views_and_ranks_of_a_file_are_checked(self):
+        shapes = self.write("views.txt", "experts 4 48 32 view=4,48,32,1536,32,1\nqkv 48 144 rank=3 view=3,48,48,48,144,1\n"
+                                         "hwio 3 3 16 32 view=1,32,144,0,1,32 # a comment\nemb 64 64 rank=never\nb 9\n")
+        elems = 4 * 48 * 32 + 48 * 144 + 32 * 144 + 64 * 64 + 9
+        plan = json.loads(self.succeed("--model", shapes, "--plan", "--json").stdout)["plan"]
+        self.assertEqual([(row["batch"], row["rows"], row["cols"], row["rank"], row["copied"]) for row in plan],
+                         [(4, 48, 32, 4, False), (3, 48, 48, 3, True), (1, 32, 144, 4, True), (1, 64, 64, 0, False),
+                          (1, 9, 1, 0, False)])
+        self.check_options(shapes=shapes, elems=elems)
+        self.check_options("--half-iterations", 1, "--orthogonalize-shorter", "--rank-before", 3, shapes=shapes, elems=elems)
+        for line, words in (("a 4 4 rank=0", "1:12: rank= takes"), ("a 4 4 rank=4x", "1:12: rank= takes"),
+                            ("a 4 4 view=1,2", "1:12: view= takes"), ("a 4 4 view=1,4,4,0,4,1,", "1:12: view= takes"),
+                            ("a 4 4 wrong=3", "1:7: behind the dims"), ("a rank=3", "1:3: a tensor needs dims")):
+            self.refuse(2, words, "--model", self.write("wrong.txt", line))
+        self.refuse(1, "its view is 2 matrices", "--model", self.write("wrong.txt", "a 4 4 view=2,4,4,16,4,1"))
+
     def test_a_budget_chooses_the_ranks(self):
         budget = 4 * (factor_elems(3) + PLAIN_ELEMS)
         plan = json.loads(self.succeed("--model", self.shapes, "--plan", "--rank", 8, "--byte-budget", budget, "--json").stdout)
@@ -252,6 +317,9 @@ class Refusals(Case):
         self.refuse(2, "--plan takes one --rank", "--ranks", "1,2", "--plan")
         self.refuse(2, "--engine takes auto|fused|clblast, not 'cublas'", "--engine", "cublas")
         self.refuse(2, "--error-feedback takes a whole number from 0 to 1", "--error-feedback", 2)
+        self.refuse(2, "--absent-every 1 leaves no gradient", "--absent-every", 1)
+        self.refuse(2, "--norm and --max-norm exclude each other", "--norm", "--max-norm", 1)
+        self.refuse(2, "--update takes gradients in single precision", "--update", "--gradient-dtype", "f16")
         self.refuse(2, "--steps takes a whole number from 1", "--steps", 0)
 
     def test_an_unknown_model_names_the_known_ones(self):

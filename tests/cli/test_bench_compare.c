@@ -15,22 +15,26 @@ enum { ROWS = 48, COLS = 36, RANK = 3, WORKERS = 3, ELEMS = ROWS * COLS, FIRST =
 /* What the library would have left, as the reference has it. */
 static float              updates[COMPARE_STEPS][ELEMS];
 static float              factors[COMPARE_STEPS + 1][COLS * RANK];
-static psgd_tensor_plan_t plan;
+static item_piece_t       piece = {0, FIRST, ELEMS};
+static item_t             item  = {.name          = "fc.weight",
+                                   .rows          = ROWS,
+                                   .cols          = COLS,
+                                   .rank          = RANK,
+                                   .batch         = 1,
+                                   .is_contiguous = true,
+                                   .pieces        = &piece,
+                                   .num_pieces    = 1};
+static options_t          options;
 
 static compare_job_t make_job(bool has_error_feedback)
 {
-    compare_job_t job = {.gradient_scale = 1.0,
-                         .name               = "fc.weight",
-                         .plan               = &plan,
-                         .num_workers        = WORKERS,
-                         .first              = FIRST,
-                         .has_error_feedback = has_error_feedback};
+    compare_job_t job = {.item = &item, .options = &options, .num_workers = WORKERS};
 
+    options = (options_t){.gradient_scale = 1.0, .warm_start = 1, .error_feedback = has_error_feedback};
     for (int step = 0; step < COMPARE_STEPS; ++step) {
         job.updates[step] = updates[step];
-    }
-    for (int step = 0; step <= COMPARE_STEPS; ++step) {
-        job.factors[step] = factors[step];
+        job.before[step]  = factors[step];
+        job.after[step]   = factors[step + 1];
     }
     return job;
 }
@@ -48,15 +52,9 @@ static double mean_gradient(int step, size_t i)
 /* Both steps by the reference, kept as floats. */
 static void make_results(bool has_error_feedback)
 {
-    const psgd_tensor_plan_t empty = PSGD_TENSOR_PLAN_INIT;
-    double                   row[COLS];
-    reference_t              r;
+    double      row[COLS];
+    reference_t r;
 
-    plan       = empty;
-    plan.rows  = ROWS;
-    plan.cols  = COLS;
-    plan.rank  = RANK;
-    plan.elems = ELEMS;
     assert_tool_ok(reference_create(ROWS, COLS, RANK, 0, &r));
     for (size_t i = 0; i < COLS * RANK; ++i) {
         factors[0][i] = gradients_value(7, i);

@@ -96,33 +96,40 @@ START_TEST(floor__of_nothing_does_nothing)
 }
 END_TEST
 
+static void check_gradients(psgd_dtype_t dtype, bool one_buffer)
+{
+    const uint32_t key       = gradients_key(1, 2);
+    model_t        model     = {0};
+    gradients_t    gradients = {0};
+    float         *values;
+
+    assert_tool_ok(MODEL_ADD(&model, "a", 33, 7));
+    assert_tool_ok(MODEL_ADD(&model, "b", 5));
+    assert_tool_ok(MODEL_ADD(&model, "c", 3, 2, 5, 5));
+    assert_tool_ok(gradients_create(&gpu, &model, dtype, one_buffer, &gradients));
+    ck_assert_uint_eq(gradients.num_mems, one_buffer ? 1 : 3);
+    ck_assert_uint_eq(gradients.elem_bytes, dtype == PSGD_F32 ? 4 : 2);
+    assert_tool_ok(gradients_fill(&gradients, key));
+    values = calloc(gradients.extent, sizeof(*values));
+    ck_assert_ptr_nonnull(values);
+    assert_tool_ok(gradients_read(&gradients, values));
+    for (size_t t = 0; t < model.count; ++t) {
+        for (uint64_t i = gradients.offsets[t]; i < gradients.offsets[t] + model.tensors[t].elems; ++i) {
+            ck_assert_msg(values[i] == gradients_value_of(dtype, key, i), "%s, element %u", model.tensors[t].name,
+                          (unsigned)i);
+            ck_assert(values[i] >= -1.0f && values[i] < 1.0f);
+        }
+    }
+    free(values);
+    gradients_destroy(&gradients);
+    model_free(&model);
+}
+
 START_TEST(gradients__are_what_the_host_computes_in_one_buffer_or_several)
 {
-    for (int one_buffer = 0; one_buffer < 2; ++one_buffer) {
-        const uint32_t key       = gradients_key(1, 2);
-        model_t        model     = {0};
-        gradients_t    gradients = {0};
-        float         *values;
-
-        assert_tool_ok(MODEL_ADD(&model, "a", 33, 7));
-        assert_tool_ok(MODEL_ADD(&model, "b", 5));
-        assert_tool_ok(MODEL_ADD(&model, "c", 3, 2, 5, 5));
-        assert_tool_ok(gradients_create(&gpu, &model, one_buffer != 0, &gradients));
-        ck_assert_uint_eq(gradients.num_mems, one_buffer ? 1 : 3);
-        assert_tool_ok(gradients_fill(&gradients, key));
-        values = calloc(gradients.extent, sizeof(*values));
-        ck_assert_ptr_nonnull(values);
-        assert_tool_ok(gradients_read(&gradients, values));
-        for (size_t t = 0; t < model.count; ++t) {
-            for (uint64_t i = gradients.offsets[t]; i < gradients.offsets[t] + model.tensors[t].elems; ++i) {
-                ck_assert_msg(values[i] == gradients_value(key, i), "%s, element %u", model.tensors[t].name,
-                              (unsigned)i);
-                ck_assert(values[i] >= -1.0f && values[i] < 1.0f);
-            }
-        }
-        free(values);
-        gradients_destroy(&gradients);
-        model_free(&model);
+    for (int dtype = PSGD_F32; dtype <= PSGD_BF16; ++dtype) {
+        check_gradients((psgd_dtype_t)dtype, true);
+        check_gradients((psgd_dtype_t)dtype, false);
     }
 }
 END_TEST

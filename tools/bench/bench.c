@@ -9,6 +9,7 @@
 
 #include <psgd/psgd_mpi.h>
 
+#include "clock.h"
 #include "devices.h"
 #include "kernels.h"
 #include "notice.h"
@@ -25,37 +26,101 @@ static tool_status_t make_tensors(bench_t *bench)
         bench->tensors[t]          = empty;
         bench->tensors[t].name     = model->tensors[t].name;
         bench->tensors[t].num_dims = model->tensors[t].num_dims;
+        bench->tensors[t].dtype    = bench->gradients.dtype;
+        bench->tensors[t].rank     = model->tensors[t].rank;
+        bench->tensors[t].view     = model->tensors[t].view;
         memcpy(bench->tensors[t].dims, model->tensors[t].dims, sizeof(model->tensors[t].dims));
     }
     return status;
 }
 
-tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exact_phase_times, const psgd_comm_t *comm,
-                                   psgd_reducer_t **reducer_p)
+static tool_status_t note_absent(bench_t *bench)
+{
+    tool_status_t status = TOOL_OK;
+
+    if (bench->options->absent_every > 0) {
+        status = tool_alloc(bench->model->count, sizeof(*bench->has_gradient), "which gradients are there",
+                            &bench->has_gradient);
+    }
+    for (size_t t = 0; t < bench->model->count && bench->has_gradient != NULL; ++t) {
+        bench->has_gradient[t] = options_has_gradient(bench->options, bench->workers->index, t);
+    }
+    return status;
+}
+
+static double config_max_norm(const options_t *options)
+{
+    return options->takes_norm ? (double)INFINITY : options->max_norm;
+}
+
+static psgd_config_t make_config(const options_t *options, uint32_t rank)
 {
     psgd_config_t config = PSGD_CONFIG_INIT;
 
-    config.rank                 = rank;
-    config.engine               = options_engine(bench->options);
-    config.gradients_are_finite = bench->options->is_finite;
-    config.error_feedback       = (int)bench->options->error_feedback;
-    config.max_norm             = bench->options->takes_norm ? (double)INFINITY : 0.0;
-    config.half_iterations      = bench->options->half_iterations;
-    config.byte_budget          = bench->options->byte_budget;
-    config.wire                 = (psgd_dtype_t)bench->options->wire;
-    config.error_dtype          = options_error_dtype(bench->options);
-    config.energy_every         = bench->options->energy_every;
-    config.staging              = (psgd_staging_t)bench->options->staging;
-    config.exact_phase_times    = exact_phase_times;
-    return tool_check(psgd_reducer_create(bench->gpu.context, bench->gpu.info.device, bench->gpu.queue, bench->tensors,
-                                          bench->model->count, &config, comm, reducer_p),
-                      "creating the reducer");
+    config.rank                  = rank;
+    config.engine                = options_engine(options);
+    config.gradients_are_finite  = options->is_finite;
+    config.error_feedback        = (int)options->error_feedback;
+    config.warm_start            = (int)options->warm_start;
+    config.min_compression_rate  = options->min_compression_rate;
+    config.start_step            = options->start_step;
+    config.seed                  = options->seed;
+    config.max_norm              = config_max_norm(options);
+    config.half_iterations       = options->half_iterations;
+    config.flatten               = options->flatten;
+    config.orthogonalize_shorter = options->orthogonalize_shorter;
+    config.byte_budget           = options->byte_budget;
+    config.wire                  = (psgd_dtype_t)options->wire;
+    config.error_dtype           = options_error_dtype(options);
+    config.energy_every          = options->energy_every;
+    config.log_every             = options->log_every;
+    config.staging               = (psgd_staging_t)options->staging;
+    return config;
+}
+
+/* All tensors to `rank`, but those whose rank is their own. */
+static tool_status_t change_rank(const bench_t *bench, psgd_reducer_t *reducer, uint32_t rank)
+{
+    uint32_t     *ranks  = NULL;
+    tool_status_t status = tool_alloc(bench->model->count, sizeof(*ranks), "the ranks of the tensors", &ranks);
+
+    for (size_t t = 0; t < bench->model->count && status == TOOL_OK; ++t) {
+        ranks[t] = bench->tensors[t].rank == 0 ? rank : 0;
+    }
+    if (status == TOOL_OK) {
+        status = tool_check(psgd_reducer_set_ranks(reducer, ranks, bench->model->count), "changing the rank");
+    }
+    free(ranks);
+    return status;
+}
+
+tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exact_phase_times, const psgd_comm_t *comm,
+                                   psgd_reducer_t **reducer_p, double *change_ms_p)
+{
+    const uint32_t before = bench->options->rank_before;
+    psgd_config_t  config = make_config(bench->options, before > 0 ? before : rank);
+    tool_status_t  status;
+    double         begin;
+
+    config.exact_phase_times = exact_phase_times;
+    status = tool_check(psgd_reducer_create(bench->gpu.context, bench->gpu.info.device, bench->gpu.queue,
+                                            bench->tensors, bench->model->count, &config, comm, reducer_p),
+                        "creating the reducer");
+    begin  = clock_now();
+    if (status == TOOL_OK && before > 0) {
+        status = change_rank(bench, *reducer_p, rank);
+    }
+    if (change_ms_p != NULL) {
+        *change_ms_p = before > 0 ? 1e3 * (clock_now() - begin) : 0.0;
+    }
+    return status;
 }
 
 tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer)
 {
     psgd_step_options_t options = PSGD_STEP_OPTIONS_INIT;
 
+    options.has_gradient   = bench->has_gradient;
     options.gradient_scale = (float)bench->options->gradient_scale;
     options.optimizer      = optimizer;
     return tool_check(psgd_reducer_step_with(reducer, bench->gradients.buffers, bench->model->count, &options), "a step");
@@ -98,7 +163,11 @@ static tool_status_t build(bench_t *bench, const psgd_device_info_t *info)
     tool_status_t status = gpu_open(info, &bench_program, &bench->gpu);
 
     if (status == TOOL_OK) {
-        status = gradients_create(&bench->gpu, bench->model, bench->options->buffers == BUFFERS_ONE, &bench->gradients);
+        status = gradients_create(&bench->gpu, bench->model, (psgd_dtype_t)bench->options->gradient_dtype,
+                                  bench->options->buffers == BUFFERS_ONE, &bench->gradients);
+    }
+    if (status == TOOL_OK) {
+        status = note_absent(bench);
     }
     return status == TOOL_OK ? make_tensors(bench) : status;
 }
@@ -122,7 +191,7 @@ static tool_status_t rehearse_update(bench_t *bench, psgd_reducer_t *reducer)
 static tool_status_t rehearse(bench_t *bench, uint32_t rank, const psgd_comm_t *self)
 {
     psgd_reducer_t *reducer = NULL;
-    tool_status_t   status  = bench_create_reducer(bench, rank, false, self, &reducer);
+    tool_status_t   status  = bench_create_reducer(bench, rank, false, self, &reducer, NULL);
 
     if (status == TOOL_OK && !bench->options->shows_plan) {
         status = gradients_fill(&bench->gradients, gradients_key(0, 0));
@@ -205,6 +274,7 @@ void bench_destroy(bench_t *bench)
 {
     psgd_comm_destroy(bench->comm);
     gradients_destroy(&bench->gradients);
+    free(bench->has_gradient);
     free(bench->tensors);
     gpu_close(&bench->gpu);
     memset(bench, 0, sizeof(*bench));

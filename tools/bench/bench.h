@@ -17,6 +17,7 @@ typedef struct bench {
     gpu_t            gpu;
     gradients_t      gradients;
     psgd_tensor_t   *tensors;      /* the model's */
+    uint8_t         *has_gradient; /* of each tensor, on this worker; NULL: all are there */
     psgd_comm_t     *comm;         /* of all workers */
     bool             same_devices; /* of all workers */
 } bench_t;
@@ -29,9 +30,10 @@ tool_status_t bench_create(bench_t *bench, const options_t *options, const worke
                            const psgd_device_info_t *info);
 void          bench_destroy(bench_t *bench);
 
-/* A reducer as the options want it; freed by psgd_reducer_destroy(). A collective of the workers of `comm`. */
+/* A reducer as the options want it, changed to `rank` where they want another one before; freed by psgd_reducer_destroy(), also after
+ * an error. A collective of the workers of `comm`. change_ms_p, where it is not NULL: what the change took, 0 without. */
 tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exact_phase_times, const psgd_comm_t *comm,
-                                   psgd_reducer_t **reducer_p);
+                                   psgd_reducer_t **reducer_p, double *change_ms_p);
 
 /* One step on the gradients as they lie there; with an optimizer, which takes the update. */
 tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer);

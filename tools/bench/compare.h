@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "items.h"
+#include "options.h"
 #include "status.h"
 
 enum { COMPARE_STEPS = 2 };
@@ -15,22 +17,20 @@ enum { COMPARE_STEPS = 2 };
 /* The same for its cheapest matrix: where even that costs more than the budget, one is compared element by element. */
 #define COMPARE_BUDGET_FIRST 9e9
 
-/* One tensor: what went in, and what came out. */
+/* One matrix, or a tensor that is not compressed: what went in, and what came out. */
 typedef struct compare_job {
-    const char               *name;
-    const psgd_tensor_plan_t *plan;
-    uint32_t                  num_workers;
-    uint64_t                  first; /* the tensor's first gradient, as gradients_value() counts */
-    bool                      has_error_feedback;
-    uint32_t                  half_iterations; /* of a step; 0: full iterations */
-    double                    gradient_scale;  /* of all gradients */
-    double                    allowance;       /* what a compressed tensor may deviate by beyond what fp32 costs */
-    const float              *updates[COMPARE_STEPS];     /* as the library left them */
-    const float              *factors[COMPARE_STEPS + 1]; /* Q before the first step, and behind each: cols x rank; or P, rows x rank */
+    const item_t    *item;
+    const options_t *options;
+    uint32_t         num_workers;
+    double           rounding;  /* of an update that is stored in 16 bits */
+    double           allowance; /* what a compressed tensor may deviate by beyond that and what fp32 costs */
+    const float     *updates[COMPARE_STEPS]; /* as the library left them, in the order of the item's elements */
+    const float *before[COMPARE_STEPS]; /* Q before each step, cols x rank; or P, rows x rank. NULL: not compressed */
+    const float *after[COMPARE_STEPS];  /* and behind it; NULL: not known */
 } compare_job_t;
 
 /* What compare_matrix() costs, in multiplications; 0 for a tensor that is not compressed. */
-double compare_cost(const psgd_tensor_plan_t *plan);
+double compare_cost(const item_t *item);
 
 /* Each raises *deviation to the largest that it finds. TOOL_WRONG, with a sentence, where that is beyond the bound. */
 

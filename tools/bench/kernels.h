@@ -7,6 +7,7 @@
 /* How they are called here, the file that holds them (tools/bench/), their name there. */
 #define BENCH_KERNEL_TABLE(ROW) \
     ROW(FILL_GRADIENTS, "bench_gradients.cl", "fill_gradients") \
+    ROW(FILL_HALF_GRADIENTS, "bench_gradients.cl", "fill_half_gradients") \
     ROW(ADD_CHUNKS, "bench_floor.cl", "add_chunks") \
     ROW(FILL_CHUNKS, "bench_floor.cl", "fill_chunks") \
     ROW(SPLIT_CHUNKS, "bench_floor.cl", "split_chunks") \

@@ -89,7 +89,8 @@ static tool_status_t show_plan(const bench_t *bench)
     plan_row_t     *rows    = NULL;
     tool_status_t   status;
 
-    status = workers_agree(bench->workers, bench_create_reducer(bench, report.rank, false, bench->comm, &reducer));
+    status =
+        workers_agree(bench->workers, bench_create_reducer(bench, report.rank, false, bench->comm, &reducer, NULL));
     if (status == TOOL_OK) {
         status = tool_alloc(bench->model->count, sizeof(*rows), "the plan", &rows);
         if (status == TOOL_OK) {

@@ -16,6 +16,7 @@ typedef struct loop {
     const bench_t  *bench;
     bool            is_exact; /* the second loop */
     psgd_reducer_t *reducer;
+    double          change_ms; /* of its rank */
     floor_t         floor;
     plain_t         plain;
     update_t        update; /* with --update, in the first loop */
@@ -53,8 +54,8 @@ static tool_status_t prepare(loop_t *loop, uint32_t rank)
     const bench_t *bench = loop->bench;
     tool_status_t  status;
 
-    status =
-        workers_agree(bench->workers, bench_create_reducer(bench, rank, loop->is_exact, bench->comm, &loop->reducer));
+    status = workers_agree(bench->workers, bench_create_reducer(bench, rank, loop->is_exact, bench->comm,
+                                                                &loop->reducer, &loop->change_ms));
     return status == TOOL_OK ? workers_agree(bench->workers, prepare_local(loop)) : status;
 }
 
@@ -215,6 +216,7 @@ static tool_status_t take_stats(const loop_t *loop, const psgd_stats_t *stats, m
 {
     tool_status_t status = TOOL_OK;
 
+    measured->change_ms        = loop->change_ms;
     measured->launches         = stats->launches_last_step;
     measured->messages         = stats->messages_last_step;
     measured->wire_bytes       = stats->bytes_last_step;

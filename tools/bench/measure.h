@@ -27,6 +27,7 @@ typedef struct measured {
     spread_t phases[PSGD_NUM_PHASES];
 
     /* Of the reducer and its last step. */
+    double   change_ms; /* of the rank, with --rank-before; on this worker */
     uint64_t launches;
     uint64_t messages;
     uint64_t wire_bytes;       /* handed to the communicator by a worker */

@@ -24,7 +24,7 @@ static tool_status_t reserve(model_t *model)
 
 tool_status_t model_add(model_t *model, const char *name, uint32_t num_dims, const uint64_t *dims)
 {
-    model_tensor_t tensor = {NULL, {0}, num_dims, 1};
+    model_tensor_t tensor = {.num_dims = num_dims, .elems = 1};
     tool_status_t  status = reserve(model);
 
     if (status == TOOL_OK) {
@@ -53,6 +53,17 @@ const model_tensor_t *model_find(const model_t *model, const char *name)
     return NULL;
 }
 
+static uint64_t hash_view(uint64_t hash, const psgd_matrix_view_t *view)
+{
+    const uint64_t fields[] = {view->batch,        view->rows,       view->cols,
+                               view->batch_stride, view->row_stride, view->col_stride};
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); ++i) {
+        hash = random_mix(hash ^ fields[i]);
+    }
+    return hash;
+}
+
 uint64_t model_hash(const model_t *model)
 {
     uint64_t hash = model->count;
@@ -64,7 +75,8 @@ uint64_t model_hash(const model_t *model)
         for (uint32_t d = 0; d < model->tensors[t].num_dims; ++d) {
             hash = random_mix(hash ^ model->tensors[t].dims[d]);
         }
-        hash = random_mix(hash);
+        hash = random_mix(hash ^ (uint64_t)(int64_t)model->tensors[t].rank);
+        hash = hash_view(hash, &model->tensors[t].view);
     }
     return hash;
 }

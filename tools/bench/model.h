@@ -12,6 +12,8 @@ typedef struct model_tensor {
     uint64_t dims[PSGD_MAX_DIMS];
     uint32_t num_dims;
     uint64_t elems;
+    int32_t            rank; /* psgd_tensor_t.rank */
+    psgd_matrix_view_t view; /* psgd_tensor_t.view */
 } model_tensor_t;
 
 typedef struct model {
@@ -25,7 +27,7 @@ typedef struct model {
 tool_status_t model_load(const char *which, model_t *model_p);
 void          model_free(model_t *model); /* fine where it is all zero */
 
-/* Appends a tensor; the name is copied. Errors: TOOL_FAILED (no memory). */
+/* Appends a tensor of the default rank and view; the name is copied. Errors: TOOL_FAILED (no memory). */
 tool_status_t model_add(model_t *model, const char *name, uint32_t num_dims, const uint64_t *dims);
 
 /* model_add() with the dims listed. */
@@ -44,8 +46,8 @@ uint64_t model_hash(const model_t *model);
 /* *known_p: whether there is a built-in model of this name; then it is appended. */
 tool_status_t model_add_builtin(model_t *model, const char *name, int *known_p);
 
-/* Reads `name dim dim ...` lines; what follows a '#' is a comment. Errors: TOOL_USAGE; of a line, with file, line and
- * column, both from 1. */
+/* Reads `name dim dim ... [rank=R|never] [view=b,rows,cols,stride,stride,stride]` lines; what follows a '#' is a comment.
+ * Errors: TOOL_USAGE; of a line, with file, line and column, both from 1. */
 tool_status_t model_read_file(model_t *model, const char *path);
 
 #endif

@@ -31,6 +31,8 @@ static const option_row_t rows[] = {
     {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
      "alternating half-iterations a step; 0 (default): full iterations", 0},
     {"--norm", NULL, OPTION_FLAG, FIELD(takes_norm), 0, 0, NULL, "have the norm of the update taken too", 0},
+    {"--max-norm", "X", OPTION_REAL, FIELD(max_norm), 0, 1e30, NULL,
+     "clip updates, all tensors together, to this 2-norm; 0 (default): off", 0},
     {"--byte-budget", "BYTES", OPTION_U64, FIELD(byte_budget), 0, 1e15, NULL,
      "the most that a step sends: ranks are chosen for it, up to --rank; 0 (default): no budget", 0},
     {"--wire", "f32|f16|bf16", OPTION_CHOICE, FIELD(wire), 0, 0, dtype_words, "how factors travel; default f32", 0},
@@ -40,6 +42,24 @@ static const option_row_t rows[] = {
      "measure the captured energy every N steps; 0 (default): never", 0},
     {"--gradient-scale", "X", OPTION_REAL, FIELD(gradient_scale), 1e-30, 1e30, NULL,
      "what steps multiply gradients by; default 1", 0},
+    {"--gradient-dtype", "f32|f16|bf16", OPTION_CHOICE, FIELD(gradient_dtype), 0, 0, dtype_words,
+     "what gradients are stored in; default f32", 0},
+    {"--absent-every", "N", OPTION_U32, FIELD(absent_every), 0, 1e6, NULL,
+     "worker w has no gradient of tensor t where t + w is a multiple of N; 0 (default): all are there", 0},
+    {"--flatten", NULL, OPTION_FLAG, FIELD(flatten), 0, 0, NULL, "compress the whole gradient as one square matrix", 0},
+    {"--orthogonalize-shorter", NULL, OPTION_FLAG, FIELD(orthogonalize_shorter), 0, 0, NULL,
+     "make the factor of a matrix's shorter side orthonormal first", 0},
+    {"--warm-start", "0|1", OPTION_U32, FIELD(warm_start), 0, 1, NULL,
+     "1 (default): steps go on from the last factors; 0: from random ones", 0},
+    {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e6, NULL,
+     "compress a matrix only if that sends so many times fewer elements; default 2", 0},
+    {"--start-step", "N", OPTION_U64, FIELD(start_step), 0, 1e15, NULL,
+     "plain steps before compression starts; default 0", 0},
+    {"--seed", "N", OPTION_U64, FIELD(seed), 0, 1e15, NULL, "of random factors; default 0", 0},
+    {"--rank-before", "R", OPTION_U32, FIELD(rank_before), 0, PSGD_MAX_RANK, NULL,
+     "begin with this rank, and change to the one that is measured; 0 (default): no change", 0},
+    {"--log-every", "N", OPTION_U64, FIELD(log_every), 0, 1e9, NULL,
+     "have the library log a line of statistics every N steps (PSGD_LOG=info); 0 (default): never", 0},
     {"--update", NULL, OPTION_FLAG, FIELD(times_update), 0, 0, NULL,
      "time an optimizer's step too: decompress, then update, against straight from the factors", 0},
     {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
@@ -65,6 +85,11 @@ psgd_engine_t options_engine(const options_t *options)
     static const psgd_engine_t engines[] = {PSGD_ENGINE_AUTO, PSGD_ENGINE_FUSED, PSGD_ENGINE_CLBLAST};
 
     return engines[options->engine];
+}
+
+bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor)
+{
+    return options->absent_every == 0 || (tensor + worker) % options->absent_every != 0;
 }
 
 const char *dtype_name(psgd_dtype_t dtype)
@@ -114,7 +139,12 @@ static tool_status_t read_ranks(options_t *options)
 
 tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 {
-    options_t     options = {.model = "resnet18", .steps = 20, .error_feedback = 1, .gradient_scale = 1.0};
+    options_t     options = {.model                = "resnet18",
+                             .steps                = 20,
+                             .error_feedback       = 1,
+                             .warm_start           = 1,
+                             .min_compression_rate = 2.0,
+                             .gradient_scale       = 1.0};
     tool_status_t status  = option_table_parse(rows, NUM_ROWS, argc, argv, &options);
 
     if (status != TOOL_OK) {
@@ -125,6 +155,16 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     }
     if (options.rank_list != NULL && options.shows_plan) {
         return tool_fail(TOOL_USAGE, "--plan takes one --rank, not --ranks");
+    }
+    if (options.absent_every == 1) {
+        return tool_fail(TOOL_USAGE, "--absent-every 1 leaves no gradient; it takes 0, or 2 and more");
+    }
+    if (options.takes_norm && options.max_norm != 0.0) {
+        return tool_fail(TOOL_USAGE, "--norm and --max-norm exclude each other");
+    }
+    if (options.times_update && options.gradient_dtype != (int)PSGD_F32) {
+        return tool_fail(TOOL_USAGE, "--update takes gradients in single precision, not --gradient-dtype %s",
+                         dtype_name((psgd_dtype_t)options.gradient_dtype));
     }
     options.is_sweep  = options.rank_list != NULL;
     options.ranks[0]  = options.rank != 0 ? options.rank : 4;
@@ -152,25 +192,42 @@ void options_print_help(FILE *file)
 
 uint64_t options_hash(const options_t *options)
 {
-    uint64_t hash = options->num_ranks;
-    uint64_t scale;
+    const uint64_t numbers[] = {options->steps,
+                                (uint64_t)options->engine,
+                                (uint64_t)options->is_finite,
+                                options->error_feedback,
+                                options->half_iterations,
+                                (uint64_t)options->takes_norm,
+                                options->byte_budget,
+                                (uint64_t)options->wire,
+                                (uint64_t)options->error_dtype,
+                                options->energy_every,
+                                (uint64_t)options->flatten,
+                                (uint64_t)options->orthogonalize_shorter,
+                                options->warm_start,
+                                options->start_step,
+                                options->seed,
+                                options->log_every,
+                                options->rank_before,
+                                options->absent_every,
+                                (uint64_t)options->gradient_dtype,
+                                (uint64_t)options->times_update,
+                                (uint64_t)options->shows_plan,
+                                (uint64_t)options->damage};
+    const double   reals[]   = {options->gradient_scale, options->min_compression_rate, options->max_norm};
+    uint64_t       hash      = options->num_ranks;
 
     for (size_t i = 0; i < options->num_ranks; ++i) {
         hash = random_mix(hash ^ options->ranks[i]);
     }
-    hash = random_mix(hash ^ options->steps);
-    hash = random_mix(hash ^ (uint64_t)options->engine);
-    hash = random_mix(hash ^ (uint64_t)options->is_finite);
-    hash = random_mix(hash ^ options->error_feedback);
-    hash = random_mix(hash ^ options->half_iterations);
-    hash = random_mix(hash ^ (uint64_t)options->takes_norm);
-    hash = random_mix(hash ^ options->byte_budget);
-    hash = random_mix(hash ^ (uint64_t)options->wire);
-    hash = random_mix(hash ^ (uint64_t)options->error_dtype);
-    hash = random_mix(hash ^ options->energy_every);
-    hash = random_mix(hash ^ (uint64_t)options->times_update);
-    memcpy(&scale, &options->gradient_scale, sizeof(scale));
-    hash = random_mix(hash ^ scale);
-    hash = random_mix(hash ^ (uint64_t)options->shows_plan);
-    return random_mix(hash ^ (uint64_t)options->damage);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); ++i) {
+        hash = random_mix(hash ^ numbers[i]);
+    }
+    for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); ++i) {
+        uint64_t bits;
+
+        memcpy(&bits, &reals[i], sizeof(bits));
+        hash = random_mix(hash ^ bits);
+    }
+    return hash;
 }

@@ -35,6 +35,17 @@ typedef struct options {
     int         error_dtype;     /* psgd_dtype_t: PSGD_F32 or PSGD_BF16 */
     uint64_t    energy_every;    /* psgd_config_t */
     double      gradient_scale;  /* psgd_step_options_t */
+    bool        flatten;         /* psgd_config_t */
+    bool        orthogonalize_shorter; /* psgd_config_t */
+    uint32_t    warm_start;            /* psgd_config_t */
+    double      min_compression_rate;  /* psgd_config_t */
+    uint64_t    start_step;            /* psgd_config_t */
+    uint64_t    seed;                  /* psgd_config_t */
+    double      max_norm;              /* psgd_config_t */
+    uint64_t    log_every;             /* psgd_config_t */
+    uint32_t    rank_before;           /* reducers begin with this rank, and change; 0: with the one that is measured */
+    uint32_t    absent_every;          /* which gradients are missing; 0: none */
+    int         gradient_dtype;        /* psgd_dtype_t */
     bool        times_update;    /* the optimizer's step too */
     int         staging;        /* psgd_staging_t */
     int         buffers;        /* buffers_t */
@@ -55,6 +66,9 @@ void options_print_help(FILE *file);
 
 /* What the workers of one job must have in common, as one number: all options but where it runs and what is printed. */
 uint64_t options_hash(const options_t *options);
+
+/* Whether worker `worker` has a gradient of tensor number `tensor` (--absent-every). */
+bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor);
 
 psgd_engine_t options_engine(const options_t *options);
 

@@ -7,15 +7,22 @@
 
 tool_status_t plain_create(const gradients_t *gradients, const workers_t *workers, plain_t *plain_p)
 {
-    *plain_p = (plain_t){gradients, workers, NULL};
-    if (gradients->gpu->info.has_unified_memory) {
+    tool_status_t status;
+
+    *plain_p = (plain_t){gradients, workers, NULL, NULL};
+    if (gradients->gpu->info.has_unified_memory && gradients->dtype == PSGD_F32) {
         return TOOL_OK;
     }
-    return tool_alloc(gradients->extent, sizeof(float), "the gradients on the host", &plain_p->host);
+    status = tool_alloc(gradients->extent, sizeof(float), "the gradients on the host", &plain_p->host);
+    if (status == TOOL_OK && gradients->dtype != PSGD_F32) {
+        status = tool_alloc(gradients->extent, gradients->elem_bytes, "the gradients on the host", &plain_p->halves);
+    }
+    return status;
 }
 
 void plain_destroy(plain_t *plain)
 {
+    free(plain->halves);
     free(plain->host);
     memset(plain, 0, sizeof(*plain));
 }
@@ -49,14 +56,16 @@ static tool_status_t run_copied(const plain_t *plain, size_t index, double *redu
     const gpu_t  *gpu    = plain->gradients->gpu;
     cl_mem        mem    = plain->gradients->mems[index];
     size_t        elems  = (size_t)gradients_mem_elems(plain->gradients, index);
-    tool_status_t status = gpu_read(gpu, mem, plain->host, elems * sizeof(float));
+    size_t        bytes  = elems * plain->gradients->elem_bytes;
+    void         *host   = plain->halves != NULL ? plain->halves : plain->host;
+    tool_status_t status = gpu_read(gpu, mem, host, bytes);
     double        begin  = clock_now();
 
     if (status == TOOL_OK) {
         status = workers_sum_floats(plain->workers, plain->host, elems);
     }
     *reduce_seconds += clock_now() - begin;
-    return status == TOOL_OK ? gpu_write(gpu, mem, plain->host, elems * sizeof(float)) : status;
+    return status == TOOL_OK ? gpu_write(gpu, mem, host, bytes) : status;
 }
 
 tool_status_t plain_run(const plain_t *plain, double *reduce_ms_p, double *copy_ms_p)

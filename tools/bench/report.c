@@ -32,9 +32,24 @@ static void write_settings(const report_t *report, FILE *file)
             psgd_engine_name(options_engine(options)), options->error_feedback != 0 ? "on" : "off",
             options->is_finite ? ", finite gradients" : "", staging_name(options->staging),
             options->buffers == BUFFERS_ONE ? "one buffer" : "a buffer each", (unsigned)options->steps);
-    if (options->wire != (int)PSGD_F32 || options_error_dtype(options) != PSGD_F32) {
-        fprintf(file, "factors travel in %s, error memory in %s\n", dtype_name((psgd_dtype_t)options->wire),
+    if (options->gradient_dtype != (int)PSGD_F32 || options->wire != (int)PSGD_F32 ||
+        options_error_dtype(options) != PSGD_F32) {
+        fprintf(file, "gradients in %s, factors travel in %s, error memory in %s\n",
+                dtype_name((psgd_dtype_t)options->gradient_dtype), dtype_name((psgd_dtype_t)options->wire),
                 dtype_name(options_error_dtype(options)));
+    }
+    if (options->flatten || options->orthogonalize_shorter || options->warm_start == 0) {
+        fprintf(file, "%s%s%s\n", options->flatten ? "one matrix of the whole gradient; " : "",
+                options->orthogonalize_shorter ? "the shorter side is made orthonormal; " : "",
+                options->warm_start != 0 ? "warm start" : "cold start");
+    }
+    if (options->absent_every > 0) {
+        fprintf(file, "gradients of tensor t are missing on worker w where t + w is a multiple of %u\n",
+                (unsigned)options->absent_every);
+    }
+    if (options->start_step > 0) {
+        fprintf(file, "steps before number %llu average without compression\n",
+                (unsigned long long)options->start_step);
     }
     if (options->byte_budget > 0) {
         fprintf(file, "budget: %llu bytes a step (--plan shows the ranks)\n", (unsigned long long)options->byte_budget);
@@ -144,6 +159,10 @@ static void write_one(const report_t *report, FILE *file)
     fprintf(file, "\na step: %llu kernel launches, %llu messages, %.4f MB handed to MPI by each worker\n",
             (unsigned long long)m->launches, (unsigned long long)m->messages, 1e-6 * (double)m->wire_bytes);
     fprintf(file, "device memory of the reducer: %.1f MB\n", 1e-6 * (double)m->device_bytes);
+    if (report->bench->options->rank_before > 0) {
+        fprintf(file, "from rank %u to %u by psgd_reducer_set_ranks(): %.1f ms\n",
+                (unsigned)report->bench->options->rank_before, (unsigned)m->rank, m->change_ms);
+    }
 }
 
 static void write_sweep_line(const report_t *report, const measured_t *m, FILE *file)
@@ -205,7 +224,13 @@ void report_write_plan(const plan_report_t *report, FILE *file)
         const psgd_tensor_plan_t *plan = &report->rows[t].plan;
         char                      matrix[48];
 
-        snprintf(matrix, sizeof(matrix), "%llux%llu", (unsigned long long)plan->rows, (unsigned long long)plan->cols);
+        if (plan->batch > 1) {
+            snprintf(matrix, sizeof(matrix), "%llu of %llux%llu", (unsigned long long)plan->batch,
+                     (unsigned long long)plan->rows, (unsigned long long)plan->cols);
+        } else {
+            snprintf(matrix, sizeof(matrix), "%llux%llu", (unsigned long long)plan->rows,
+                     (unsigned long long)plan->cols);
+        }
         fprintf(file, "%-32s %14s %5u %12llu %12llu  %s\n", report->rows[t].tensor->name, matrix, (unsigned)plan->rank,
                 (unsigned long long)plan->elems, (unsigned long long)plan->sent_elems,
                 plan->rank > 0 ? psgd_engine_name(plan->engine) : "-");

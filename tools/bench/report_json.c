@@ -40,6 +40,7 @@ static void write_measured(json_t *json, const measured_t *m, bool times_update)
     json_real(json, "kernel_floor_fraction", measured_kernel_floor_fraction(m));
     json_real(json, "ortho_share", measured_ortho_share(m));
     json_real(json, "plain_ratio", measured_plain_ratio(m));
+    json_real(json, "rank_change_ms", m->change_ms);
     json_integer(json, "launches", m->launches);
     json_integer(json, "messages", m->messages);
     json_integer(json, "wire_bytes", m->wire_bytes);
@@ -79,6 +80,16 @@ static void write_common(json_t *json, const bench_t *bench)
     json_integer(json, "byte_budget", options->byte_budget);
     json_integer(json, "energy_every", options->energy_every);
     json_real(json, "gradient_scale", options->gradient_scale);
+    json_text(json, "gradient_dtype", dtype_name((psgd_dtype_t)options->gradient_dtype));
+    json_bool(json, "flatten", options->flatten);
+    json_bool(json, "orthogonalize_shorter", options->orthogonalize_shorter);
+    json_bool(json, "warm_start", options->warm_start != 0);
+    json_real(json, "min_compression_rate", options->min_compression_rate);
+    json_integer(json, "start_step", options->start_step);
+    json_integer(json, "seed", options->seed);
+    json_real(json, "max_norm", options->max_norm);
+    json_integer(json, "absent_every", options->absent_every);
+    json_integer(json, "rank_before", options->rank_before);
     json_text(json, "buffers", buffers_name(options->buffers));
     json_text(json, "staging", staging_name(options->staging));
     json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));
@@ -109,6 +120,8 @@ static void write_plan_row(json_t *json, const plan_row_t *row)
 {
     json_begin_object(json, NULL);
     json_text(json, "name", row->tensor->name);
+    json_integer(json, "batch", row->plan.batch);
+    json_bool(json, "copied", row->plan.is_copied != 0);
     json_integer(json, "rows", row->plan.rows);
     json_integer(json, "cols", row->plan.cols);
     json_integer(json, "rank", row->plan.rank);
