@@ -218,9 +218,9 @@ class Measuring(Case):
                           (1, 9, 1, 0, False)])
         self.check_options(shapes=shapes, elems=elems)
         self.check_options("--half-iterations", 1, "--orthogonalize-shorter", "--rank-before", 3, shapes=shapes, elems=elems)
-        for line, words in (("a 4 4 rank=0", "1:12: rank= takes"), ("a 4 4 rank=4x", "1:12: rank= takes"),
-                            ("a 4 4 view=1,2", "1:12: view= takes"), ("a 4 4 view=1,4,4,0,4,1,", "1:12: view= takes"),
-                            ("a 4 4 wrong=3", "1:7: behind the dims"), ("a rank=3", "1:3: a tensor needs dims")):
+        for line, words in (("a 4 4 rank=0", "1:7: rank= takes"), ("a 4 4 rank=4x", "1:7: rank= takes"),
+                            ("a 4 4 view=1,2", "1:7: view= takes"), ("a 4 4 view=1,4,4,0,4,1,", "1:7: view= takes"),
+                            ("a 4 4 wrong=3", "1:7: of a tensor, rank= and view="), ("a rank=3", "1:3: a tensor needs dims")):
             self.refuse(2, words, "--model", self.write("wrong.txt", line))
         self.refuse(1, "its view is 2 matrices", "--model", self.write("wrong.txt", "a 4 4 view=2,4,4,16,4,1"))
 

@@ -233,6 +233,34 @@ class Training(Case):
         self.assertEqual(plain["captured_share"], 0)
         self.assertTrue(0 < changed["captured_share"] < 1)
 
+    def test_settings_of_tensors_and_steps_reach_the_library(self):
+        options = ((), ("--tensors", "fc1.weight rank=1; fc2.weight view=1,256,128,0,1,256"), ("--absent-every", 3),
+                   ("--reset-error-every", 2), ("--engine", "clblast"), ("--finite",), ("--rule", "nesterov"),
+                   ("--rule", "powersgd", "--weight-decay", 1e-3), ("--weight-decay", 1e-3))
+        plain, tensors, absent, reset, clblast, finite, nesterov, powersgd, decay = (
+            self.results("--steps", 6, *chosen, workers=2)["powersgd"] for chosen in options)
+        self.assertEqual(finite["params_hash"], plain["params_hash"])  # the same bits by fewer passes
+        self.assertEqual(len({run["params_hash"] for run in (plain, tensors, absent, reset, clblast, nesterov, powersgd, decay)}), 8)
+        self.assertLess(tensors["bytes_per_step"], plain["bytes_per_step"])
+        for rule in ("nesterov", "powersgd", "heavy-ball"):
+            written, fused = (self.results("--steps", 6, "--rule", rule, "--weight-decay", 1e-3, "--lr", 0.01, *chosen)["powersgd"]
+                              for chosen in ((), ("--fused-update",)))
+            self.assertAlmostEqual(written["test_loss"], fused["test_loss"], 5)
+        self.refuse(2, "the model has no tensor 'fc9.weight'", "--tensors", "fc9.weight rank=1")
+        self.refuse(2, "rank= takes a whole number from 1 to 1024, or never", "--tensors", "fc1.weight rank=0")
+        self.refuse(2, "--new-rank needs a --rank of at least 1", "--new-rank", 2, "--rank", 0)
+        self.refuse(2, "--new-rank has to say to which", "--new-rank-step", 2)
+        self.refuse(2, "--absent-every 1 leaves no gradient", "--absent-every", 1)
+
+    def test_a_run_goes_on_behind_a_change_of_rank(self):
+        common = ("--steps", 9, "--data", self.made, "--new-rank", 2, "--new-rank-step", 4)
+        whole = self.results(*common, workers=2)["powersgd"]
+        for stop in (4, 6):
+            path = self.path / ("run%d" % stop)
+            self.results(*common, "--stop-after", stop, "--save", path, workers=2)
+            resumed = self.results(*common, "--resume", path, workers=2)["powersgd"]
+            self.assertEqual(resumed["params_hash"], whole["params_hash"], stop)
+
     def test_workers_go_around_the_devices_where_there_is_a_choice(self):
         two = {"OCL_ICD_VENDORS": "pocl.icd", "POCL_DEVICES": "pthread pthread"}  # PoCL then shows its CPU twice
         arguments = ("--rank", 0, "--steps", 2, "--data", self.small())

@@ -239,9 +239,27 @@ static void assert_same_bits(float got, float expected, size_t i)
     ck_assert_msg(got_bits == expected_bits, "element %zu: %a, expected %a", i, (double)got, (double)expected);
 }
 
+/* One parameter's step by a rule, as psgd_rule_t has it. */
+static void step_by_rule(psgd_rule_t rule, float momentum, float decay, float rate, float update, float *velocity,
+                         float *value)
+{
+    const float change = flushed(fmaf(decay, *value, flushed(update)));
+    float       step;
+
+    *velocity = flushed(fmaf(momentum, *velocity, change));
+    switch (rule) {
+    case PSGD_RULE_POWERSGD: step = flushed(change + *velocity); break;
+    case PSGD_RULE_NESTEROV: step = flushed(fmaf(momentum, *velocity, change)); break;
+    case PSGD_RULE_HEAVY_BALL:
+    default: step = *velocity;
+    }
+    *value = flushed(fmaf(-rate, step, *value));
+}
+
 START_TEST(momentum__equals_the_fma_chain_bit_by_bit)
 {
-    const float     momentum = 0.9f, rate = 0.0371f;
+    const psgd_rule_t rule     = (psgd_rule_t)_i;
+    const float       momentum = 0.9f, rate = 0.0371f, decay = 0.01f;
     params_t        params = {.gpu = &gpu};
     const uint64_t  dims[] = {4099};
     random_stream_t stream = random_stream(5, 4);
@@ -259,11 +277,10 @@ START_TEST(momentum__equals_the_fma_chain_bit_by_bit)
     for (int step = 0; step < 5; ++step) {
         for (size_t i = 0; i < dims[0]; ++i) { /* from far below the smallest normal number up to 1 */
             updates[i]  = (float)ldexp(2.0 * random_unit(&stream) - 1.0, -(int)random_below(&stream, 150));
-            velocity[i] = flushed(fmaf(momentum, velocity[i], flushed(updates[i])));
-            values[i]   = flushed(fmaf(-rate, velocity[i], values[i]));
+            step_by_rule(rule, momentum, decay, rate, updates[i], &velocity[i], &values[i]);
         }
         assert_tool_ok(gpu_write(&gpu, params.grads, updates, params.extent * sizeof(float)));
-        assert_tool_ok(params_enqueue_momentum(&params, momentum, rate));
+        assert_tool_ok(params_enqueue_update(&params, rule, momentum, decay, rate));
     }
     assert_tool_ok(gpu_read(&gpu, params.values, got, params.extent * sizeof(float)));
     for (size_t i = 0; i < dims[0]; ++i) {
@@ -425,7 +442,7 @@ int main(void)
     tcase_add_test(tcase, network__scores_only_what_it_is_told_and_adds_up_until_read);
     tcase_add_loop_test(tcase, network__a_nan_stays_visible, 0, NUM_MODELS);
     tcase_add_test(tcase, params__initial_values_depend_on_the_seed_alone);
-    tcase_add_test(tcase, momentum__equals_the_fma_chain_bit_by_bit);
+    tcase_add_loop_test(tcase, momentum__equals_the_fma_chain_bit_by_bit, 0, 3);
     tcase_add_test(tcase, feed__shares_of_an_epoch_are_disjoint_and_equally_long);
     tcase_add_test(tcase, feed__an_epoch_has_an_order_of_its_own_that_the_seed_repeats);
     tcase_add_test(tcase, feed__a_test_sees_every_image_once);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor_settings.h"
+
 /* The library takes tensors below 2^40 elements. */
 #define MAX_ELEMS (UINT64_C(1) << 40)
 
@@ -89,83 +91,18 @@ static tool_status_t read_dims(line_t *line, uint64_t *dims, uint32_t *num_dims_
     return status;
 }
 
-/* Whether the line goes on with `word`; then it is behind that. */
-static int takes_word(line_t *line, const char *word)
-{
-    size_t length = strlen(word);
-
-    if (strncmp(line->at, word, length) != 0) {
-        return 0;
-    }
-    line->at += length;
-    return 1;
-}
-
-/* A setting has ended: blanks or the end of the line follow. */
-static int ends_setting(line_t *line)
-{
-    return skip_blanks(line) > 0 || is_at_end(line);
-}
-
-/* rank=R or rank=never, behind the '=' */
-static tool_status_t read_rank(line_t *line, int32_t *rank_p)
-{
-    const char        *begin = line->at;
-    char              *end   = NULL;
-    unsigned long long rank;
-
-    if (takes_word(line, "never") && ends_setting(line)) {
-        *rank_p = PSGD_NEVER_COMPRESS;
-        return TOOL_OK;
-    }
-    rank     = strtoull(begin, &end, 10);
-    line->at = end;
-    if (*begin < '0' || *begin > '9' || rank < 1 || rank > PSGD_MAX_RANK || !ends_setting(line)) {
-        return fail_at(line, begin, "rank= takes a whole number from 1 to 1024, or never");
-    }
-    *rank_p = (int32_t)rank;
-    return TOOL_OK;
-}
-
-/* view=batch,rows,cols,batch_stride,row_stride,col_stride, behind the '='. Whether it fits the tensor the library says. */
-static tool_status_t read_view(line_t *line, psgd_matrix_view_t *view)
-{
-    const char     *begin    = line->at;
-    uint64_t *const fields[] = {&view->batch,        &view->rows,       &view->cols,
-                                &view->batch_stride, &view->row_stride, &view->col_stride};
-    const size_t    count    = sizeof(fields) / sizeof(fields[0]);
-
-    for (size_t i = 0; i < count; ++i) {
-        char *end = NULL;
-
-        errno      = 0;
-        *fields[i] = strtoull(line->at, &end, 10);
-        if (*line->at < '0' || *line->at > '9' || errno != 0 || (i + 1 < count && *end != ',')) {
-            return fail_at(line, begin,
-                           "view= takes batch,rows,cols and the three strides, whole numbers with commas between");
-        }
-        line->at = end + (i + 1 < count);
-    }
-    return ends_setting(line)
-               ? TOOL_OK
-               : fail_at(line, begin,
-                         "view= takes batch,rows,cols and the three strides, whole numbers with commas between");
-}
-
+/* What stands behind the dims. */
 static tool_status_t read_settings(line_t *line, model_tensor_t *tensor)
 {
-    tool_status_t status = TOOL_OK;
+    tensor_settings_t settings;
+    const char       *at = line->at, *sentence = NULL;
 
-    while (status == TOOL_OK && !is_at_end(line)) {
-        if (takes_word(line, "rank=")) {
-            status = read_rank(line, &tensor->rank);
-        } else if (takes_word(line, "view=")) {
-            status = read_view(line, &tensor->view);
-        } else {
-            status = fail_at(line, line->at, "behind the dims stand rank= and view= alone");
-        }
+    if (tensor_settings_read(line->at, "#", &settings, &at, &sentence) == NULL) {
+        return fail_at(line, at, sentence);
     }
-    return status;
+    tensor->rank = settings.rank;
+    tensor->view = settings.view;
+    return TOOL_OK;
 }
 
 /* name dim dim ... settings */

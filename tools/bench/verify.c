@@ -368,7 +368,8 @@ static tool_status_t take_factors(const check_t *check, compare_job_t *job)
     return status;
 }
 
-/* One item; a costly matrix by projections once the time is spent, if its whole update is known. *left, *first: multiplications that may still be spent. */
+/* One item; a costly matrix by projections once the time is spent, if its whole update is known. *left, *first: multiplications that
+ * may still be spent. */
 static tool_status_t compare_one(const compare_job_t *job, double *left, double *first, verified_t *verified)
 {
     const double   cost  = compare_cost(job->item);

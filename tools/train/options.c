@@ -12,6 +12,8 @@ static const char *const model_names[] = {"mlp", "cnn", NULL};
 static const char *const save_form_names[] = {"exact", "mean", NULL};
 static const char *const dtype_names[]       = {"f32", "f16", "bf16", NULL}; /* in the order of psgd_dtype_t */
 static const char *const error_dtype_names[] = {"f32", "bf16", NULL};
+static const char *const engine_names[]      = {"auto", "clblast", "fused", NULL}; /* in the order of psgd_engine_t */
+static const char *const rule_names[]        = {"powersgd", "heavy-ball", "nesterov", NULL}; /* of psgd_rule_t */
 static const char *const decay_names[] = {"linear", "cosine", "none", NULL};
 
 /* Where --epochs, --lr and such are not given. Chosen so that two workers on two cores reach 87 % (mlp) and 89 %
@@ -47,6 +49,9 @@ static const option_row_t rows[] = {
     {"--decay", "linear|cosine|none", OPTION_CHOICE, FIELD(decay), 0, 0, decay_names,
      "how the learning rate falls to 0 at the last step; default linear", 0},
     {"--momentum", "X", OPTION_REAL, FIELD(momentum), 0, 0.9999, NULL, "of SGD; default 0.9", 0},
+    {"--rule", "powersgd|heavy-ball|nesterov", OPTION_CHOICE, FIELD(rule), 0, 0, rule_names,
+     "of the optimizer; heavy-ball (default): as torch.optim.SGD", 0},
+    {"--weight-decay", "X", OPTION_REAL, FIELD(weight_decay), 0, 1000, NULL, "of all parameters; default 0", 0},
     {"--seed", "N", OPTION_U64, FIELD(seed), 0, 18446744073709551615.0, NULL,
      "of initial parameters, order of images and compression; default 1", 0},
     {"--start-step", "N", OPTION_U64, FIELD(start_step), 0, 1e18, NULL,
@@ -78,6 +83,17 @@ static const option_row_t rows[] = {
     {"--new-rank", "R", OPTION_U32, FIELD(new_rank), 0, PSGD_MAX_RANK, NULL,
      "change to this rank at --new-rank-step; 0 (default): never", 0},
     {"--new-rank-step", "N", OPTION_U64, FIELD(new_rank_step), 0, 1e18, NULL, "before which step; default 0", 0},
+    {"--tensors", "TEXT", OPTION_TEXT, FIELD(tensors), 0, 0, NULL,
+     "ranks and views of tensors: \"fc1.weight rank=8; fc2.weight rank=never\"", 0},
+    {"--absent-every", "N", OPTION_U32, FIELD(absent_every), 0, 1e6, NULL,
+     "worker w has no gradient of tensor t in step s where t + w + s is a multiple of N; 0 (default): all are there",
+     0},
+    {"--reset-error-every", "N", OPTION_U64, FIELD(reset_error_every), 0, 1e18, NULL,
+     "forget what compression has left out every N steps; 0 (default): never", 0},
+    {"--engine", "auto|clblast|fused", OPTION_CHOICE, FIELD(engine), 0, 0, engine_names,
+     "who does the matrix products of the exchange; auto (default): measured for each shape", 0},
+    {"--finite", NULL, OPTION_FLAG, FIELD(is_finite), 0, 0, NULL,
+     "promise finite gradients: fewer passes over them, and no step that can be skipped", 0},
     {"--energy-every", "N", OPTION_U64, FIELD(energy_every), 0, 1e9, NULL,
      "measure every N steps how much the factors capture; 0 (default): never", 0},
     {"--log-every", "N", OPTION_U64, FIELD(log_every), 0, 1e9, NULL,
@@ -111,6 +127,16 @@ psgd_dtype_t options_error_dtype(const options_t *options)
     return options->error_dtype == 0 ? PSGD_F32 : PSGD_BF16;
 }
 
+bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor, uint64_t step)
+{
+    return options->absent_every == 0 || (tensor + worker + step) % options->absent_every != 0;
+}
+
+const char *rule_name(int rule)
+{
+    return rule_names[rule];
+}
+
 const char *model_name(int model)
 {
     return model_names[model];
@@ -134,6 +160,7 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
         .loss_scale           = 1.0,
         .error_feedback       = 1,
         .warm_start           = 1,
+        .rule                 = PSGD_RULE_HEAVY_BALL,
     };
     tool_status_t status;
 
@@ -147,6 +174,15 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     }
     if (options.compare && (options.save != NULL || options.resume != NULL || options.stop_after > 0)) {
         return tool_fail(TOOL_USAGE, "--compare makes two runs: --save, --resume and --stop-after take one");
+    }
+    if (options.absent_every == 1) {
+        return tool_fail(TOOL_USAGE, "--absent-every 1 leaves no gradient; it takes 0, or 2 and more");
+    }
+    if (options.new_rank > 0 && options.rank == 0) {
+        return tool_fail(TOOL_USAGE, "--new-rank needs a --rank of at least 1: at rank 0 nothing is compressed");
+    }
+    if (options.new_rank == 0 && options.new_rank_step > 0) {
+        return tool_fail(TOOL_USAGE, "--new-rank-step says when the rank changes; --new-rank has to say to which");
     }
     if (options.epochs == 0) {
         options.epochs = model_defaults[options.model].epochs;
@@ -208,5 +244,14 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ options->new_rank);
     hash = random_mix(hash ^ options->new_rank_step);
     hash = random_mix(hash ^ options->energy_every);
+    for (const char *at = options->tensors; at != NULL && *at != '\0'; ++at) {
+        hash = random_mix(hash ^ (unsigned char)*at);
+    }
+    hash = random_mix(hash ^ options->absent_every);
+    hash = random_mix(hash ^ options->reset_error_every);
+    hash = random_mix(hash ^ (uint64_t)options->engine);
+    hash = random_mix(hash ^ (uint64_t)options->is_finite);
+    hash = random_mix(hash ^ (uint64_t)options->rule);
+    hash = hash_real(hash, options->weight_decay);
     return hash_real(hash, options->min_compression_rate);
 }

@@ -50,6 +50,13 @@ typedef struct options {
     double      loss_scale;           /* of gradients in their buffer; the exchange takes it off again */
     uint32_t    new_rank;             /* from step new_rank_step on; 0: the rank stays */
     uint64_t    new_rank_step;
+    const char *tensors;           /* of single tensors (tensor_options.h); NULL: nothing */
+    uint32_t    absent_every;      /* which gradients are missing; 0: none */
+    uint64_t    reset_error_every; /* steps between two resets of the error memory; 0: never */
+    int         engine;            /* psgd_engine_t */
+    bool        is_finite;         /* psgd_config_t.gradients_are_finite */
+    int         rule;              /* psgd_rule_t */
+    double      weight_decay;
     const char *device;               /* psgd_device_find(); NULL: its default */
     bool        json;
     const char *json_file; /* NULL: standard output, in place of the table */
@@ -65,8 +72,12 @@ void options_print_help(FILE *file);
 /* What the workers of one job must have in common, as one number: all options but where it runs and what is printed. */
 uint64_t options_hash(const options_t *options);
 
+/* Whether worker `worker` has a gradient of tensor number `tensor` in a step (--absent-every). */
+bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor, uint64_t step);
+
 const char  *dtype_name(psgd_dtype_t dtype);
 psgd_dtype_t options_error_dtype(const options_t *options);
+const char  *rule_name(int rule);
 const char *model_name(int model);
 const char *decay_name(int decay);
 

@@ -126,10 +126,14 @@ psgd_tensor_t params_tensor(const params_t *params, size_t index, psgd_dtype_t d
     return tensor;
 }
 
-tool_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate)
+tool_status_t params_enqueue_update(const params_t *params, psgd_rule_t rule, float momentum, float weight_decay,
+                                    float rate)
 {
-    return GPU_LAUNCH(params->gpu, GPU_KERNEL_MOMENTUM, params->extent, GPU_ARG(params->grads), GPU_ARG(momentum),
-                      GPU_ARG(rate), GPU_ARG(params->velocities), GPU_ARG(params->values));
+    cl_uint word = (cl_uint)rule;
+
+    return GPU_LAUNCH(params->gpu, GPU_KERNEL_MOMENTUM, params->extent, GPU_ARG(params->grads), GPU_ARG(word),
+                      GPU_ARG(momentum), GPU_ARG(weight_decay), GPU_ARG(rate), GPU_ARG(params->velocities),
+                      GPU_ARG(params->values));
 }
 
 tool_status_t params_enqueue_narrow(const params_t *params, psgd_dtype_t dtype, float scale)

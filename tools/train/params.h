@@ -56,8 +56,9 @@ psgd_buffer_t params_place(const params_t *params, size_t index, cl_mem mem);
 tool_status_t params_enqueue_narrow(const params_t *params, psgd_dtype_t dtype, float scale);
 tool_status_t params_enqueue_widen(const params_t *params, psgd_dtype_t dtype);
 
-/* One step of SGD: velocity = momentum * velocity + grad, value -= rate * velocity. */
-tool_status_t params_enqueue_momentum(const params_t *params, float momentum, float rate);
+/* One step of SGD with momentum by a rule, on the update in the gradients' place (psgd_rule_t has the formulas). */
+tool_status_t params_enqueue_update(const params_t *params, psgd_rule_t rule, float momentum, float weight_decay,
+                                    float rate);
 
 /* The bits of all values as one number. Waits. */
 tool_status_t params_hash(const params_t *params, uint64_t *hash_p);

@@ -209,6 +209,13 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_integer(json, "new_rank", options->new_rank);
     json_integer(json, "new_rank_step", options->new_rank_step);
     json_integer(json, "energy_every", options->energy_every);
+    json_text(json, "tensors", options->tensors);
+    json_integer(json, "absent_every", options->absent_every);
+    json_integer(json, "reset_error_every", options->reset_error_every);
+    json_text(json, "engine", psgd_engine_name((psgd_engine_t)options->engine));
+    json_bool(json, "finite", options->is_finite);
+    json_text(json, "rule", rule_name(options->rule));
+    json_real(json, "weight_decay", options->weight_decay);
 }
 
 void report_write_json(const report_t *report, FILE *file)

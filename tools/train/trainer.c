@@ -12,6 +12,7 @@
 #include "kernels.h"
 #include "notice.h"
 #include "saved.h"
+#include "tensor_options.h"
 #include "progress.h"
 
 /* So many steps apart, a step is drained before its exchange, so that the exchange can be timed by itself; the
@@ -72,6 +73,28 @@ void trainer_destroy(trainer_t *trainer)
     memset(trainer, 0, sizeof(*trainer));
 }
 
+/* What the library is told about the tensors: at rank 0, never to compress them. */
+static tool_status_t describe_tensors(const trainer_t *trainer, uint32_t rank, psgd_tensor_t *tensors)
+{
+    const params_t  *params  = &trainer->network.params;
+    const options_t *options = trainer->options;
+    const char      *names[PARAMS_MAX_TENSORS];
+    tool_status_t    status = TOOL_OK;
+
+    for (size_t i = 0; i < params->count && status == TOOL_OK; ++i) {
+        tensor_settings_t settings;
+
+        status     = tensor_options_find(options->tensors, params->tensors[i].name, &settings);
+        tensors[i] = params_tensor(params, i, (psgd_dtype_t)options->gradient_dtype, rank == 0);
+        if (rank > 0) {
+            tensors[i].rank = settings.rank;
+            tensors[i].view = settings.view;
+        }
+        names[i] = params->tensors[i].name;
+    }
+    return status == TOOL_OK ? tensor_options_check(options->tensors, names, params->count) : status;
+}
+
 /* The reducer of a run: at rank 0, one that never compresses. */
 static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step,
                                     const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
@@ -81,8 +104,10 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
     psgd_tensor_t    tensors[PARAMS_MAX_TENSORS];
     psgd_config_t    config = PSGD_CONFIG_INIT;
 
-    for (size_t i = 0; i < params->count; ++i) {
-        tensors[i] = params_tensor(params, i, (psgd_dtype_t)options->gradient_dtype, rank == 0);
+    tool_status_t status = describe_tensors(trainer, rank, tensors);
+
+    if (status != TOOL_OK) {
+        return status;
     }
     config.rank                 = rank > 0 ? rank : 1;
     config.min_compression_rate  = options->min_compression_rate;
@@ -99,20 +124,19 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
     config.orthogonalize_shorter = options->shorter;
     config.energy_every          = options->energy_every;
     config.log_every             = options->log_every;
+    config.engine                = (psgd_engine_t)options->engine;
+    config.gradients_are_finite  = options->is_finite;
     return tool_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
                                           params->count, &config, comm, reducer_p),
                       "creating the reducer");
 }
 
-/* --new-rank, before its step. */
-static tool_status_t change_rank(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
+/* --new-rank. */
+static tool_status_t change_rank(const trainer_t *trainer, psgd_reducer_t *reducer)
 {
     const options_t *options = trainer->options;
     uint32_t         ranks[PARAMS_MAX_TENSORS];
 
-    if (options->new_rank == 0 || step != options->new_rank_step) {
-        return TOOL_OK;
-    }
     for (size_t i = 0; i < trainer->network.params.count; ++i) {
         ranks[i] = options->new_rank;
     }
@@ -127,18 +151,23 @@ static tool_status_t exchange_in_place(const trainer_t *trainer, psgd_reducer_t 
     psgd_buffer_t       grads[PARAMS_MAX_TENSORS], values[PARAMS_MAX_TENSORS], velocities[PARAMS_MAX_TENSORS];
     psgd_optimizer_t    optimizer = PSGD_OPTIMIZER_INIT;
     psgd_step_options_t options   = PSGD_STEP_OPTIONS_INIT;
+    uint8_t             has_gradient[PARAMS_MAX_TENSORS];
     psgd_status_t       result;
 
     for (size_t i = 0; i < params->count; ++i) {
         grads[i]      = params_grad_buffer(params, i);
         values[i]     = params_place(params, i, params->values);
-        velocities[i] = params_place(params, i, params->velocities);
+        velocities[i]   = params_place(params, i, params->velocities);
+        has_gradient[i] = options_has_gradient(trainer->options, trainer->workers->index, i, step);
     }
+    optimizer.rule          = (psgd_rule_t)trainer->options->rule;
+    optimizer.weight_decay  = (float)trainer->options->weight_decay;
     optimizer.learning_rate = rate;
     optimizer.momentum      = (float)trainer->options->momentum;
     optimizer.params        = values;
     optimizer.momenta       = velocities;
     options.optimizer       = trainer->options->fused_update ? &optimizer : NULL;
+    options.has_gradient    = trainer->options->absent_every > 0 ? has_gradient : NULL;
     options.gradient_scale  = (float)(1.0 / trainer->options->loss_scale);
     result                  = psgd_reducer_step_with(reducer, grads, params->count, &options);
     if (result == PSGD_ERR_NONFINITE && trainer->options->gradient_dtype == (int)PSGD_F16) {
@@ -162,8 +191,14 @@ static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer,
     const options_t   *options = trainer->options;
     const params_t    *params  = &trainer->network.params;
     const psgd_dtype_t dtype   = (psgd_dtype_t)options->gradient_dtype;
-    tool_status_t      status  = change_rank(trainer, reducer, step);
+    tool_status_t      status  = TOOL_OK;
 
+    if (options->new_rank > 0 && step == options->new_rank_step) {
+        status = change_rank(trainer, reducer);
+    }
+    if (status == TOOL_OK && options->reset_error_every > 0 && step > 0 && step % options->reset_error_every == 0) {
+        status = tool_check(psgd_reducer_reset_error(reducer), "forgetting the error memory");
+    }
     if (status == TOOL_OK && dtype != PSGD_F32) {
         status = params_enqueue_narrow(params, dtype, (float)options->loss_scale);
     }
@@ -210,7 +245,8 @@ static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uin
         ++sums->samples;
     }
     if (status == TOOL_OK && !trainer->options->fused_update) {
-        status = params_enqueue_momentum(&network->params, (float)trainer->options->momentum, rate);
+        status = params_enqueue_update(&network->params, (psgd_rule_t)trainer->options->rule,
+                                       (float)trainer->options->momentum, (float)trainer->options->weight_decay, rate);
     }
     return status;
 }
@@ -301,6 +337,9 @@ static tool_status_t resume(const trainer_t *trainer, psgd_reducer_t *reducer, u
     tool_status_t    status  = saved_read(options->resume, &trainer->network.params, options_hash(options), step_p);
 
     status = end_together(trainer->workers, status);
+    if (status == TOOL_OK && options->new_rank > 0 && *step_p > options->new_rank_step) {
+        status = change_rank(trainer, reducer); /* as it was when the run was saved */
+    }
     if (status == TOOL_OK) {
         status = tool_check(psgd_reducer_load(reducer, options->resume), "loading the reducer");
     }
