@@ -46,14 +46,33 @@ static uint add_up(words_t x)
 #endif
 }
 
+/* What the work-items of a group have found, to sum[0] and sum[1]. `scratch` holds 2 words a work-item. */
+static void add_group(uint low, uint high, global uint *sum, local uint *scratch)
+{
+    const uint item  = (uint)get_local_id(0);
+    const uint items = (uint)get_local_size(0);
+
+    scratch[item]         = low;
+    scratch[items + item] = high;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < 2) { /* one work-item a sum; a group of one does both */
+        for (uint which = item; which < 2; which += items) {
+            uint total = 0;
+
+            for (uint i = 0; i < items; ++i) {
+                total += scratch[which * items + i];
+            }
+            atomic_add(&sum[which], total);
+        }
+    }
+}
+
 /* Work-item g of n takes the vectors g, g + n, ...; one vector is PSGD_VECTOR words. What the last vector leaves over goes
- * word by word to work-item 0. `scratch` holds 2 words a work-item. */
+ * word by word to work-item 0. */
 kernel void hash_words(global const uint *mem, ulong offset, ulong count, global uint *sum, local uint *scratch)
 {
     global const uint *words = mem + offset;
     const ulong        whole = count / PSGD_VECTOR;
-    const uint         item  = (uint)get_local_id(0);
-    const uint         items = (uint)get_local_size(0);
     words_t            low   = (words_t)(0u);
     words_t            high  = (words_t)(0u);
     uint               rest_low  = 0;
@@ -70,17 +89,21 @@ kernel void hash_words(global const uint *mem, ulong offset, ulong count, global
         rest_low += mix_word(words[i] ^ ((uint)i * 0x9E3779B1u));
         rest_high += mix_word(words[i] + ((uint)i ^ 0x7F4A7C15u) * 0x85EBCA77u);
     }
-    scratch[item]         = add_up(low) + rest_low;
-    scratch[items + item] = add_up(high) + rest_high;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (item < 2) { /* one work-item a sum; a group of one does both */
-        for (uint which = item; which < 2; which += items) {
-            uint total = 0;
+    add_group(add_up(low) + rest_low, add_up(high) + rest_high, sum, scratch);
+}
 
-            for (uint i = 0; i < items; ++i) {
-                total += scratch[which * items + i];
-            }
-            atomic_add(&sum[which], total);
-        }
+/* The same of `count` units of 1 or 2 bytes, each as a word, from byte `offset` on. */
+kernel void hash_small(global const uchar *mem, ulong offset, ulong count, uint unit, global uint *sum, local uint *scratch)
+{
+    global const uchar *bytes = mem + offset;
+    uint                low   = 0;
+    uint                high  = 0;
+
+    for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
+        const uint word = unit == 2 ? (uint)bytes[2 * i] | (uint)bytes[2 * i + 1] << 8 : (uint)bytes[i];
+
+        low += mix_word(word ^ ((uint)i * 0x9E3779B1u));
+        high += mix_word(word + ((uint)i ^ 0x7F4A7C15u) * 0x85EBCA77u);
     }
+    add_group(low, high, sum, scratch);
 }

@@ -280,6 +280,17 @@ typedef enum psgd_staging {
     PSGD_STAGING_MAP    = 3  /* the device's buffer is mapped */
 } psgd_staging_t;
 
+/* How workers come by the same bits of what they must hold alike: factors and means. */
+typedef enum psgd_sharing {
+    PSGD_SHARING_AUTO   = 0, /* owners where the workers' devices or drivers differ, which creation finds out; else none */
+    PSGD_SHARING_NONE   = 1, /* every worker makes all factors orthonormal for itself, out of sums by all_reduce: nothing is waited for
+                              * twice. Devices that round differently, and all_reduces that do not give the same bits to all,
+                              * end in PSGD_ERR_DIVERGED */
+    PSGD_SHARING_OWNERS = 2  /* everything is made by one worker and copied: sums by reduce_scatter and all_gather, and of each matrix
+                              * P^ by its owner in between, in the bytes of an all_reduce; the orthonormal Q travels too. Where the
+                              * communicator has no reduce_scatter or all_gather, by sums with zeros */
+} psgd_sharing_t;
+
 /* How a reducer compresses. Everything but staging, the log, the deadlines and exact_phase_times must be the same on all
  * workers; creation compares it and names what differs. */
 typedef struct psgd_config {
@@ -393,6 +404,15 @@ typedef struct psgd_config {
      * is lost. Exports are in single precision; one that is imported again goes on bit for bit. gradients_are_finite is
      * accepted and not made use of. */
     psgd_dtype_t     error_dtype;
+
+    /* How workers come by the same bits of factors and means: PSGD_SHARING_AUTO by default. With the same devices either way leads to
+     * the same bits on all workers; since sums are then rounded in another order, not to those of the other way. */
+    psgd_sharing_t   sharing;
+
+    /* Every so many steps, beginning with step 0, the update is hashed on the device (with an optimizer, the parameters are), and the next
+     * step compares the hashes of all workers: PSGD_ERR_DIVERGED names step and worker. Factors and means are compared in every
+     * step anyway. Costs one pass over the gradients in those steps. Steps, default 0: never. */
+    uint64_t         check_every;
 } psgd_config_t;
 
 /* The name under which the state holds the matrix of a flattened gradient (psgd_config_t.flatten). */
@@ -400,7 +420,7 @@ typedef struct psgd_config {
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32, PSGD_F32 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32, PSGD_F32, PSGD_SHARING_AUTO, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -605,6 +625,25 @@ PSGD_API psgd_status_t psgd_reducer_reset_error(psgd_reducer_t *reducer);
  * its strongest directions (singular vectors). Engines are chosen anew for new shapes. While it works, the reducer takes its
  * device memory twice. Errors: as psgd_reducer_create(); PSGD_ERR_POISONED. */
 PSGD_API psgd_status_t psgd_reducer_set_ranks(psgd_reducer_t *reducer, const uint32_t *ranks, size_t num_tensors);
+
+/* A region of device memory: of the reducer's context, readable and writable. */
+typedef struct psgd_region {
+    cl_mem mem;
+    size_t offset_bytes;
+    size_t size_bytes; /* 1 or more */
+} psgd_region_t;
+
+/* Whether all workers hold the same bits of some regions, parameters for example: their hashes, computed on the devices, are compared. A
+ * collective; every worker passes as many regions of the same sizes. Waits for the caller's queue. PSGD_ERR_DIVERGED names the first
+ * region that differs, and the workers; the reducer goes on. Other errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_MISMATCH,
+ * PSGD_ERR_HOST_MEMORY, PSGD_ERR_OPENCL, PSGD_ERR_COMM, PSGD_ERR_TIMEOUT, PSGD_ERR_POISONED; the same on all workers. */
+PSGD_API psgd_status_t psgd_replica_check(psgd_reducer_t *reducer, const psgd_region_t *regions, size_t num_regions);
+
+/* The regions of worker `root` become those of all workers: at the beginning of training, and after replicas have parted. Regions of one
+ * call do not overlap. A collective that moves all bytes through host memory, in pieces. After an error what the regions of workers
+ * other than root hold is unspecified. Errors: as psgd_replica_check(). */
+PSGD_API psgd_status_t psgd_replica_sync(psgd_reducer_t *reducer, const psgd_region_t *regions, size_t num_regions,
+                                         uint32_t root);
 
 /* Frees the reducer and what it holds on the device. Makes no collective call and never hangs: after a deadline has passed, memory that
  * an unfinished collective may still write to is left allocated. */

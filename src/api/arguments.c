@@ -143,6 +143,12 @@ static psgd_status_t check_config(const psgd_config_t *config)
         return psgd_fail(PSGD_ERR_UNSUPPORTED, "config.wire is %d; it must be PSGD_F32, PSGD_F16 or PSGD_BF16",
                          (int)config->wire);
     }
+    if ((config->sharing < PSGD_SHARING_AUTO) || (config->sharing > PSGD_SHARING_OWNERS)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "config.sharing is %d; it must be PSGD_SHARING_AUTO, PSGD_SHARING_NONE or "
+                         "PSGD_SHARING_OWNERS",
+                         (int)config->sharing);
+    }
     if ((config->log_level < PSGD_LOG_OFF) || (config->log_level > PSGD_LOG_DEBUG)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "config.log_level is %d; it must be PSGD_LOG_OFF to PSGD_LOG_DEBUG",
                          (int)config->log_level);

@@ -1,6 +1,7 @@
 /* The reducer's doors: every argument is checked here, and the caller's OpenCL handles become views. */
 #include <float.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/arguments.h"
@@ -10,6 +11,7 @@
 #include "core/exchange.h"
 #include "core/phases.h"
 #include "core/reducer.h"
+#include "core/replicas.h"
 #include "core/rerank.h"
 #include "core/step.h"
 #include "core/update.h"
@@ -150,60 +152,61 @@ static uint64_t grad_bytes(const psgd_reducer_t *reducer, size_t index)
     return reducer->plan->tensors[index].elems * grad_elem_bytes(reducer, index);
 }
 
-/* One buffer of a tensor, `what` ("gradient"): of the reducer's context, readable and writable, large enough. */
-static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *what, size_t index,
-                                  const psgd_buffer_t *buffer, size_t elem_bytes)
+/* A memory object of the caller's, called `whose` in errors: a buffer of the reducer's context, readable and writable, which has
+ * `needed` bytes from offset_bytes on, a multiple of elem_bytes. */
+static psgd_status_t check_mem(const psgd_reducer_t *reducer, const char *whose, cl_mem mem, size_t offset_bytes,
+                               uint64_t needed, size_t elem_bytes)
 {
-    const psgd_plan_tensor_t *tensor      = &reducer->plan->tensors[index];
-    const char               *device_name = psgd_device_limits(reducer->device)->name;
-    uint64_t                  needed      = tensor->elems * elem_bytes;
-    cl_context                context     = NULL;
-    cl_mem_flags              flags       = 0;
-    size_t                    bytes       = 0;
-    psgd_status_t             status;
+    const char   *device_name = psgd_device_limits(reducer->device)->name;
+    cl_context    context     = NULL;
+    cl_mem_flags  flags       = 0;
+    size_t        bytes       = 0;
+    psgd_status_t status;
 
-    if (buffer->mem == NULL) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is NULL", what, index, tensor->name);
+    if (mem == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s is NULL", whose);
     }
-    if (clGetMemObjectInfo(buffer->mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the %s of tensor %zu '%s' is no OpenCL buffer", what, index,
-                         tensor->name);
+    if (clGetMemObjectInfo(mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s is no OpenCL buffer", whose);
     }
-    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL),
-                           "clGetMemObjectInfo", device_name);
+    status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
+                           device_name);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_cl_check(clGetMemObjectInfo(buffer->mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL),
-                           "clGetMemObjectInfo", device_name);
+    status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL), "clGetMemObjectInfo",
+                           device_name);
     if (status != PSGD_OK) {
         return status;
     }
     if (context != psgd_device_context(reducer->device)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "the %s of tensor %zu '%s' belongs to another OpenCL context than the "
-                         "reducer",
-                         what, index, tensor->name);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s belongs to another OpenCL context than the reducer", whose);
     }
     if ((flags & (CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY)) != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "the %s of tensor %zu '%s' is a %s buffer; create it with "
-                         "CL_MEM_READ_WRITE",
-                         what, index, tensor->name, (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s is a %s buffer; create it with CL_MEM_READ_WRITE", whose,
+                         (flags & CL_MEM_READ_ONLY) != 0 ? "read-only" : "write-only");
     }
-    if (buffer->offset_bytes % elem_bytes != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "the %s of tensor %zu '%s' begins at byte %zu; offsets are multiples "
-                         "of %zu",
-                         what, index, tensor->name, buffer->offset_bytes, elem_bytes);
+    if (offset_bytes % elem_bytes != 0) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s begins at byte %zu; offsets are multiples of %zu", whose,
+                         offset_bytes, elem_bytes);
     }
-    if ((buffer->offset_bytes > bytes) || (bytes - buffer->offset_bytes < needed)) {
+    if ((offset_bytes > bytes) || (bytes - offset_bytes < needed)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "the %s of tensor %zu '%s' needs %" PRIu64 " bytes from byte %zu on, "
-                         "but its buffer has %zu bytes",
-                         what, index, tensor->name, needed, buffer->offset_bytes, bytes);
+                         "%s needs %" PRIu64 " bytes from byte %zu on, but its buffer has %zu bytes", whose, needed,
+                         offset_bytes, bytes);
     }
     return PSGD_OK;
+}
+
+/* One buffer of a tensor, `what` ("gradient"). */
+static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *what, size_t index,
+                                  const psgd_buffer_t *buffer, size_t elem_bytes)
+{
+    const psgd_plan_tensor_t *tensor = &reducer->plan->tensors[index];
+    char                      whose[PSGD_SENTENCE_BYTES / 2];
+
+    snprintf(whose, sizeof(whose), "the %s of tensor %zu '%s'", what, index, tensor->name);
+    return check_mem(reducer, whose, buffer->mem, buffer->offset_bytes, tensor->elems * elem_bytes, elem_bytes);
 }
 
 /* Regions of different tensors do not overlap. */
@@ -506,4 +509,85 @@ psgd_status_t psgd_reducer_reset_error(psgd_reducer_t *reducer)
 const char *psgd_version_string(void)
 {
     return PSGD_VERSION_STRING;
+}
+
+/* ---- replicas --------------------------------------------------------------------------------------------------- */
+
+/* Regions of one call do not overlap: copying one would change another. */
+static psgd_status_t check_regions_overlap(const psgd_region_t *regions, size_t num_regions)
+{
+    for (size_t i = 0; i < num_regions; ++i) {
+        for (size_t k = i + 1; k < num_regions; ++k) {
+            if ((regions[i].mem == regions[k].mem) &&
+                (regions[i].offset_bytes < regions[k].offset_bytes + regions[k].size_bytes) &&
+                (regions[k].offset_bytes < regions[i].offset_bytes + regions[i].size_bytes)) {
+                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "regions %zu and %zu overlap in one buffer", i, k);
+            }
+        }
+    }
+    return PSGD_OK;
+}
+
+/* The caller's regions as views, after its queue; *replicas_p is freed by psgd_free(), also after an error. */
+static psgd_status_t read_regions(psgd_reducer_t *reducer, const char *function, const psgd_region_t *regions,
+                                  size_t num_regions, psgd_replica_t **replicas_p)
+{
+    psgd_status_t status;
+
+    if ((regions == NULL) || (num_regions == 0)) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: there are no regions (regions is %s, num_regions %zu)",
+                         function, regions == NULL ? "NULL" : "given", num_regions);
+    }
+    status = psgd_alloc(num_regions, sizeof(**replicas_p), "the list of regions", replicas_p);
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_regions); ++i) {
+        char whose[64];
+
+        snprintf(whose, sizeof(whose), "region %zu", i);
+        if (regions[i].size_bytes == 0) {
+            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: region %zu has 0 bytes", function, i);
+        }
+        (*replicas_p)[i] = (psgd_replica_t){{regions[i].mem, regions[i].offset_bytes}, regions[i].size_bytes};
+        status           = check_mem(reducer, whose, regions[i].mem, regions[i].offset_bytes, regions[i].size_bytes, 1);
+        if (status != PSGD_OK) {
+            return psgd_fail_in(status, "%s", function);
+        }
+    }
+    if (status == PSGD_OK) {
+        status = check_regions_overlap(regions, num_regions);
+    }
+    return status == PSGD_OK ? psgd_device_fence(reducer->device) : status;
+}
+
+psgd_status_t psgd_replica_check(psgd_reducer_t *reducer, const psgd_region_t *regions, size_t num_regions)
+{
+    psgd_replica_t *replicas = NULL;
+    psgd_status_t   status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_replica_check: reducer is NULL"); /* nobody can be told */
+    }
+    status = read_regions(reducer, "psgd_replica_check", regions, num_regions, &replicas);
+    status = psgd_replicas_compare(reducer, replicas, num_regions, status);
+    psgd_free(replicas);
+    return status;
+}
+
+psgd_status_t psgd_replica_sync(psgd_reducer_t *reducer, const psgd_region_t *regions, size_t num_regions,
+                                uint32_t root)
+{
+    psgd_replica_t *replicas = NULL;
+    psgd_status_t   status;
+
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_replica_sync: reducer is NULL"); /* nobody can be told */
+    }
+    status = read_regions(reducer, "psgd_replica_sync", regions, num_regions, &replicas);
+    if ((status == PSGD_OK) && (root >= reducer->comm->num_workers)) {
+        status =
+            psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_replica_sync: root is %u; there are %u workers, numbered from 0",
+                      root, reducer->comm->num_workers);
+    }
+    status = psgd_replicas_copy(reducer, replicas, num_regions, root, status);
+    psgd_free(replicas);
+    return status;
 }

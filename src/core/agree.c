@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "core/choose.h"
 #include "core/fingerprint.h"
+#include "core/owners.h"
 
 static uint64_t device_hash(const psgd_reducer_t *r)
 {
@@ -120,7 +121,7 @@ static void log_plan(const psgd_reducer_t *r)
              " (%.1f times fewer), %zu of %zu matrices by the fused engine%s",
              psgd_device_limits(r->device)->name, r->stats.num_compressed_tensors, r->plan->num_given,
              r->plan->total_elems, r->stats.compressed_elems, r->stats.compression_rate, num_fused,
-             r->plan->num_matrices, r->is_mixed ? ", unlike devices: worker 0 orthogonalizes for all" : "");
+             r->plan->num_matrices, r->owners != NULL ? ", each matrix's factors made orthonormal by its owner" : "");
 }
 
 psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
@@ -134,7 +135,14 @@ psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psg
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_agree_on_sums(r, psgd_choose_create_engines(r), 0);
+    status = psgd_choose_create_engines(r);
+    if ((status == PSGD_OK) && psgd_owners_are_wanted(r)) {
+        status = psgd_owners_create(r);
+    }
+    status = psgd_agree_on_sums(r, status, 0);
+    if ((status == PSGD_OK) && (r->owners != NULL)) {
+        psgd_owners_activate(r);
+    }
     if (status == PSGD_OK) {
         log_plan(r);
     }

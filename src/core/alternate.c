@@ -25,6 +25,7 @@
 #include "core/exchange.h"
 #include "core/half_errors.h"
 #include "core/norm.h"
+#include "core/owners.h"
 #include "core/phases.h"
 #include "core/step.h"
 #include "core/traffic.h"
@@ -168,7 +169,7 @@ static psgd_status_t orthonormalize(psgd_reducer_t *r)
 
 static void share_hat(psgd_reducer_t *r)
 {
-    psgd_traffic_share(r, in_hat(r), in_elems(r));
+    psgd_owners_share(r, in_hat(r), computes_q(r) ? PSGD_FACTOR_P : PSGD_FACTOR_Q);
 }
 
 /* Q_w = M^T P^, or P_w = M Q^; the orthonormal factor goes to those of the update. */
@@ -222,7 +223,7 @@ static uint64_t hash_common(const psgd_reducer_t *r)
     const psgd_alternation_t *a    = r->alternation;
     uint64_t                  hash = psgd_hash_words(in_factor(r), in_elems(r), r->half_iterations_done + a->half);
 
-    return psgd_hash_u64(psgd_hash_u64(hash, r->step.p_hat_hash), a->common_hash);
+    return psgd_hash_u64(psgd_hash_u64(psgd_hash_u64(hash, r->step.p_hat_hash), a->common_hash), r->check_hash);
 }
 
 /* M = M - P^ Q_w^T, or M - P_w Q^^T. */
@@ -268,7 +269,7 @@ static void iterate_half(psgd_reducer_t *r)
 
     if (has_matrices) {
         psgd_phase_compute(r, orthonormal, orthonormalize);
-        if (r->is_mixed) {
+        if (r->owners != NULL) {
             psgd_phase_exchange(r, orthonormal, share_hat);
         }
         psgd_phase_compute(r, phase_of_product(r), multiply);

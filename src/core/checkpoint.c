@@ -173,17 +173,27 @@ static psgd_status_t write_manifest(const psgd_reducer_t *r, const char *path, c
     return status;
 }
 
-static psgd_status_t save_mean(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
-                               psgd_checkpoint_info_t *info, psgd_status_t local)
+/* The last step's factors have not been compared by a message of a next one. */
+static psgd_status_t compare_bits(psgd_reducer_t *r, psgd_status_t local)
 {
-    const old_save_t old = local == PSGD_OK ? find_old_save(path) : (old_save_t){false, 0, 0};
+    psgd_status_t status = vote(r, local, psgd_hash_u64(psgd_reducer_hash_bits(r), r->step_number), true,
+                                "gathering what a checkpoint holds");
+
+    if ((status == PSGD_ERR_MISMATCH) && (local == PSGD_OK)) {
+        return psgd_fail(PSGD_ERR_DIVERGED,
+                         "the workers hold different factors, or are at different steps, and save nothing: they "
+                         "have parted in step %" PRIu64 " or since",
+                         r->step_number == 0 ? 0 : r->step_number - 1);
+    }
+    return status;
+}
+
+static psgd_status_t save_mean(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
+                               psgd_checkpoint_info_t *info)
+{
+    const old_save_t old = find_old_save(path);
     psgd_status_t    status;
 
-    /* What worker 0 writes must be what all can write: a failure of theirs comes first. */
-    status = vote(r, local, 0, false, "gathering what a checkpoint holds");
-    if (status != PSGD_OK) {
-        return status;
-    }
     info->worker_index = 0;
     status             = r->comm->worker_index == 0 ? write_state(path, state, info) : PSGD_OK;
     status             = vote(r, status, 0, false, "writing a checkpoint");
@@ -194,17 +204,14 @@ static psgd_status_t save_mean(psgd_reducer_t *r, const char *path, const psgd_s
 }
 
 static psgd_status_t save_parts(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
-                                const psgd_checkpoint_info_t *info, psgd_status_t local)
+                                const psgd_checkpoint_info_t *info)
 {
-    const old_save_t old       = local == PSGD_OK ? find_old_save(path) : (old_save_t){false, 0, 0};
-    bool             is_same   = old.exists && (old.step == r->step_number); /* then the files are the same, too */
-    bool             has_begun = local == PSGD_OK;
-    char            *name      = NULL;
-    psgd_status_t    status    = local;
+    const old_save_t old     = find_old_save(path);
+    bool             is_same = old.exists && (old.step == r->step_number); /* then the files are the same, too */
+    char            *name    = NULL;
+    psgd_status_t    status;
 
-    if (status == PSGD_OK) {
-        status = name_part(path, r->step_number, r->comm->worker_index, &name);
-    }
+    status = name_part(path, r->step_number, r->comm->worker_index, &name);
     if (status == PSGD_OK) {
         status = write_state(name, state, info);
     }
@@ -217,7 +224,7 @@ static psgd_status_t save_parts(psgd_reducer_t *r, const char *path, const psgd_
     if ((status == PSGD_OK) && !is_same) {
         remove_old_parts(r, path, &old);
     }
-    if ((status != PSGD_OK) && has_begun && !is_same) {
+    if ((status != PSGD_OK) && !is_same) {
         remove_part(path, r->step_number, r->comm->worker_index);
     }
     return status;
@@ -239,9 +246,13 @@ psgd_status_t psgd_checkpoint_save(psgd_reducer_t *r, const char *path, psgd_err
         psgd_state_destroy(state);
         return status;
     }
+    status = compare_bits(r, status); /* a failure of any worker's comes first: what worker 0 writes, all can write */
+    if (status != PSGD_OK) {
+        psgd_state_destroy(state);
+        return status;
+    }
     info.save_id = psgd_hash_u64(psgd_reducer_hash_factor(r), psgd_hash_u64(r->step_number, r->comm->num_workers));
-    status =
-        form == PSGD_ERROR_MEAN ? save_mean(r, path, state, &info, status) : save_parts(r, path, state, &info, status);
+    status       = form == PSGD_ERROR_MEAN ? save_mean(r, path, state, &info) : save_parts(r, path, state, &info);
     psgd_state_destroy(state);
     return status;
 }

@@ -106,6 +106,7 @@ static psgd_status_t name_differences(psgd_reducer_t *reducer, psgd_status_t sta
     for (uint32_t w = 1; (w < reducer->comm->num_workers) && (used < sizeof(names) - 32); ++w) {
         if (all[w] != all[0]) {
             used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%u", used > 0 ? ", " : "", w);
+            reducer->step.differing += 1;
         }
     }
     psgd_fail(status, "step %" PRIu64 ": %s; worker 0 differs from worker %s", reducer->step_number, what, names);
@@ -132,7 +133,11 @@ static psgd_ballot_t make_ballot(const psgd_reducer_t *reducer, uint64_t bits)
     return ballot;
 }
 
-void psgd_exchange_begin(psgd_reducer_t *reducer, psgd_message_t *message, size_t payload_elems, uint64_t bits)
+typedef psgd_status_t (*begin_fn)(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
+                                  const psgd_comm_t *comm);
+
+static void begin_with(psgd_reducer_t *reducer, psgd_message_t *message, size_t payload_elems, uint64_t bits,
+                       begin_fn begin)
 {
     psgd_ballot_t ballot;
     psgd_status_t status;
@@ -143,13 +148,63 @@ void psgd_exchange_begin(psgd_reducer_t *reducer, psgd_message_t *message, size_
     }
     ballot        = make_ballot(reducer, bits);
     message->bits = bits;
-    status        = psgd_message_begin(message, payload_elems, &ballot, reducer->comm);
+    status        = begin(message, payload_elems, &ballot, reducer->comm);
     if (status != PSGD_OK) {
         break_off(reducer, status);
         return;
     }
     reducer->step.bytes += psgd_message_bytes(message);
+    reducer->step.messages += psgd_message_collectives(message);
+}
+
+void psgd_exchange_begin(psgd_reducer_t *reducer, psgd_message_t *message, size_t payload_elems, uint64_t bits)
+{
+    begin_with(reducer, message, payload_elems, bits, psgd_message_begin);
+}
+
+void psgd_exchange_begin_sharing(psgd_reducer_t *reducer, psgd_message_t *message, size_t payload_elems)
+{
+    begin_with(reducer, message, payload_elems, 0, psgd_message_begin_sharing);
+}
+
+void psgd_exchange_broadcast(psgd_reducer_t *reducer, psgd_message_t *message, size_t begin, size_t elems,
+                             uint32_t root, const char *what)
+{
+    psgd_status_t status =
+        psgd_message_broadcast(message, begin, elems, root, reducer->comm, reducer->patience, &reducer->log, what);
+
+    if (status != PSGD_OK) {
+        break_off(reducer, status);
+        return;
+    }
+    reducer->step.bytes += (uint64_t)elems * sizeof(float) / 2; /* as psgd_owned_bytes_of_half() */
     reducer->step.messages += 1;
+}
+
+void psgd_exchange_drain(psgd_reducer_t *reducer, psgd_message_t *message, const char *what)
+{
+    if ((message->request != NULL) && !(reducer->poison.is_told && psgd_status_poisons(reducer->step.agreed))) {
+        psgd_exchange_finish(reducer, message, what);
+    }
+}
+
+/* An update that was checked, or what this step holds. Every worker calls it. */
+static psgd_status_t name_different_bits(psgd_reducer_t *reducer, const psgd_message_t *message)
+{
+    char          what[128];
+    psgd_status_t status;
+
+    if (reducer->config.check_every > 0) {
+        snprintf(what, sizeof(what), "after step %" PRIu64 " the workers held different updates or parameters",
+                 reducer->check_step);
+        status = name_differences(reducer, PSGD_ERR_DIVERGED, reducer->check_hash, what);
+        if ((status != PSGD_ERR_DIVERGED) || (reducer->step.differing > 0)) {
+            return status;
+        }
+    }
+    return name_differences(reducer, PSGD_ERR_DIVERGED, message->bits,
+                            "the workers hold different bits of Q, P^ or an uncompressed mean (was a state imported on "
+                            "some of them only?)");
 }
 
 /* Whether the vote lets the step go on; else the status and the sentence that all workers end with. */
@@ -171,9 +226,7 @@ static psgd_status_t judge(psgd_reducer_t *reducer, const psgd_message_t *messag
                                 "the workers' reducers differ, or what they pass to this step does");
     }
     if (!verdict->is_equal[PSGD_VOTE_BITS]) {
-        return name_differences(reducer, PSGD_ERR_DIVERGED, message->bits,
-                                "the workers hold different bits of Q, P^ or an uncompressed mean (was a state imported on "
-                                "some of them only?)");
+        return name_different_bits(reducer, message);
     }
     return PSGD_OK;
 }
@@ -223,6 +276,16 @@ void psgd_exchange_overflow(psgd_reducer_t *reducer, const char *what)
 {
     agree(reducer, psgd_fail(PSGD_ERR_NONFINITE, "step %" PRIu64 ": %s overflowed; no worker's gradient did by itself",
                              reducer->step_number, what));
+}
+
+void psgd_exchange_average_owned(psgd_reducer_t *reducer, psgd_message_t *message)
+{
+    if (psgd_step_is_healthy(reducer) &&
+        !psgd_message_average(psgd_message_payload(message), message->payload_elems, reducer->comm->num_workers)) {
+        psgd_step_note(reducer,
+                       psgd_fail(PSGD_ERR_NONFINITE, "the sum over the workers overflowed; no worker's gradient did by "
+                                                     "itself"));
+    }
 }
 
 void psgd_exchange_average(psgd_reducer_t *reducer, psgd_message_t *message)

@@ -23,10 +23,12 @@
     ROW("config.gradients_are_finite", (uint64_t)(config->gradients_are_finite != 0)) \
     ROW("config.max_norm", double_bits(config->max_norm)) \
     ROW("config.energy_every", config->energy_every) \
+    ROW("config.check_every", config->check_every) \
     ROW("config.half_iterations", config->half_iterations) \
     ROW("config.byte_budget", config->byte_budget) \
     ROW("config.error_dtype", (uint64_t)config->error_dtype) \
     ROW("config.wire", (uint64_t)config->wire) \
+    ROW("config.sharing", (uint64_t)config->sharing) \
     ROW("config.flatten", (uint64_t)(config->flatten != 0)) \
     ROW("config.orthogonalize_shorter", (uint64_t)(config->orthogonalize_shorter != 0)) \
     ROW("the number of tensors", (uint64_t)plan->num_given)

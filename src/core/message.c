@@ -29,6 +29,7 @@ psgd_status_t psgd_message_narrow(psgd_message_t *message, const psgd_plan_t *pl
 void psgd_message_destroy(psgd_message_t *message, bool keep_memory)
 {
     if ((message->request == NULL) && !keep_memory) {
+        psgd_owned_destroy(message->owned);
         psgd_narrow_destroy(message->narrow);
         psgd_free(message->host);
     }
@@ -40,10 +41,26 @@ float *psgd_message_payload(const psgd_message_t *message)
     return message->host + message->vote_elems;
 }
 
+/* Factors in 16 bits have owners of their own. */
+static bool is_by_owners(const psgd_message_t *message)
+{
+    return (message->owned != NULL) && (message->narrow == NULL);
+}
+
 uint64_t psgd_message_bytes(const psgd_message_t *message)
 {
-    return message->narrow != NULL ? psgd_narrow_bytes(message->narrow)
-                                   : (uint64_t)(message->vote_elems + message->payload_elems) * sizeof(float);
+    if (message->narrow != NULL) {
+        return psgd_narrow_bytes(message->narrow);
+    }
+    if (message->owned != NULL) {
+        return psgd_owned_bytes_of_half(message->owned) * psgd_message_collectives(message);
+    }
+    return (uint64_t)(message->vote_elems + message->payload_elems) * sizeof(float);
+}
+
+uint64_t psgd_message_collectives(const psgd_message_t *message)
+{
+    return is_by_owners(message) && !message->shares_later && !message->is_sharing ? 2 : 1;
 }
 
 static size_t factor_elems(const psgd_message_t *message)
@@ -51,13 +68,26 @@ static size_t factor_elems(const psgd_message_t *message)
     return psgd_narrow_factor_elems(message->narrow, message->kind);
 }
 
+/* The ballot in front of the payload; a failing worker zeroes that. */
+static void cast(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot, uint32_t num_workers)
+{
+    message->payload_elems = payload_elems;
+    message->ballot        = *ballot;
+    psgd_vote_cast(ballot, num_workers, message->host);
+    if (ballot->failure != PSGD_OK) {
+        memset(psgd_message_payload(message), 0, payload_elems * sizeof(float));
+    }
+}
+
 psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
                                  const psgd_comm_t *comm)
 {
-    message->payload_elems = payload_elems;
-    psgd_vote_cast(ballot, comm->num_workers, message->host);
-    if (ballot->failure != PSGD_OK) {
-        memset(psgd_message_payload(message), 0, payload_elems * sizeof(float));
+    cast(message, payload_elems, ballot, comm->num_workers);
+    message->is_sharing = false;
+    if (is_by_owners(message)) {
+        psgd_owned_divide(message->owned, message->partition, payload_elems);
+        return psgd_owned_begin_sums(message->owned, psgd_message_payload(message), message->host, comm,
+                                     &message->request);
     }
     if (message->narrow != NULL) {
         return psgd_narrow_begin(message->narrow, message->kind, message->comes_back_narrow,
@@ -65,6 +95,56 @@ psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, 
                                  comm, &message->request);
     }
     return comm->begin_all_reduce(comm->self, message->host, message->vote_elems + payload_elems, &message->request);
+}
+
+psgd_status_t psgd_message_begin_sharing(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
+                                         const psgd_comm_t *comm)
+{
+    cast(message, payload_elems, ballot, comm->num_workers);
+    message->is_sharing = true;
+    psgd_owned_divide(message->owned, message->partition, payload_elems);
+    return psgd_owned_begin_sharing(message->owned, psgd_message_payload(message), message->host, comm,
+                                    &message->request);
+}
+
+psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size_t elems, uint32_t root,
+                                     const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
+                                     const char *what)
+{
+    psgd_status_t status = comm->begin_broadcast(comm->self, psgd_message_payload(message) + begin,
+                                                 elems * sizeof(float), root, &message->request);
+
+    if (status == PSGD_OK) {
+        status = psgd_comm_wait(comm, message->request, patience, log, what);
+    }
+    if (status == PSGD_OK) {
+        message->request = NULL;
+    }
+    return status;
+}
+
+/* The second half of a message by owners, or both of what it still needs: the sums are there. */
+static psgd_status_t share_sums(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
+                                const psgd_log_t *log, const char *what)
+{
+    float        *payload = psgd_message_payload(message);
+    psgd_status_t status  = PSGD_OK;
+
+    if (!message->is_sharing) {
+        psgd_owned_take_sums(message->owned, payload, message->payload_elems, message->host);
+        if (message->shares_later) {
+            return PSGD_OK;
+        }
+        psgd_vote_cast(&message->ballot, comm->num_workers, message->host);
+        status = psgd_owned_begin_sharing(message->owned, payload, message->host, comm, &message->request);
+        if (status == PSGD_OK) {
+            status = psgd_comm_wait(comm, message->request, patience, log, what);
+        }
+    }
+    if (status == PSGD_OK) {
+        psgd_owned_take_shared(message->owned, payload, message->host);
+    }
+    return status;
 }
 
 /* The second half of an exchange in 16 bits. */
@@ -90,6 +170,10 @@ psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *co
     if ((status == PSGD_OK) && (message->narrow != NULL)) {
         message->request = NULL;
         status           = bring_sums(message, comm, patience, log, what);
+    }
+    if ((status == PSGD_OK) && is_by_owners(message)) {
+        message->request = NULL;
+        status           = share_sums(message, comm, patience, log, what);
     }
     if (status != PSGD_OK) {
         return status; /* the request stays: what it points to may still be written */

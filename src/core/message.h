@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/narrow.h"
+#include "core/owned.h"
 #include "core/vote.h"
 
 typedef struct psgd_message {
@@ -19,6 +20,13 @@ typedef struct psgd_message {
     psgd_narrow_t     *narrow; /* NULL: all of it travels in single precision */
     psgd_factor_kind_t kind;
     bool               comes_back_narrow;
+
+    /* For sums that are made once and copied. */
+    psgd_owned_t           *owned;        /* NULL: one all-reduce */
+    const psgd_partition_t *partition;    /* who owns what of the payload; NULL: runs of it */
+    bool                    shares_later; /* the sums stay with their owners, until psgd_message_begin_sharing() */
+    bool                    is_sharing;   /* under way: the second half */
+    psgd_ballot_t           ballot;       /* as it was cast */
 } psgd_message_t;
 
 /* Allocates the host memory for payloads of up to capacity_elems. */
@@ -39,12 +47,23 @@ float *psgd_message_payload(const psgd_message_t *message);
 psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
                                  const psgd_comm_t *comm);
 
+/* What this worker owns of the payload to all, without a sum: of a message that is `owned`. psgd_message_finish() ends it. */
+psgd_status_t psgd_message_begin_sharing(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
+                                         const psgd_comm_t *comm);
+
+/* elems floats of the payload, from `begin` on, become those of worker `root`; waits. */
+psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size_t elems, uint32_t root,
+                                     const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
+                                     const char *what);
+
 /* Waits until it is complete, and counts the votes. `what` as for psgd_comm_wait(). */
 psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
                                   const psgd_log_t *log, const char *what, psgd_verdict_t *verdict_p);
 
-/* Bytes handed to the communicator. */
+/* Bytes handed to the communicator by what was begun last, counted as psgd_stats_t.bytes_last_step says; and in how many
+ * collectives. */
 uint64_t psgd_message_bytes(const psgd_message_t *message);
+uint64_t psgd_message_collectives(const psgd_message_t *message);
 
 /* Whether no value is NaN or Inf. */
 bool psgd_message_is_finite(const float *values, size_t elems);

@@ -71,7 +71,7 @@ static psgd_status_t update_parameters(psgd_reducer_t *r)
 static void exchange_pieces(psgd_reducer_t *r)
 {
     double   square      = 0.0;
-    uint64_t bits        = psgd_reducer_hash_factor(r);
+    uint64_t bits        = psgd_reducer_hash_bits(r);
     uint64_t piece_elems = r->message_chunk.capacity_elems;
 
     for (uint64_t begin = 0; (begin < r->plan->total_elems) && psgd_step_goes_on(r); begin += piece_elems) {

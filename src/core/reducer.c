@@ -15,7 +15,9 @@
 #include "core/energy.h"
 #include "core/half_errors.h"
 #include "core/fingerprint.h"
+#include "core/owners.h"
 #include "core/phases.h"
+#include "core/replicas.h"
 #include "core/traffic.h"
 #include "core/update.h"
 #include "ops/tune.h"
@@ -49,6 +51,11 @@ uint64_t psgd_reducer_update_elems(const psgd_reducer_t *r)
 uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *r)
 {
     return psgd_hash_words(r->factor, psgd_reducer_factor_elems(r), r->half_iterations_done);
+}
+
+uint64_t psgd_reducer_hash_bits(const psgd_reducer_t *r)
+{
+    return psgd_hash_u64(psgd_reducer_hash_factor(r), r->check_hash);
 }
 
 void psgd_reducer_draw_factor(psgd_reducer_t *r, size_t matrix_index, uint64_t step)
@@ -92,7 +99,7 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
     const psgd_plan_t *plan        = r->plan;
     uint32_t           num_workers = r->comm->num_workers;
     uint64_t           piece       = r->config.start_step > 0 ? PLAIN_PIECE_ELEMS : EXPORT_PIECE_ELEMS;
-    uint64_t           shared      = psgd_max(plan->p_elems, plan->q_elems); /* with unlike devices */
+    uint64_t           shared      = psgd_max(plan->p_elems, plan->q_elems); /* with owners */
     uint64_t           timings     = plan->num_matrices * PSGD_NUM_TUNED;   /* when engines are chosen */
     uint64_t           chunk       = psgd_max(psgd_min(plan->total_elems, piece), psgd_max(shared, timings));
     psgd_status_t      status;
@@ -149,6 +156,15 @@ static psgd_status_t create_host_arrays(psgd_reducer_t *r)
         return status;
     }
     status = psgd_alloc(3 * r->plan->num_tensors, sizeof(*r->param_views), "the table of parameters", &r->param_views);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_tensors, sizeof(*r->checked), "the table of what is checked", &r->checked);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status =
+        psgd_alloc(r->plan->num_tensors, sizeof(*r->check_hashes), "the hashes of what is checked", &r->check_hashes);
     if (status != PSGD_OK) {
         return status;
     }
@@ -218,6 +234,19 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
 
 /* ---- creation: operations -------------------------------------------------------------------------------------- */
 
+psgd_columns_t psgd_reducer_columns_of(const psgd_reducer_t *r, size_t matrix_index, bool is_p)
+{
+    const psgd_plan_matrix_t *matrix = &r->plan->matrices[matrix_index];
+    psgd_columns_t            columns;
+
+    columns.offset_elems = is_p ? matrix->p_offset_elems : matrix->q_offset_elems;
+    columns.length       = is_p ? matrix->rows : matrix->cols;
+    columns.columns      = matrix->r;
+    columns.random_key =
+        psgd_random_key(r->config.seed, matrix->name_hash, is_p ? PSGD_RANDOM_REPLACED_P : PSGD_RANDOM_REPLACED_Q);
+    return columns;
+}
+
 static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_orthogonalizer_t **orthogonalizer_p)
 {
     size_t          count   = r->plan->num_matrices;
@@ -229,13 +258,7 @@ static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_or
         return status;
     }
     for (size_t m = 0; m < count; ++m) {
-        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
-
-        columns[m].offset_elems = is_p ? matrix->p_offset_elems : matrix->q_offset_elems;
-        columns[m].length       = is_p ? matrix->rows : matrix->cols;
-        columns[m].columns      = matrix->r;
-        columns[m].random_key   = psgd_random_key(r->config.seed, matrix->name_hash,
-                                                  is_p ? PSGD_RANDOM_REPLACED_P : PSGD_RANDOM_REPLACED_Q);
+        columns[m] = psgd_reducer_columns_of(r, m, is_p);
     }
     status = psgd_orthogonalizer_create(r->device, columns, count, orthogonalizer_p);
     psgd_free(columns);
@@ -271,6 +294,8 @@ static psgd_status_t create_operations(psgd_reducer_t *r)
         if (status != PSGD_OK) {
             return status;
         }
+    }
+    if ((r->plan->num_matrices > 0) || (r->config.check_every > 0)) {
         status = psgd_hasher_create(r->device, &r->hasher);
         if (status != PSGD_OK) {
             return status;
@@ -518,6 +543,7 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_updater_destroy(r->updater);
     psgd_energy_destroy(r->energy, r->is_device_stuck);
     psgd_alternation_destroy(r->alternation, r->is_device_stuck);
+    psgd_owners_destroy(r);
     psgd_engines_destroy(r->engines);
     if (!r->is_device_stuck) {
         psgd_stager_destroy(r->stager);
@@ -542,7 +568,9 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_message_destroy(&r->message_1, r->is_device_stuck);
     if (!r->is_device_stuck) {
         psgd_free(r->factors);
+        psgd_free(r->check_hashes);
     }
+    psgd_free(r->checked);
     psgd_free(r->param_views);
     psgd_free(r->grads);
     psgd_free(r->matrix_grads);

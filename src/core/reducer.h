@@ -48,6 +48,7 @@ typedef struct psgd_step {
     uint64_t           phase_ns[PSGD_NUM_PHASES];
     uint64_t           p_hat_hash;                      /* computed on the device */
     uint64_t           common_hash;                     /* of the uncompressed means, computed here */
+    uint32_t             differing;                       /* workers that were found to differ from worker 0 */
 } psgd_step_t;
 
 /* Why a reducer cannot go on. */
@@ -57,6 +58,9 @@ typedef struct psgd_poison {
     bool          is_told;                        /* the other workers know, or cannot be told */
 } psgd_poison_t;
 
+/* Memory of the caller's that all workers should hold alike: core/replicas.h. */
+typedef struct psgd_replica psgd_replica_t;
+
 /* Copies of gradients that a step works on: core/copies.h. */
 typedef struct psgd_copies psgd_copies_t;
 
@@ -65,6 +69,9 @@ typedef struct psgd_half_errors psgd_half_errors_t;
 
 /* What alternating half-iterations need: core/alternate.h. */
 typedef struct psgd_alternation psgd_alternation_t;
+
+/* Who makes what all must hold alike: core/owners.h. */
+typedef struct psgd_owners psgd_owners_t;
 
 /* What measures captured energy: core/energy.h. */
 typedef struct psgd_energy_meter psgd_energy_meter_t;
@@ -77,7 +84,7 @@ struct psgd_reducer {
     psgd_device_t     *device;
     psgd_plan_t       *plan;
     uint64_t           fingerprint;
-    bool               is_mixed; /* the workers' devices or drivers differ: worker 0 orthogonalizes for all */
+    bool               is_mixed; /* the workers' devices or drivers differ */
     psgd_form_t        form;     /* what is done with the error; see ops/engine.h */
 
     /* Device memory: 2 P-sized and 3 Q-sized buffers, and the error memory.
@@ -117,7 +124,7 @@ struct psgd_reducer {
     psgd_message_t       message_1;     /* P and the small tensors */
     psgd_message_t       message_2;     /* Q */
     psgd_message_t       message_large; /* the large uncompressed tensors */
-    psgd_message_t       message_chunk; /* a piece of a plain step, of an exported error memory, of what worker 0 shares */
+    psgd_message_t message_chunk; /* a piece of a plain step, of an exported error memory, of factors that are shared */
 
     /* For psgd_reducer_step_host(): a device copy of the gradients, made by the first such step. */
     psgd_view_t *host_grads;  /* by tensor index; NULL before */
@@ -131,11 +138,18 @@ struct psgd_reducer {
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
 
+    psgd_owners_t *owners; /* NULL: each worker makes factors orthonormal for itself, and sums are all-reduces */
+
     psgd_energy_meter_t *energy;      /* NULL: not measured */
     psgd_updater_t      *updater;     /* made by the first step that updates parameters */
     psgd_view_t         *param_views; /* room for the views of an update, 3 by tensor index */
     psgd_rescale_t      *rescale;     /* made by the first step that scales gradients, or lacks some */
     float               *factors;     /* of the gradients of a step, by tensor index */
+
+    psgd_replica_t *checked; /* room for the regions of config.check_every, by tensor index; and for their hashes */
+    uint64_t       *check_hashes;
+    uint64_t        check_hash; /* of the last checked step's update; 0: none was */
+    uint64_t        check_step; /* which */
 
     uint64_t      step_number;     /* committed steps */
     bool          is_device_stuck; /* a wait for it timed out: it may still write to host memory */
@@ -185,8 +199,14 @@ uint64_t psgd_reducer_factor_room(const psgd_reducer_t *reducer);
 uint64_t psgd_reducer_factor_elems(const psgd_reducer_t *reducer);
 uint64_t psgd_reducer_update_elems(const psgd_reducer_t *reducer);
 
+/* What the orthogonalizer of a kind of factors is told about a matrix. */
+psgd_columns_t psgd_reducer_columns_of(const psgd_reducer_t *reducer, size_t matrix_index, bool is_p);
+
 /* The hash of the factors that the next step starts from. */
 uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *reducer);
+
+/* The hash of what workers hold alike before a step: these factors, and the update that was checked last. */
+uint64_t psgd_reducer_hash_bits(const psgd_reducer_t *reducer);
 
 /* The first factor of a matrix, or a fresh one for `step`, into its place of reducer->factor. */
 void psgd_reducer_draw_factor(psgd_reducer_t *reducer, size_t matrix_index, uint64_t step);

@@ -6,7 +6,9 @@
 #include "base/status.h"
 #include "core/copies.h"
 #include "core/exchange.h"
+#include "core/owners.h"
 #include "core/phases.h"
+#include "core/replicas.h"
 #include "core/step.h"
 #include "core/update.h"
 
@@ -78,9 +80,8 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float 
 /* A step that ended early leaves nothing under way: neither on the wire nor on the device. */
 static void drain(psgd_reducer_t *r)
 {
-    if ((r->message_large.request != NULL) && !(r->poison.is_told && psgd_status_poisons(r->step.agreed))) {
-        psgd_exchange_finish(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
-    }
+    psgd_exchange_drain(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+    psgd_owners_drain(r);
     if (!r->is_device_stuck && (psgd_reducer_wait_device(r, "the rest of a step that ended early") != PSGD_OK)) {
         psgd_log(&r->log, PSGD_LOG_WARN, "after step %" PRIu64 " failed: %s", r->step_number, psgd_last_error());
     }
@@ -184,5 +185,6 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads,
         psgd_step_compressed(r);
     }
     give_update(r);
+    psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_replicas_note_update);
     return end_step(r, is_plain);
 }

@@ -17,6 +17,7 @@
 #include "core/energy.h"
 #include "core/exchange.h"
 #include "core/norm.h"
+#include "core/owners.h"
 #include "core/phases.h"
 #include "core/traffic.h"
 #include "core/update.h"
@@ -37,7 +38,7 @@ void psgd_step_begin_plain(psgd_reducer_t *r)
 {
     if (r->plan->large_elems > 0) {
         psgd_step_note(r, psgd_traffic_read_large(r));
-        psgd_exchange_begin(r, &r->message_large, r->plan->large_elems, psgd_reducer_hash_factor(r));
+        psgd_exchange_begin(r, &r->message_large, r->plan->large_elems, psgd_reducer_hash_bits(r));
     }
 }
 
@@ -65,11 +66,15 @@ static psgd_status_t compute_p(psgd_reducer_t *r)
     return psgd_engines_enqueue_compute_p(r->engines, &views);
 }
 
-/* P = mean_w(P_w), and the mean of the small uncompressed tensors. */
+/* P = mean_w(P_w), and the mean of the small uncompressed tensors; with owners, each of them has only what it owns of these. */
 static void reduce_p(psgd_reducer_t *r)
 {
+    if (psgd_owners_take_p(r)) {
+        psgd_owners_reduce_p(r);
+        return;
+    }
     psgd_step_note(r, psgd_step_is_healthy(r) ? psgd_traffic_read_message_1(r) : PSGD_OK);
-    psgd_exchange_begin(r, &r->message_1, r->plan->p_elems + r->plan->small_elems, psgd_reducer_hash_factor(r));
+    psgd_exchange_begin(r, &r->message_1, r->plan->p_elems + r->plan->small_elems, psgd_reducer_hash_bits(r));
     if (psgd_step_goes_on(r)) {
         psgd_exchange_finish(r, &r->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
     }
@@ -88,15 +93,19 @@ static psgd_status_t orthogonalize_p(psgd_reducer_t *r)
     return psgd_orthogonalizer_enqueue(r->orthogonalizer_p, r->message_1_view, r->p_hat, r->step_number);
 }
 
-/* On unlike devices the same P may give other bits of P^, and Q^: worker 0's are shared. */
+/* On unlike devices the same P may give other bits of P^, and Q^: those of each matrix's owner are shared. */
 static void share_q_hat(psgd_reducer_t *r)
 {
-    psgd_traffic_share(r, r->q_hat, r->plan->q_elems);
+    psgd_owners_share(r, r->q_hat, PSGD_FACTOR_Q);
 }
 
 static void share_p_hat(psgd_reducer_t *r)
 {
-    psgd_traffic_share(r, r->p_hat, r->plan->p_elems);
+    if (psgd_owners_take_p(r)) {
+        psgd_owners_share_message_1(r);
+    } else {
+        psgd_owners_share(r, r->p_hat, PSGD_FACTOR_P);
+    }
 }
 
 /* Q_w = M^T P^. */
@@ -200,13 +209,13 @@ void psgd_step_compressed(psgd_reducer_t *r)
     psgd_step_draw_cold_factors(r);
     psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, psgd_step_begin_plain);
     psgd_phase_compute(r, PSGD_PHASE_ORTHONORMALIZE_Q, orthonormalize_q);
-    if (r->is_mixed) {
+    if (r->owners != NULL) {
         psgd_phase_exchange(r, PSGD_PHASE_ORTHONORMALIZE_Q, share_q_hat);
     }
     psgd_phase_compute(r, PSGD_PHASE_COMPUTE_P, compute_p);
     psgd_phase_exchange(r, PSGD_PHASE_REDUCE_P, reduce_p);
     psgd_phase_compute(r, PSGD_PHASE_ORTHOGONALIZE_P, orthogonalize_p);
-    if (r->is_mixed) {
+    if (r->owners != NULL) {
         psgd_phase_exchange(r, PSGD_PHASE_ORTHOGONALIZE_P, share_p_hat);
     }
     psgd_phase_compute(r, PSGD_PHASE_COMPUTE_Q, compute_q);

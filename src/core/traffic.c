@@ -230,40 +230,6 @@ psgd_status_t psgd_traffic_write_uncompressed(psgd_reducer_t *r, const float *sm
     return psgd_traffic_write_large(r);
 }
 
-static psgd_status_t read_for_sharing(psgd_reducer_t *r, psgd_view_t view, uint64_t elems)
-{
-    psgd_status_t status;
-
-    if (!psgd_step_is_healthy(r)) {
-        return PSGD_OK;
-    }
-    if (r->comm->worker_index != 0) {
-        memset(psgd_message_payload(&r->message_chunk), 0, bytes_of(elems));
-        return PSGD_OK;
-    }
-    status = psgd_buffer_enqueue_read(r->device, view, psgd_message_payload(&r->message_chunk), bytes_of(elems));
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_reducer_wait_device(r, "what worker 0 shares");
-}
-
-void psgd_traffic_share(psgd_reducer_t *r, psgd_view_t view, uint64_t elems)
-{
-    if (elems == 0) {
-        return;
-    }
-    psgd_step_note(r, read_for_sharing(r, view, elems));
-    psgd_exchange_begin(r, &r->message_chunk, (size_t)elems, 0);
-    if (psgd_step_goes_on(r)) {
-        psgd_exchange_finish(r, &r->message_chunk, "what worker 0 shares");
-    }
-    if (psgd_step_is_healthy(r)) {
-        psgd_step_note(r, psgd_buffer_enqueue_write(r->device, view, psgd_message_payload(&r->message_chunk), bytes_of(elems)));
-        psgd_step_note(r, psgd_reducer_wait_device(r, "what worker 0 shares")); /* the chunk is used again */
-    }
-}
-
 psgd_status_t psgd_traffic_enqueue_span(psgd_reducer_t *r, const psgd_view_t *arrays, size_t num_arrays,
                                         psgd_span_elems_fn elems_of, uint64_t begin, uint64_t end, float *host,
                                         bool to_device)

@@ -52,9 +52,6 @@ void   psgd_traffic_clip_uncompressed(psgd_reducer_t *reducer, float *small);
 /* Where the small tensors lie in the device's copy of message 1 of a full iteration: behind all P. */
 psgd_view_t psgd_traffic_small_view(const psgd_reducer_t *reducer);
 
-/* Worker 0's content of a device buffer becomes that of all workers: an all_reduce to which the others add zeros. */
-void psgd_traffic_share(psgd_reducer_t *reducer, psgd_view_t view, uint64_t elems);
-
 /* Elements begin to end - 1 of `num_spans` arrays thought of as one behind the other, between the device and `host`.
  * `elems_of(context, i)` is the length of array i. Enqueued. */
 typedef uint64_t (*psgd_span_elems_fn)(const psgd_plan_t *plan, size_t index);

@@ -201,7 +201,7 @@ static psgd_status_t set_errors(const psgd_reducer_t *r, float *errors, psgd_sta
 /* errors := the mean over the workers, in bounded pieces with a vote each; every worker comes here, whatever failed. */
 static void average_errors(psgd_reducer_t *r, float *errors)
 {
-    uint64_t bits        = psgd_reducer_hash_factor(r);
+    uint64_t bits        = psgd_reducer_hash_bits(r);
     uint64_t piece_elems = r->message_chunk.capacity_elems;
     float   *payload     = psgd_message_payload(&r->message_chunk);
 

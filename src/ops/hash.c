@@ -8,6 +8,7 @@
 struct psgd_hasher {
     psgd_device_t  *device;
     psgd_kernel_t  *kernel;
+    psgd_kernel_t  *small_kernel; /* of halves and bytes */
     psgd_view_t     sum; /* two words, low and high half of the hash */
     uint32_t        vector_words;
     size_t          local;
@@ -36,7 +37,8 @@ static psgd_status_t make_kernel(psgd_hasher_t *hasher)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_kernel_create(program, "hash_words", &hasher->kernel);
+    status = psgd_kernel_create(program, "hash_words", &hasher->kernel);
+    return status == PSGD_OK ? psgd_kernel_create(program, "hash_small", &hasher->small_kernel) : status;
 }
 
 psgd_status_t psgd_hasher_create(psgd_device_t *device, psgd_hasher_t **hasher_p)
@@ -99,12 +101,40 @@ psgd_status_t psgd_hasher_enqueue(psgd_hasher_t *hasher, psgd_view_t view, uint6
     return psgd_buffer_enqueue_read(hasher->device, hasher->sum, hash_p, HASH_BYTES);
 }
 
+/* What of 2 and 1 divides place and length. */
+static uint32_t small_unit(psgd_view_t view, size_t bytes)
+{
+    return (view.offset_bytes | bytes) % 2 == 0 ? 2 : 1;
+}
+
+psgd_status_t psgd_hasher_enqueue_bytes(psgd_hasher_t *hasher, psgd_view_t view, size_t bytes, uint64_t *hash_p)
+{
+    const uint32_t   unit   = small_unit(view, bytes);
+    uint64_t         offset = view.offset_bytes, count = bytes / unit;
+    size_t           global = choose_groups(hasher, count) * hasher->local;
+    const psgd_arg_t args[] = {PSGD_ARG_MEM(view),        PSGD_ARG(offset),
+                               PSGD_ARG(count),           PSGD_ARG(unit),
+                               PSGD_ARG_MEM(hasher->sum), PSGD_ARG_LOCAL(2 * hasher->local * sizeof(uint32_t))};
+    psgd_status_t    status;
+
+    if ((view.offset_bytes | bytes) % sizeof(uint32_t) == 0) {
+        return psgd_hasher_enqueue(hasher, view, bytes / sizeof(uint32_t), hash_p);
+    }
+    status = psgd_buffer_enqueue_zero(hasher->device, hasher->sum, HASH_BYTES);
+    if (status == PSGD_OK) {
+        status = psgd_kernel_enqueue(hasher->device, hasher->small_kernel, 1, &global, &hasher->local, args,
+                                     sizeof(args) / sizeof(args[0]));
+    }
+    return status == PSGD_OK ? psgd_buffer_enqueue_read(hasher->device, hasher->sum, hash_p, HASH_BYTES) : status;
+}
+
 void psgd_hasher_destroy(psgd_hasher_t *hasher)
 {
     if (hasher == NULL) {
         return;
     }
     psgd_buffer_destroy(hasher->device, &hasher->sum);
+    psgd_kernel_destroy(hasher->small_kernel);
     psgd_kernel_destroy(hasher->kernel);
     psgd_free(hasher);
 }

@@ -516,6 +516,9 @@ psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer,
     unsigned      newest = 1; /* which of the records the last launch has written */
     psgd_status_t status;
 
+    if (orthogonalizer == NULL) {
+        return PSGD_OK;
+    }
     status = enqueue_scale(orthogonalizer, in, out, step);
     for (uint32_t j = 0; (status == PSGD_OK) && (j < orthogonalizer->max_columns); ++j) {
         status = enqueue_column(orthogonalizer, out, j, step, &newest);

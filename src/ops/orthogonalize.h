@@ -39,7 +39,8 @@ psgd_status_t psgd_orthogonalizer_create_shaped(psgd_device_t *device, const psg
                                                 psgd_orthogonalizer_t **orthogonalizer_p);
 
 /* Enqueues out = orthogonalize(in) for all matrices. The number of launches depends on the largest number of columns
- * alone. `in` and `out` may be the same. `step` numbers the random columns. Allocates nothing. */
+ * alone. `in` and `out` may be the same. `step` numbers the random columns. Allocates nothing. NULL: there are
+ * no matrices. */
 psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer, psgd_view_t in, psgd_view_t out,
                                           uint64_t step);
 

@@ -33,10 +33,25 @@ static uint64_t message_bytes(uint64_t payload_elems)
 }
 
 /* What one compressed step of the model hands to the communicator. */
-static uint64_t step_bytes(void)
+typedef struct traffic {
+    uint64_t bytes, messages;
+} traffic_t;
+
+/* A matrix of more than 2/W of its kind of factors travels by itself. */
+static bool is_dominating(uint64_t elems, uint64_t of)
 {
-    uint64_t p_elems = 0, q_elems = 0, small_elems = 0, large_elems = 0;
-    uint64_t bytes;
+    return elems * processes_count() > 2 * of;
+}
+
+/* The sizes of what travels: P and Q of each matrix, what is not compressed. */
+typedef struct sizes {
+    uint64_t p[JOB_MODEL_TENSORS + 1], q[JOB_MODEL_TENSORS + 1];
+    uint64_t p_elems, q_elems, small_elems, large_elems;
+} sizes_t;
+
+static sizes_t sizes_of_model(void)
+{
+    sizes_t sizes = {{0}, {0}, 0, 0, 0, 0};
 
     for (size_t t = 0; t < JOB_MODEL_TENSORS + 1; ++t) {
         uint64_t rows = model[t].dims[0], cols = 1, r;
@@ -47,27 +62,77 @@ static uint64_t step_bytes(void)
         r = model[t].rank > 0 ? (uint64_t)model[t].rank : 4;
         if ((model[t].num_dims < 2) || (model[t].rank == PSGD_NEVER_COMPRESS) ||
             ((rows + cols) * r * 2 >= rows * cols)) {
-            *(rows * cols > 65536 ? &large_elems : &small_elems) += rows * cols;
+            *(rows * cols > 65536 ? &sizes.large_elems : &sizes.small_elems) += rows * cols;
         } else {
-            p_elems += rows * r;
-            q_elems += cols * r;
+            sizes.p[t] = rows * r;
+            sizes.q[t] = cols * r;
+            sizes.p_elems += sizes.p[t];
+            sizes.q_elems += sizes.q[t];
         }
     }
-    bytes = message_bytes(p_elems + small_elems) + message_bytes(q_elems) + message_bytes(large_elems);
-    if (processes_are_mixed()) { /* worker 0 hands out its Q^ and P^ */
-        bytes += message_bytes(q_elems) + message_bytes(p_elems);
+    return sizes;
+}
+
+static traffic_t traffic_by_each(const sizes_t *sizes)
+{
+    return (traffic_t){message_bytes(sizes->p_elems + sizes->small_elems) + message_bytes(sizes->q_elems) +
+                           message_bytes(sizes->large_elems),
+                       3};
+}
+
+/* Half of a vector for a reduce-scatter, an all-gather, a broadcast; a vote for each owner. */
+static uint64_t half_bytes(uint64_t payload_elems)
+{
+    return (payload_elems + psgd_vote_elems(processes_count()) * processes_count()) * sizeof(float) / 2;
+}
+
+/* Q^ is gathered, P scattered and P^ gathered, Q and what is large summed by both; what dominates is broadcast. */
+static traffic_t traffic_by_owners(const sizes_t *sizes)
+{
+    uint64_t  p_alone = 0, q_alone = 0;
+    traffic_t traffic = {0, 7};
+
+    for (size_t t = 0; t < JOB_MODEL_TENSORS + 1; ++t) {
+        if (is_dominating(sizes->p[t], sizes->p_elems)) {
+            p_alone += sizes->p[t];
+            traffic.messages += 1;
+        }
+        if (is_dominating(sizes->q[t], sizes->q_elems)) {
+            q_alone += sizes->q[t];
+            traffic.messages += 1;
+        }
     }
-    return bytes;
+    traffic.bytes = half_bytes(sizes->q_elems - q_alone) + q_alone * sizeof(float) / 2 +
+                    2 * half_bytes(sizes->p_elems - p_alone + sizes->small_elems) + p_alone * sizeof(float) / 2 +
+                    2 * half_bytes(sizes->q_elems) + 2 * half_bytes(sizes->large_elems);
+    if (p_alone > 0) {
+        traffic.bytes += message_bytes(p_alone);
+        traffic.messages += 1;
+    }
+    return traffic;
+}
+
+static traffic_t traffic_of_step(psgd_sharing_t sharing)
+{
+    sizes_t sizes = sizes_of_model();
+
+    return (sharing == PSGD_SHARING_OWNERS) || ((sharing == PSGD_SHARING_AUTO) && processes_are_mixed())
+               ? traffic_by_owners(&sizes)
+               : traffic_by_each(&sizes);
 }
 
 START_TEST(mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers)
 {
     job_t        job   = model_job();
     uint64_t     total = job_total_elems(&job);
+    uint64_t     plain_bytes, bytes;
     double      *updates, *errors;
     job_record_t record;
 
+    job.config.sharing    = _i == 0 ? PSGD_SHARING_AUTO : PSGD_SHARING_OWNERS;
     job.config.start_step = 1;
+    bytes                 = traffic_of_step(job.config.sharing).bytes;
+    plain_bytes = traffic_of_step(job.config.sharing).messages > 3 ? 2 * half_bytes(total) : message_bytes(total);
     job.memory            = processes_index() % 2 == 0 ? JOB_ONE_BUFFER : JOB_HOST_POINTERS; /* each as it likes */
     processes_run_job(&job, &record);
     processes_assert_equal_updates(&record);
@@ -79,11 +144,11 @@ START_TEST(mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_worker
         ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
         free(error);
     }
-    ck_assert_uint_eq(record.stats[0].bytes_last_step, message_bytes(total));
-    ck_assert_uint_eq(record.stats[0].messages_last_step, 1);
-    ck_assert_uint_eq(record.stats[3].bytes_last_step, step_bytes());
-    ck_assert_uint_eq(record.stats[3].messages_last_step, processes_are_mixed() ? 5 : 3);
-    ck_assert_uint_eq(record.stats[3].bytes_total, message_bytes(total) + 3 * step_bytes());
+    ck_assert_uint_eq(record.stats[0].bytes_last_step, plain_bytes);
+    ck_assert_uint_eq(record.stats[0].messages_last_step, plain_bytes == message_bytes(total) ? 1 : 2);
+    ck_assert_uint_eq(record.stats[3].bytes_last_step, bytes);
+    ck_assert_uint_eq(record.stats[3].messages_last_step, traffic_of_step(job.config.sharing).messages);
+    ck_assert_uint_eq(record.stats[3].bytes_total, plain_bytes + 3 * bytes);
     free(updates);
     free(errors);
     job_record_free(&record);
@@ -105,7 +170,7 @@ START_TEST(mpi__factors_travel_in_16_bits)
     ck_assert_double_le(job_difference(job_update(&record, 0), updates, total), _i == 0 ? 4.0 * 0x1p-11 : 4.0 * 0x1p-8);
     ck_assert_double_ge(job_difference(job_update(&record, 0), updates, total), 0x1p-18);
     ck_assert_uint_gt(record.stats[3].bytes_last_step, 0);
-    ck_assert_uint_lt(record.stats[3].bytes_last_step, step_bytes());
+    ck_assert_uint_lt(record.stats[3].bytes_last_step, traffic_of_step(PSGD_SHARING_AUTO).bytes);
     free(updates);
     free(errors);
     job_record_free(&record);
@@ -228,7 +293,7 @@ int main(int argc, char **argv)
     processes_open(&argc, &argv);
     job_model(model);
     model[JOB_MODEL_TENSORS] = job_tensor("large", 70000, 0);
-    tcase_add_test(tcase, mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers);
+    tcase_add_loop_test(tcase, mpi__steps_are_those_of_the_reference_and_bitwise_equal_on_all_workers, 0, 2);
     tcase_add_loop_test(tcase, mpi__factors_travel_in_16_bits, 0, 2);
     if (processes_count() > 1) {
         tcase_add_test(tcase, mpi__workers_that_differ_are_told_in_what);
