@@ -17,7 +17,8 @@ bool psgd_step_is_healthy(const psgd_reducer_t *reducer);
 /* Notes a local failure with the last error as its sentence; PSGD_OK and later failures change nothing. */
 void psgd_step_note(psgd_reducer_t *reducer, psgd_status_t status);
 
-/* Starts a message whose payload is in place. What it brings is the sum; of a message with shares_later, what this worker owns of it. `bits`: the hash of what all workers must hold alike. */
+/* Starts a message whose payload is in place. What it brings is the sum; of a message with shares_later, what this worker owns of
+ * it. `bits`: the hash of what all workers must hold alike. */
 void psgd_exchange_begin(psgd_reducer_t *reducer, psgd_message_t *message, size_t payload_elems, uint64_t bits);
 
 /* Waits for it and counts the vote; where the step goes on, the payload is the sum over all workers. */

@@ -68,10 +68,18 @@ static psgd_status_t update_parameters(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_reducer_wait_device(r, "the update of parameters") : status;
 }
 
+/* The next message compares what this one has brought. */
+static void note_means(psgd_reducer_t *r, size_t elems)
+{
+    if (psgd_step_goes_on(r)) {
+        r->means_hash =
+            psgd_hash_u64(r->means_hash, psgd_hash_words(psgd_message_payload(&r->message_chunk), elems, 0));
+    }
+}
+
 static void exchange_pieces(psgd_reducer_t *r)
 {
     double   square      = 0.0;
-    uint64_t bits        = psgd_reducer_hash_bits(r);
     uint64_t piece_elems = r->message_chunk.capacity_elems;
 
     for (uint64_t begin = 0; (begin < r->plan->total_elems) && psgd_step_goes_on(r); begin += piece_elems) {
@@ -79,11 +87,12 @@ static void exchange_pieces(psgd_reducer_t *r)
         uint64_t end  = begin + (rest < piece_elems ? rest : piece_elems);
 
         psgd_step_note(r, read_piece(r, begin, end));
-        psgd_exchange_begin(r, &r->message_chunk, (size_t)(end - begin), bits);
+        psgd_exchange_begin(r, &r->message_chunk, (size_t)(end - begin), psgd_reducer_hash_bits(r));
         if (psgd_step_goes_on(r)) {
             psgd_exchange_finish(r, &r->message_chunk, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
         }
         psgd_exchange_average(r, &r->message_chunk);
+        note_means(r, (size_t)(end - begin));
         square += psgd_norm_is_wanted(r)
                       ? psgd_norm_square(psgd_message_payload(&r->message_chunk), (size_t)(end - begin))
                       : 0.0;

@@ -55,7 +55,7 @@ uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *r)
 
 uint64_t psgd_reducer_hash_bits(const psgd_reducer_t *r)
 {
-    return psgd_hash_u64(psgd_reducer_hash_factor(r), r->check_hash);
+    return psgd_hash_u64(psgd_hash_u64(psgd_reducer_hash_factor(r), r->means_hash), r->check_hash);
 }
 
 void psgd_reducer_draw_factor(psgd_reducer_t *r, size_t matrix_index, uint64_t step)

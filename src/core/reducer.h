@@ -148,6 +148,7 @@ struct psgd_reducer {
 
     psgd_replica_t *checked; /* room for the regions of config.check_every, by tensor index; and for their hashes */
     uint64_t       *check_hashes;
+    uint64_t        means_hash; /* of all means that plain steps have brought */
     uint64_t        check_hash; /* of the last checked step's update; 0: none was */
     uint64_t        check_step; /* which */
 
@@ -205,7 +206,7 @@ psgd_columns_t psgd_reducer_columns_of(const psgd_reducer_t *reducer, size_t mat
 /* The hash of the factors that the next step starts from. */
 uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *reducer);
 
-/* The hash of what workers hold alike before a step: these factors, and the update that was checked last. */
+/* The hash of what workers hold alike before a step: these factors, the means of plain steps, and the update that was checked last. */
 uint64_t psgd_reducer_hash_bits(const psgd_reducer_t *reducer);
 
 /* The first factor of a matrix, or a fresh one for `step`, into its place of reducer->factor. */

@@ -197,6 +197,7 @@ static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
     next->stats          = merge_stats(&r->stats, &next->stats);
     next->stats_logged   = r->stats_logged;
     next->steps_unlogged = r->steps_unlogged;
+    next->means_hash     = r->means_hash;
     next->check_hash     = r->check_hash;
     next->check_step     = r->check_step;
     SWAP(psgd_reducer_t, *r, *next);

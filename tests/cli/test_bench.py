@@ -178,6 +178,7 @@ class Measuring(Case):
 
     def test_missing_gradients_and_clipped_updates_are_checked(self):
         self.check_options("--absent-every", 2, "--max-norm", 0.5)
+        self.check_options("--sharing", "owners", "--check-every", 1)
         self.check_options("--absent-every", 3, "--gradient-scale", 0.125, "--norm", "--seed", 7)
 
     def test_a_flattened_gradient_is_checked(self):

@@ -240,6 +240,8 @@ class Training(Case):
         plain, tensors, absent, reset, clblast, finite, nesterov, powersgd, decay = (
             self.results("--steps", 6, *chosen, workers=2)["powersgd"] for chosen in options)
         self.assertEqual(finite["params_hash"], plain["params_hash"])  # the same bits by fewer passes
+        owners = self.results("--steps", 6, "--sharing", "owners", "--check-every", 2, workers=2)["powersgd"]
+        self.assertGreater(owners["bytes_per_step"], plain["bytes_per_step"])  # the orthonormal Q travels too
         self.assertEqual(len({run["params_hash"] for run in (plain, tensors, absent, reset, clblast, nesterov, powersgd, decay)}), 8)
         self.assertLess(tensors["bytes_per_step"], plain["bytes_per_step"])
         for rule in ("nesterov", "powersgd", "heavy-ball"):

@@ -73,6 +73,8 @@ static psgd_config_t make_config(const options_t *options, uint32_t rank)
     config.wire                  = (psgd_dtype_t)options->wire;
     config.error_dtype           = options_error_dtype(options);
     config.energy_every          = options->energy_every;
+    config.sharing               = (psgd_sharing_t)options->sharing;
+    config.check_every           = options->check_every;
     config.log_every             = options->log_every;
     config.staging               = (psgd_staging_t)options->staging;
     return config;

@@ -10,6 +10,7 @@
 static const char *const engine_words[]  = {"auto", "fused", "clblast", NULL};
 static const char *const staging_words[] = {"auto", "copy", "pinned", "map", NULL}; /* in the order of psgd_staging_t */
 static const char *const dtype_words[]   = {"f32", "f16", "bf16", NULL}; /* in the order of psgd_dtype_t */
+static const char *const sharing_words[] = {"auto", "none", "owners", NULL}; /* in the order of psgd_sharing_t */
 static const char *const error_words[]   = {"f32", "bf16", NULL};
 static const char *const buffers_words[] = {"one", "each", NULL};
 static const char *const damage_words[]  = {"none", "update", "plain", "worker", NULL};
@@ -56,6 +57,10 @@ static const option_row_t rows[] = {
     {"--start-step", "N", OPTION_U64, FIELD(start_step), 0, 1e15, NULL,
      "plain steps before compression starts; default 0", 0},
     {"--seed", "N", OPTION_U64, FIELD(seed), 0, 1e15, NULL, "of random factors; default 0", 0},
+    {"--sharing", "auto|none|owners", OPTION_CHOICE, FIELD(sharing), 0, 0, sharing_words,
+     "how workers come by the same bits; auto (default): by owners on unlike devices", 0},
+    {"--check-every", "N", OPTION_U64, FIELD(check_every), 0, 1e15, NULL,
+     "compare the workers' updates every N steps; 0 (default): never", 0},
     {"--rank-before", "R", OPTION_U32, FIELD(rank_before), 0, PSGD_MAX_RANK, NULL,
      "begin with this rank, and change to the one that is measured; 0 (default): no change", 0},
     {"--log-every", "N", OPTION_U64, FIELD(log_every), 0, 1e9, NULL,
@@ -90,6 +95,11 @@ psgd_engine_t options_engine(const options_t *options)
 bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor)
 {
     return options->absent_every == 0 || (tensor + worker) % options->absent_every != 0;
+}
+
+const char *sharing_name(int sharing)
+{
+    return sharing_words[sharing];
 }
 
 const char *dtype_name(psgd_dtype_t dtype)
@@ -208,6 +218,8 @@ uint64_t options_hash(const options_t *options)
                                 options->start_step,
                                 options->seed,
                                 options->log_every,
+                                (uint64_t)options->sharing,
+                                options->check_every,
                                 options->rank_before,
                                 options->absent_every,
                                 (uint64_t)options->gradient_dtype,

@@ -42,6 +42,8 @@ typedef struct options {
     uint64_t    start_step;            /* psgd_config_t */
     uint64_t    seed;                  /* psgd_config_t */
     double      max_norm;              /* psgd_config_t */
+    int         sharing;               /* psgd_sharing_t */
+    uint64_t    check_every;           /* psgd_config_t */
     uint64_t    log_every;             /* psgd_config_t */
     uint32_t    rank_before;           /* reducers begin with this rank, and change; 0: with the one that is measured */
     uint32_t    absent_every;          /* which gradients are missing; 0: none */
@@ -72,6 +74,7 @@ bool options_has_gradient(const options_t *options, uint32_t worker, size_t tens
 
 psgd_engine_t options_engine(const options_t *options);
 
+const char  *sharing_name(int sharing);
 const char *dtype_name(psgd_dtype_t dtype);
 psgd_dtype_t options_error_dtype(const options_t *options);
 const char *staging_name(int staging);

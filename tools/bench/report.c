@@ -43,6 +43,10 @@ static void write_settings(const report_t *report, FILE *file)
                 options->orthogonalize_shorter ? "the shorter side is made orthonormal; " : "",
                 options->warm_start != 0 ? "warm start" : "cold start");
     }
+    if (options->sharing != (int)PSGD_SHARING_AUTO || options->check_every > 0) {
+        fprintf(file, "sharing %s; updates compared every %llu steps (0: never)\n", sharing_name(options->sharing),
+                (unsigned long long)options->check_every);
+    }
     if (options->absent_every > 0) {
         fprintf(file, "gradients of tensor t are missing on worker w where t + w is a multiple of %u\n",
                 (unsigned)options->absent_every);

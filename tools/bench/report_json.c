@@ -90,6 +90,8 @@ static void write_common(json_t *json, const bench_t *bench)
     json_real(json, "max_norm", options->max_norm);
     json_integer(json, "absent_every", options->absent_every);
     json_integer(json, "rank_before", options->rank_before);
+    json_text(json, "sharing", sharing_name(options->sharing));
+    json_integer(json, "check_every", options->check_every);
     json_text(json, "buffers", buffers_name(options->buffers));
     json_text(json, "staging", staging_name(options->staging));
     json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));

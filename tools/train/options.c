@@ -14,6 +14,7 @@ static const char *const dtype_names[]       = {"f32", "f16", "bf16", NULL}; /* 
 static const char *const error_dtype_names[] = {"f32", "bf16", NULL};
 static const char *const engine_names[]      = {"auto", "clblast", "fused", NULL}; /* in the order of psgd_engine_t */
 static const char *const rule_names[]        = {"powersgd", "heavy-ball", "nesterov", NULL}; /* of psgd_rule_t */
+static const char *const sharing_names[]     = {"auto", "none", "owners", NULL}; /* in the order of psgd_sharing_t */
 static const char *const decay_names[] = {"linear", "cosine", "none", NULL};
 
 /* Where --epochs, --lr and such are not given. Chosen so that two workers on two cores reach 87 % (mlp) and 89 %
@@ -94,6 +95,10 @@ static const option_row_t rows[] = {
      "who does the matrix products of the exchange; auto (default): measured for each shape", 0},
     {"--finite", NULL, OPTION_FLAG, FIELD(is_finite), 0, 0, NULL,
      "promise finite gradients: fewer passes over them, and no step that can be skipped", 0},
+    {"--sharing", "auto|none|owners", OPTION_CHOICE, FIELD(sharing), 0, 0, sharing_names,
+     "how workers come by the same bits; auto (default): by owners on unlike devices", 0},
+    {"--check-every", "N", OPTION_U64, FIELD(check_every), 0, 1e18, NULL,
+     "compare the workers' updates every N steps; 0 (default): never", 0},
     {"--energy-every", "N", OPTION_U64, FIELD(energy_every), 0, 1e9, NULL,
      "measure every N steps how much the factors capture; 0 (default): never", 0},
     {"--log-every", "N", OPTION_U64, FIELD(log_every), 0, 1e9, NULL,
@@ -116,6 +121,11 @@ static const option_row_t rows[] = {
 };
 
 enum { NUM_ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+const char *sharing_name(int sharing)
+{
+    return sharing_names[sharing];
+}
 
 const char *dtype_name(psgd_dtype_t dtype)
 {
@@ -247,6 +257,8 @@ uint64_t options_hash(const options_t *options)
     for (const char *at = options->tensors; at != NULL && *at != '\0'; ++at) {
         hash = random_mix(hash ^ (unsigned char)*at);
     }
+    hash = random_mix(hash ^ (uint64_t)options->sharing);
+    hash = random_mix(hash ^ options->check_every);
     hash = random_mix(hash ^ options->absent_every);
     hash = random_mix(hash ^ options->reset_error_every);
     hash = random_mix(hash ^ (uint64_t)options->engine);

@@ -45,6 +45,8 @@ typedef struct options {
     bool        flatten;              /* psgd_config_t */
     bool        shorter;              /* psgd_config_t.orthogonalize_shorter */
     uint64_t    energy_every;         /* psgd_config_t */
+    int         sharing;              /* psgd_sharing_t */
+    uint64_t    check_every;          /* psgd_config_t */
     uint64_t    log_every;            /* psgd_config_t */
     int         gradient_dtype;       /* psgd_dtype_t: what gradients are rounded to before the exchange */
     double      loss_scale;           /* of gradients in their buffer; the exchange takes it off again */
@@ -75,6 +77,7 @@ uint64_t options_hash(const options_t *options);
 /* Whether worker `worker` has a gradient of tensor number `tensor` in a step (--absent-every). */
 bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor, uint64_t step);
 
+const char  *sharing_name(int sharing);
 const char  *dtype_name(psgd_dtype_t dtype);
 psgd_dtype_t options_error_dtype(const options_t *options);
 const char  *rule_name(int rule);

@@ -209,6 +209,8 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_integer(json, "new_rank", options->new_rank);
     json_integer(json, "new_rank_step", options->new_rank_step);
     json_integer(json, "energy_every", options->energy_every);
+    json_text(json, "sharing", sharing_name(options->sharing));
+    json_integer(json, "check_every", options->check_every);
     json_text(json, "tensors", options->tensors);
     json_integer(json, "absent_every", options->absent_every);
     json_integer(json, "reset_error_every", options->reset_error_every);

@@ -123,6 +123,8 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
     config.flatten               = options->flatten;
     config.orthogonalize_shorter = options->shorter;
     config.energy_every          = options->energy_every;
+    config.sharing               = (psgd_sharing_t)options->sharing;
+    config.check_every           = options->check_every;
     config.log_every             = options->log_every;
     config.engine                = (psgd_engine_t)options->engine;
     config.gradients_are_finite  = options->is_finite;
