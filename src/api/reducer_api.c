@@ -95,7 +95,7 @@ psgd_status_t psgd_reducer_create(cl_context context, cl_device_id device, cl_co
     if (status == PSGD_OK) {
         status = create_locally(context, device, queue, tensors, num_tensors, &own, comm, &log, &reducer);
     }
-    status = psgd_reducer_agree(reducer, comm, status, patience, &log);
+    status = psgd_reducer_agree(reducer, comm, status, patience, &log, NULL);
     if (status != PSGD_OK) {
         psgd_reducer_destroy(reducer);
         return status;
@@ -455,9 +455,7 @@ static psgd_status_t copy_out(psgd_reducer_t *reducer, float *const *grads)
         status =
             psgd_buffer_enqueue_read(reducer->device, reducer->host_grads[i], grads[i], (size_t)grad_bytes(reducer, i));
     }
-    if (status == PSGD_OK) {
-        status = psgd_reducer_wait_device(reducer, "the reading of the update");
-    }
+    status = psgd_device_settle(reducer->device, status, "the reading of the update");
     if (status != PSGD_OK) { /* the step is committed: this worker alone lacks its update */
         psgd_reducer_poison(reducer, status, false);
     }

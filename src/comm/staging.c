@@ -33,6 +33,14 @@ static psgd_status_t read_by_pinned_memory(psgd_stager_t *stager, psgd_view_t fr
     return status;
 }
 
+/* With a stuck device it stays mapped. */
+static void give_up_map(psgd_stager_t *stager, psgd_view_t view, void *mapped)
+{
+    if (!psgd_device_is_stuck(stager->device)) {
+        psgd_buffer_cancel_map(stager->device, view, mapped);
+    }
+}
+
 static psgd_status_t read_by_map(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what)
 {
     void         *mapped = NULL;
@@ -43,7 +51,8 @@ static psgd_status_t read_by_map(psgd_stager_t *stager, psgd_view_t from, void *
     }
     status = psgd_device_wait(stager->device, what);
     if (status != PSGD_OK) {
-        return status; /* stays mapped: the device is lost */
+        give_up_map(stager, from, mapped);
+        return status;
     }
     memcpy(host, mapped, bytes);
     return psgd_buffer_enqueue_unmap(stager->device, from, mapped);
@@ -59,6 +68,7 @@ static psgd_status_t write_by_map(psgd_stager_t *stager, const void *host, psgd_
     }
     status = psgd_device_wait(stager->device, what);
     if (status != PSGD_OK) {
+        give_up_map(stager, to, mapped);
         return status;
     }
     memcpy(mapped, host, bytes);
@@ -135,9 +145,7 @@ static psgd_status_t choose_copy(psgd_stager_t *stager, psgd_view_t scratch, siz
         stager->how = PSGD_STAGING_PINNED;
         status      = measure(stager, scratch, host, max_bytes, &pinned_ns);
     }
-    if (status != PSGD_ERR_TIMEOUT) { /* else the device may still write to it */
-        psgd_free(host);
-    }
+    psgd_device_free_host(stager->device, host);
     if ((status == PSGD_OK) && (copy_ns <= pinned_ns)) {
         stager->how = PSGD_STAGING_COPY;
         psgd_pinned_destroy(stager->device, &stager->pinned);

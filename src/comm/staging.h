@@ -26,7 +26,7 @@ psgd_status_t psgd_stager_create(psgd_device_t *device, psgd_staging_t how, psgd
 psgd_staging_t psgd_stager_how(const psgd_stager_t *stager);
 
 /* host = view, after all that was enqueued before. Waits for the device; `what` names it in errors, as for
- * psgd_device_wait(), whose errors it has. After PSGD_ERR_TIMEOUT the device may still write to `host`. */
+ * psgd_device_wait(), whose errors it has. With psgd_device_is_stuck() the device may still write to `host`. */
 psgd_status_t psgd_stager_read(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what);
 
 /* view = host. Enqueued; `host` belongs to the transfer until the device is waited for. One write at a time of a pinned

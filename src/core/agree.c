@@ -70,7 +70,7 @@ static psgd_status_t judge_plans(psgd_reducer_t *r, const psgd_verdict_t *verdic
     psgd_status_t status = PSGD_OK;
 
     if (!verdict->is_equal[PSGD_VOTE_PLAN]) {
-        status = psgd_fingerprint_explain(r->plan, r->choices, &r->config, r->comm, r->patience, &r->log);
+        status = psgd_fingerprint_explain(r->plan, r->choices, &r->config, &r->gather, r->comm, r->patience, &r->log);
     } else if (!verdict->is_equal[PSGD_VOTE_BITS]) {
         status = psgd_fail(PSGD_ERR_DIVERGED, "the workers drew different first factors Q from the same seed: a host computes "
                            "wrongly, or runs another version of libpsgd");
@@ -82,22 +82,27 @@ static psgd_status_t judge_plans(psgd_reducer_t *r, const psgd_verdict_t *verdic
 }
 
 static psgd_status_t compare_plans(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
-                                   psgd_patience_t patience, const psgd_log_t *log)
+                                   psgd_patience_t patience, const psgd_log_t *log, psgd_message_t *message)
 {
-    psgd_message_t message = {0};
+    psgd_message_t own = {0};
     psgd_verdict_t verdict;
-    psgd_status_t  status;
+    psgd_status_t  status = PSGD_OK;
 
-    status = psgd_message_create(&message, 0, comm->num_workers);
+    if (message == NULL) {
+        message = &own;
+        status  = psgd_message_create(message, 0, comm->num_workers);
+    }
     if (status != PSGD_OK) {
+        comm->abort(comm->self);
         return status;
     }
-    status = exchange(r, comm, local, &message, 0, patience, log, "the creation of the reducer on all workers", &verdict);
+    status =
+        exchange(r, comm, local, message, 0, patience, log, "the creation of the reducer on all workers", &verdict);
     if (status == PSGD_OK) {
         status      = judge_plans(r, &verdict);
         r->is_mixed = !verdict.is_equal[PSGD_VOTE_STEP];
     }
-    psgd_message_destroy(&message, false);
+    psgd_message_destroy(&own, false);
     return status;
 }
 
@@ -125,9 +130,9 @@ static void log_plan(const psgd_reducer_t *r)
 }
 
 psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
-                                 psgd_patience_t patience, const psgd_log_t *log)
+                                 psgd_patience_t patience, const psgd_log_t *log, psgd_message_t *message)
 {
-    psgd_status_t status = compare_plans(r, comm, local, patience, log);
+    psgd_status_t status = compare_plans(r, comm, local, patience, log, message);
 
     if ((status == PSGD_OK) && psgd_choose_is_open(r)) {
         status = psgd_choose_by_measuring(r);

@@ -211,7 +211,7 @@ static psgd_status_t read_message(psgd_reducer_t *r)
         status = psgd_hasher_enqueue(r->hasher, in_hat(r), in_elems(r), &r->step.p_hat_hash);
     }
     if ((status != PSGD_OK) || (out_elems(r) == 0)) {
-        return status == PSGD_OK ? psgd_reducer_wait_device(r, psgd_phase_name(phase_of_product(r))) : status;
+        return status == PSGD_OK ? psgd_device_wait(r->device, psgd_phase_name(phase_of_product(r))) : status;
     }
     return psgd_traffic_stage_in(r, r->message_1_view, psgd_message_payload(message), out_elems(r),
                                  psgd_phase_name(phase_of_product(r)));
@@ -320,7 +320,7 @@ static psgd_status_t read_pieces(psgd_reducer_t *r)
                                           (size_t)(a->count * r->plan->q_elems) * sizeof(float));
     }
     if (status == PSGD_OK) {
-        status = psgd_reducer_wait_device(r, "reading the factors of a step");
+        status = psgd_device_wait(r->device, "reading the factors of a step");
     }
     if (status != PSGD_OK) {
         return status;
@@ -478,7 +478,7 @@ static psgd_status_t decompress(psgd_reducer_t *r)
     if (status == PSGD_OK) {
         status = psgd_update_takes_factors(r) ? update_parameters(r) : write_uncompressed(r);
     }
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_DECOMPRESS)) : status;
+    return status == PSGD_OK ? psgd_device_wait(r->device, psgd_phase_name(PSGD_PHASE_DECOMPRESS)) : status;
 }
 
 /* The last mean is what the next step starts from. */

@@ -23,15 +23,13 @@ enum { SUFFIX_BYTES = 48 };
 /* What each worker tells: its status, and what must be equal. */
 enum { TOLD_STATUS, TOLD_MARK, NUM_TOLD };
 
-static psgd_status_t name_failures(const psgd_reducer_t *r, const uint64_t *told, psgd_status_t local,
+static psgd_status_t name_failures(const psgd_reducer_t *r, const uint64_t *told, psgd_status_t local, const char *own,
                                    const char *doing)
 {
-    char          own[PSGD_SENTENCE_BYTES];
     char          names[256] = "";
     size_t        used       = 0;
     psgd_status_t status     = PSGD_OK;
 
-    snprintf(own, sizeof(own), "%s", local != PSGD_OK ? psgd_last_error() : "");
     for (uint32_t w = 0; w < r->comm->num_workers; ++w) {
         psgd_status_t theirs = (psgd_status_t) - (int64_t)told[NUM_TOLD * w + TOLD_STATUS];
 
@@ -51,26 +49,23 @@ static psgd_status_t vote(psgd_reducer_t *r, psgd_status_t local, uint64_t mark,
                           const char *doing)
 {
     const uint64_t own[NUM_TOLD] = {(uint64_t) - (int64_t)local, mark};
-    uint64_t      *told          = NULL;
-    psgd_status_t  status;
+    const uint64_t *told          = r->gather.words;
+    char            sentence[PSGD_SENTENCE_BYTES];
+    psgd_status_t   status;
 
-    status = psgd_alloc((size_t)r->comm->num_workers * NUM_TOLD, sizeof(*told), "the votes of all workers", &told);
-    if (status == PSGD_OK) {
-        status = psgd_message_gather_words(r->comm, own, NUM_TOLD, r->patience, &r->log, doing, told);
-        if (status != PSGD_OK) { /* nobody can be told any more */
-            psgd_reducer_poison(r, status, true);
-            r->comm->abort(r->comm->self);
-        }
+    snprintf(sentence, sizeof(sentence), "%s", local != PSGD_OK ? psgd_last_error() : "");
+    status = psgd_gather_words(&r->gather, r->comm, own, NUM_TOLD, r->patience, &r->log, doing);
+    if (status != PSGD_OK) { /* nobody can be told any more */
+        psgd_reducer_poison(r, status, true);
+        r->comm->abort(r->comm->self);
+        return status;
     }
-    if (status == PSGD_OK) {
-        status = name_failures(r, told, local, doing);
-    }
+    status = name_failures(r, told, local, sentence, doing);
     for (uint32_t w = 1; (status == PSGD_OK) && marks_are_equal && (w < r->comm->num_workers); ++w) {
         if (told[NUM_TOLD * w + TOLD_MARK] != told[TOLD_MARK]) {
             status = psgd_fail(PSGD_ERR_MISMATCH, "%s: workers 0 and %u have different files", doing, w);
         }
     }
-    psgd_free(told);
     return status;
 }
 

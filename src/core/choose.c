@@ -215,9 +215,7 @@ static psgd_status_t run_engines_once(psgd_reducer_t *r)
     if (status == PSGD_OK) {
         status = psgd_engines_enqueue_decompress(r->engines, &dry.views);
     }
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(r->device, "the first run of the engines");
-    }
+    status = psgd_device_settle(r->device, status, "the first run of the engines");
     end_dry_run(r, &dry);
     return status;
 }

@@ -118,5 +118,5 @@ psgd_status_t psgd_copies_give(psgd_reducer_t *r)
 {
     psgd_status_t status = psgd_arrange_enqueue_out(r->copies->arrange, r->copies->places, r->step.given);
 
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, "the copying of the update") : status;
+    return status == PSGD_OK ? psgd_device_wait(r->device, "the copying of the update") : status;
 }

@@ -33,7 +33,7 @@ struct psgd_energy_meter {
     psgd_squares_t *squares;
     double         *own;  /* by matrix: captured and total of this worker */
     double         *sums; /* the same, over all workers, of the last measured step */
-    uint64_t       *all;  /* of all workers, while they are added up */
+    psgd_gather_t   all;  /* of all workers, while they are added up */
     uint64_t        step;
     bool            has_measured;
 
@@ -86,7 +86,7 @@ static void add_workers(psgd_reducer_t *r)
         for (size_t i = 0; i < count; ++i) {
             double value;
 
-            memcpy(&value, &meter->all[w * count + i], sizeof(value));
+            memcpy(&value, &meter->all.words[w * count + i], sizeof(value));
             meter->sums[i] += value;
         }
     }
@@ -167,8 +167,8 @@ void psgd_energy_share(psgd_reducer_t *r)
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         meter->own[ITEMS * m + 1] = psgd_squares_of(meter->squares, m);
     }
-    /* A double is a word; in its own place, since all of `all` is written. */
-    psgd_exchange_gather_words(r, (const uint64_t *)(const void *)meter->own, count, meter->all,
+    /* A double is a word. */
+    psgd_exchange_gather_words(r, &meter->all, (const uint64_t *)(const void *)meter->own, count,
                                "the captured energy of all workers");
     if (psgd_step_goes_on(r)) {
         add_workers(r);
@@ -227,8 +227,7 @@ psgd_status_t psgd_energy_create(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status =
-        psgd_alloc(count * r->comm->num_workers, sizeof(*r->energy->all), "the energy of each worker", &r->energy->all);
+    status = psgd_gather_create(&r->energy->all, count, r->comm->num_workers);
     if (status != PSGD_OK) {
         return status;
     }
@@ -246,7 +245,7 @@ void psgd_energy_destroy(psgd_energy_meter_t *meter, bool keep_memory)
     }
     psgd_squares_destroy(meter->squares, keep_memory);
     psgd_matrices_destroy(&meter->matrices);
-    psgd_free(meter->all);
+    psgd_gather_destroy(&meter->all);
     psgd_free(meter->sums);
     psgd_free(meter->own);
     psgd_free(meter);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "base/status.h"
 #include "core/update.h"
 
@@ -46,29 +45,26 @@ static void break_off(psgd_reducer_t *reducer, psgd_status_t status)
 {
     agree(reducer, status);
     psgd_reducer_poison(reducer, status, true);
+    reducer->poison.is_cut_off = true;
     reducer->comm->abort(reducer->comm->self);
 }
 
 /* Who failed, and with what: "worker 1 failed (out of device memory)". Every worker calls it. */
 static psgd_status_t name_failures(psgd_reducer_t *reducer, const psgd_verdict_t *verdict)
 {
-    psgd_step_t  *step                    = &reducer->step;
-    char          names[256]              = "";
-    size_t        used                    = 0;
-    uint64_t      own                     = (uint64_t)-(int64_t)step->local;
-    char          own_sentence[PSGD_SENTENCE_BYTES];
-    uint64_t     *all                     = NULL;
-    psgd_status_t status;
+    psgd_step_t    *step       = &reducer->step;
+    char            names[256] = "";
+    size_t          used       = 0;
+    uint64_t        own        = (uint64_t) - (int64_t)step->local;
+    char            own_sentence[PSGD_SENTENCE_BYTES];
+    const uint64_t *all = reducer->gather.words;
+    psgd_status_t   status;
 
     memcpy(own_sentence, step->sentence, sizeof(own_sentence));
-    status = psgd_alloc(reducer->comm->num_workers, sizeof(*all), "the status of all workers", &all);
+    status = psgd_gather_words(&reducer->gather, reducer->comm, &own, 1, reducer->patience, &reducer->log,
+                               "the naming of failures");
     if (status != PSGD_OK) {
         return status;
-    }
-    status = psgd_message_gather_words(reducer->comm, &own, 1, reducer->patience, &reducer->log, "the naming of failures",
-                                       all);
-    if (status != PSGD_OK) {
-        goto free_all;
     }
     for (uint32_t w = 0; (w < reducer->comm->num_workers) && (used < sizeof(names) - 64); ++w) {
         if (all[w] != 0) {
@@ -76,32 +72,22 @@ static psgd_status_t name_failures(psgd_reducer_t *reducer, const psgd_verdict_t
                                      psgd_status_string((psgd_status_t) - (int64_t)all[w]));
         }
     }
-    psgd_fail(verdict->failure, "step %" PRIu64 " failed on %s%s%s", reducer->step_number, names,
-              step->local != PSGD_OK ? "; here: " : "", step->local != PSGD_OK ? own_sentence : "");
-    status = verdict->failure;
-
-free_all:
-    psgd_free(all);
-    return status;
+    return psgd_fail(verdict->failure, "step %" PRIu64 " failed on %s%s%s", reducer->step_number, names,
+                     step->local != PSGD_OK ? "; here: " : "", step->local != PSGD_OK ? own_sentence : "");
 }
 
 /* Which workers hold something else than worker 0. Every worker calls it. */
 static psgd_status_t name_differences(psgd_reducer_t *reducer, psgd_status_t status, uint64_t own, const char *what)
 {
-    char          names[256] = "";
-    size_t        used       = 0;
-    uint64_t     *all        = NULL;
-    psgd_status_t gathered;
+    char            names[256] = "";
+    size_t          used       = 0;
+    const uint64_t *all        = reducer->gather.words;
+    psgd_status_t   gathered;
 
-    gathered = psgd_alloc(reducer->comm->num_workers, sizeof(*all), "the hashes of all workers", &all);
+    gathered = psgd_gather_words(&reducer->gather, reducer->comm, &own, 1, reducer->patience, &reducer->log,
+                                 "the naming of differences");
     if (gathered != PSGD_OK) {
         return gathered;
-    }
-    gathered = psgd_message_gather_words(reducer->comm, &own, 1, reducer->patience, &reducer->log,
-                                         "the naming of differences", all);
-    if (gathered != PSGD_OK) {
-        status = gathered;
-        goto free_all;
     }
     for (uint32_t w = 1; (w < reducer->comm->num_workers) && (used < sizeof(names) - 32); ++w) {
         if (all[w] != all[0]) {
@@ -109,11 +95,8 @@ static psgd_status_t name_differences(psgd_reducer_t *reducer, psgd_status_t sta
             reducer->step.differing += 1;
         }
     }
-    psgd_fail(status, "step %" PRIu64 ": %s; worker 0 differs from worker %s", reducer->step_number, what, names);
-
-free_all:
-    psgd_free(all);
-    return status;
+    return psgd_fail(status, "step %" PRIu64 ": %s; worker 0 differs from worker %s", reducer->step_number, what,
+                     names);
 }
 
 /* What was agreed on at creation, and what the callers must bring alike to this step. */
@@ -183,7 +166,7 @@ void psgd_exchange_broadcast(psgd_reducer_t *reducer, psgd_message_t *message, s
 
 void psgd_exchange_drain(psgd_reducer_t *reducer, psgd_message_t *message, const char *what)
 {
-    if ((message->request != NULL) && !(reducer->poison.is_told && psgd_status_poisons(reducer->step.agreed))) {
+    if ((message->request != NULL) && !reducer->poison.is_cut_off) {
         psgd_exchange_finish(reducer, message, what);
     }
 }
@@ -258,17 +241,17 @@ void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, cons
     }
 }
 
-void psgd_exchange_gather_words(psgd_reducer_t *reducer, const uint64_t *words, size_t num_words, uint64_t *all_p,
+void psgd_exchange_gather_words(psgd_reducer_t *reducer, psgd_gather_t *gather, const uint64_t *words, size_t num_words,
                                 const char *what)
 {
     psgd_status_t status;
 
-    status = psgd_message_gather_words(reducer->comm, words, num_words, reducer->patience, &reducer->log, what, all_p);
+    status = psgd_gather_words(gather, reducer->comm, words, num_words, reducer->patience, &reducer->log, what);
     if (status != PSGD_OK) {
         break_off(reducer, status);
         return;
     }
-    reducer->step.bytes += psgd_message_gather_bytes(num_words, reducer->comm->num_workers);
+    reducer->step.bytes += psgd_gather_bytes(num_words, reducer->comm->num_workers);
     reducer->step.messages += 1;
 }
 

@@ -40,8 +40,8 @@ void psgd_exchange_broadcast(psgd_reducer_t *reducer, psgd_message_t *message, s
 /* After a step has ended: finishes a message that is still under way, where the communicator can still be used. */
 void psgd_exchange_drain(psgd_reducer_t *reducer, psgd_message_t *message, const char *what);
 
-/* Every worker learns the words of every worker (psgd_message_gather_words). Where that fails, so does the step. */
-void psgd_exchange_gather_words(psgd_reducer_t *reducer, const uint64_t *words, size_t num_words, uint64_t *all_p,
+/* Every worker learns the words of every worker, in gather->words (psgd_gather_words). Where that fails, so does the step. */
+void psgd_exchange_gather_words(psgd_reducer_t *reducer, psgd_gather_t *gather, const uint64_t *words, size_t num_words,
                                 const char *what);
 
 /* Ends the step on all workers alike with an overflow that all of them have found in the same sums. */

@@ -5,9 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "base/memory.h"
 #include "base/status.h"
-#include "core/message.h"
 
 /* The options, one word each. */
 #define OPTION_TABLE(ROW) \
@@ -96,20 +94,24 @@ uint64_t psgd_fingerprint(const psgd_plan_t *plan, const psgd_engine_t *choices,
     return hash;
 }
 
-/* The first field in which a worker differs from worker 0. words: num_workers rows of num_words. */
-static bool find_difference(const uint64_t *words, size_t num_words, uint32_t num_workers, size_t *field_p,
-                            uint32_t *worker_p)
+/* What is being compared, a word of each worker at a time: all workers see the same, and stop at the same. */
+typedef struct comparison {
+    psgd_gather_t     *gather;
+    const psgd_comm_t *comm;
+    psgd_patience_t    patience;
+    const psgd_log_t  *log;
+} comparison_t;
+
+/* The first worker that has another word than worker 0; 0 where there is none. */
+static psgd_status_t compare_word(const comparison_t *c, uint64_t word, const char *what, uint32_t *worker_p)
 {
-    for (size_t field = 0; field < num_words; ++field) {
-        for (uint32_t worker = 1; worker < num_workers; ++worker) {
-            if (words[worker * num_words + field] != words[field]) {
-                *field_p  = field;
-                *worker_p = worker;
-                return true;
-            }
-        }
+    psgd_status_t status = psgd_gather_words(c->gather, c->comm, &word, 1, c->patience, c->log, what);
+
+    *worker_p = 0;
+    for (uint32_t w = 1; (status == PSGD_OK) && (w < c->comm->num_workers) && (*worker_p == 0); ++w) {
+        *worker_p = c->gather->words[w] != c->gather->words[0] ? w : 0;
     }
-    return false;
+    return status;
 }
 
 static bool is_double(size_t option)
@@ -118,11 +120,8 @@ static bool is_double(size_t option)
            (strcmp(OPTION_NAMES[option], "config.max_norm") == 0);
 }
 
-static psgd_status_t explain_option(const uint64_t *words, size_t option, uint32_t worker)
+static psgd_status_t explain_option(size_t option, uint64_t first, uint32_t worker, uint64_t theirs)
 {
-    uint64_t theirs = words[worker * NUM_OPTIONS + option];
-    uint64_t first  = words[option];
-
     if (is_double(option)) {
         double values[2];
 
@@ -135,67 +134,51 @@ static psgd_status_t explain_option(const uint64_t *words, size_t option, uint32
                      "; create every reducer alike", OPTION_NAMES[option], first, worker, theirs);
 }
 
-static psgd_status_t explain_tensors(const psgd_plan_t *plan, const psgd_engine_t *choices, const psgd_comm_t *comm,
-                                     psgd_patience_t patience, const psgd_log_t *log)
+static psgd_status_t explain_tensors(const psgd_plan_t *plan, const psgd_engine_t *choices,
+                                     const comparison_t *comparison)
 {
-    size_t        num_words = plan->num_tensors * NUM_TENSOR_FIELDS;
-    uint64_t     *all       = NULL; /* row num_workers holds our own */
-    uint64_t     *own;
-    size_t        field;
-    uint32_t      worker;
-    psgd_status_t status;
+    for (size_t field = 0; field < plan->num_tensors * NUM_TENSOR_FIELDS; ++field) {
+        const psgd_plan_tensor_t *tensor = &plan->tensors[field / NUM_TENSOR_FIELDS];
+        uint64_t                  words[NUM_TENSOR_FIELDS];
+        uint32_t                  worker = 0;
+        psgd_status_t             status;
 
-    status = psgd_alloc(num_words * (comm->num_workers + 1), sizeof(*all), "the fingerprints of all workers", &all);
-    if (status != PSGD_OK) {
-        return status;
+        tensor_words(plan, choices, tensor, words);
+        status = compare_word(comparison, words[field % NUM_TENSOR_FIELDS], "the comparison of the tensors", &worker);
+        if (status != PSGD_OK) {
+            return status;
+        }
+        if (worker > 0) {
+            return psgd_fail(PSGD_ERR_MISMATCH,
+                             "worker %u and worker 0 disagree on tensor %zu ('%s' on this worker, %" PRIu64
+                             " x %" PRIu64 "): %s differs; pass the same tensors in the same order on every worker",
+                             worker, field / NUM_TENSOR_FIELDS, tensor->name, tensor->view.rows, tensor->view.cols,
+                             TENSOR_FIELD_NAMES[field % NUM_TENSOR_FIELDS]);
+        }
     }
-    own = all + num_words * comm->num_workers;
-    for (size_t i = 0; i < plan->num_tensors; ++i) {
-        tensor_words(plan, choices, &plan->tensors[i], own + i * NUM_TENSOR_FIELDS);
-    }
-    status = psgd_message_gather_words(comm, own, num_words, patience, log, "the comparison of the tensors", all);
-    if (status != PSGD_OK) {
-        goto free_all;
-    }
-    if (!find_difference(all, num_words, comm->num_workers, &field, &worker)) {
-        status = psgd_fail(PSGD_ERR_MISMATCH, "the workers' fingerprints differ, but no field of them does: the message was "
-                           "damaged on its way");
-        goto free_all;
-    }
-    status =
-        psgd_fail(PSGD_ERR_MISMATCH,
-                  "worker %u and worker 0 disagree on tensor %zu ('%s' on this worker, %" PRIu64 " x %" PRIu64
-                  "): %s differs; pass the same tensors in the same order on every worker",
-                  worker, field / NUM_TENSOR_FIELDS, plan->tensors[field / NUM_TENSOR_FIELDS].name,
-                  plan->tensors[field / NUM_TENSOR_FIELDS].view.rows,
-                  plan->tensors[field / NUM_TENSOR_FIELDS].view.cols, TENSOR_FIELD_NAMES[field % NUM_TENSOR_FIELDS]);
-
-free_all:
-    psgd_free(all);
-    return status;
+    return psgd_fail(PSGD_ERR_MISMATCH,
+                     "the workers' fingerprints differ, but no field of them does: the message was damaged on "
+                     "its way");
 }
 
 psgd_status_t psgd_fingerprint_explain(const psgd_plan_t *plan, const psgd_engine_t *choices,
-                                       const psgd_config_t *config, const psgd_comm_t *comm, psgd_patience_t patience,
-                                       const psgd_log_t *log)
+                                       const psgd_config_t *config, psgd_gather_t *gather, const psgd_comm_t *comm,
+                                       psgd_patience_t patience, const psgd_log_t *log)
 {
-    uint64_t      own[NUM_OPTIONS];
-    uint64_t     *all = NULL;
-    size_t        option;
-    uint32_t      worker;
-    psgd_status_t status;
+    const comparison_t comparison = {gather, comm, patience, log};
+    uint64_t           own[NUM_OPTIONS];
 
     option_words(plan, config, comm->num_workers, own);
-    status = psgd_alloc((size_t)NUM_OPTIONS * comm->num_workers, sizeof(*all), "the options of all workers", &all);
-    if (status != PSGD_OK) {
-        return status;
+    for (size_t option = 0; option < NUM_OPTIONS; ++option) {
+        uint32_t      worker = 0;
+        psgd_status_t status = compare_word(&comparison, own[option], "the comparison of the options", &worker);
+
+        if (status != PSGD_OK) {
+            return status;
+        }
+        if (worker > 0) {
+            return explain_option(option, gather->words[0], worker, gather->words[worker]);
+        }
     }
-    status = psgd_message_gather_words(comm, own, NUM_OPTIONS, patience, log, "the comparison of the options", all);
-    if (status == PSGD_OK) {
-        status = find_difference(all, NUM_OPTIONS, comm->num_workers, &option, &worker)
-                     ? explain_option(all, option, worker)
-                     : explain_tensors(plan, choices, comm, patience, log);
-    }
-    psgd_free(all);
-    return status;
+    return explain_tensors(plan, choices, &comparison);
 }

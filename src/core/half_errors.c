@@ -25,10 +25,8 @@ static psgd_status_t upload_keys(const psgd_reducer_t *r, psgd_half_errors_t *h)
     if (status == PSGD_OK) {
         status = psgd_buffer_enqueue_write(r->device, h->keys, keys, bytes);
     }
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(r->device, "the keys of chance");
-    }
-    psgd_free(keys);
+    status = psgd_device_settle(r->device, status, "the keys of chance");
+    psgd_device_free_host(r->device, keys);
     return status;
 }
 

@@ -236,36 +236,51 @@ static void join_words(const float *pieces, size_t num_words, uint64_t *words)
     }
 }
 
-uint64_t psgd_message_gather_bytes(size_t num_words, uint32_t num_workers)
+psgd_status_t psgd_gather_create(psgd_gather_t *gather, size_t max_words, uint32_t num_workers)
+{
+    psgd_status_t status;
+
+    status = psgd_alloc(max_words * num_workers, sizeof(*gather->words), "the words of all workers", &gather->words);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return psgd_alloc(max_words * PIECES * num_workers, sizeof(*gather->pieces), "the words of all workers",
+                      &gather->pieces);
+}
+
+void psgd_gather_destroy(psgd_gather_t *gather)
+{
+    psgd_free(gather->words);
+    if (!gather->is_pending) {
+        psgd_free(gather->pieces);
+    }
+    memset(gather, 0, sizeof(*gather));
+}
+
+uint64_t psgd_gather_bytes(size_t num_words, uint32_t num_workers)
 {
     return (uint64_t)num_words * PIECES * num_workers * sizeof(float);
 }
 
-psgd_status_t psgd_message_gather_words(const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
-                                        psgd_patience_t patience, const psgd_log_t *log, const char *what,
-                                        uint64_t *all_p)
+psgd_status_t psgd_gather_words(psgd_gather_t *gather, const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
+                                psgd_patience_t patience, const psgd_log_t *log, const char *what)
 {
     size_t          elems   = num_words * PIECES * comm->num_workers;
-    float          *pieces  = NULL;
     psgd_request_t *request = NULL;
     psgd_status_t   status;
 
-    status = psgd_alloc(elems, sizeof(*pieces), "the words of all workers", &pieces);
+    memset(gather->pieces, 0, elems * sizeof(float));
+    split_words(words, num_words, gather->pieces + num_words * PIECES * comm->worker_index);
+    status = comm->begin_all_reduce(comm->self, gather->pieces, elems, &request);
     if (status != PSGD_OK) {
         return status;
     }
-    split_words(words, num_words, pieces + num_words * PIECES * comm->worker_index);
-    status = comm->begin_all_reduce(comm->self, pieces, elems, &request);
+    gather->is_pending = true;
+    status             = psgd_comm_wait(comm, request, patience, log, what);
     if (status != PSGD_OK) {
-        goto free_pieces;
+        return status;
     }
-    status = psgd_comm_wait(comm, request, patience, log, what);
-    if (status != PSGD_OK) {
-        return status; /* an unfinished collective may still write to `pieces` */
-    }
-    join_words(pieces, num_words * comm->num_workers, all_p);
-
-free_pieces:
-    psgd_free(pieces);
-    return status;
+    gather->is_pending = false;
+    join_words(gather->pieces, num_words * comm->num_workers, gather->words);
+    return PSGD_OK;
 }

@@ -71,11 +71,21 @@ bool psgd_message_is_finite(const float *values, size_t elems);
 /* sums[i] = sums[i] / num_workers, correctly rounded, so the same on every host. Returns whether all are finite. */
 bool psgd_message_average(float *sums, size_t elems, uint32_t num_workers);
 
-/* Every worker learns the num_words words of every worker: all_p[w * num_words + i]. A collective, by all_reduce alone, so that it
- * works with every communicator: each worker adds its words to zeros in a place of its own, 16 bits a float. */
-uint64_t psgd_message_gather_bytes(size_t num_words, uint32_t num_workers); /* what that hands to the communicator */
-psgd_status_t psgd_message_gather_words(const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
-                                        psgd_patience_t patience, const psgd_log_t *log, const char *what,
-                                        uint64_t *all_p);
+/* Room for the words of all workers, so that telling them takes no memory. */
+typedef struct psgd_gather {
+    float    *pieces;
+    uint64_t *words;      /* words[w * num_words + i]: word i of worker w */
+    bool      is_pending; /* a collective that never completed may still write to `pieces` */
+} psgd_gather_t;
+
+/* For up to max_words of each worker. */
+psgd_status_t psgd_gather_create(psgd_gather_t *gather, size_t max_words, uint32_t num_workers);
+void          psgd_gather_destroy(psgd_gather_t *gather);
+
+/* Every worker learns the num_words words of every worker. A collective, by all_reduce alone, so that it works with every
+ * communicator: each worker adds its words to zeros in a place of its own, 16 bits a float. `words` may lie in gather->words. */
+psgd_status_t psgd_gather_words(psgd_gather_t *gather, const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
+                                psgd_patience_t patience, const psgd_log_t *log, const char *what);
+uint64_t      psgd_gather_bytes(size_t num_words, uint32_t num_workers); /* what that hands to the communicator */
 
 #endif

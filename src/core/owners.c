@@ -304,7 +304,7 @@ void psgd_owners_activate(psgd_reducer_t *r)
     }
 }
 
-void psgd_owners_destroy(psgd_reducer_t *r)
+void psgd_owners_destroy(psgd_reducer_t *r, bool keep_memory)
 {
     psgd_owners_t *owners = r->owners;
 
@@ -315,7 +315,7 @@ void psgd_owners_destroy(psgd_reducer_t *r)
     psgd_owned_destroy(owners->owned_large);
     psgd_owned_destroy(owners->owned_2);
     psgd_owned_destroy(owners->owned_1);
-    psgd_message_destroy(&owners->dominating, r->is_device_stuck);
+    psgd_message_destroy(&owners->dominating, keep_memory);
     psgd_partition_free(&owners->message_1);
     for (int kind = 0; kind < NUM_KINDS; ++kind) {
         free_deal(&owners->deals[kind]);
@@ -471,6 +471,6 @@ void psgd_owners_share(psgd_reducer_t *r, psgd_view_t view, psgd_factor_kind_t k
     broadcast_dominating(r, message, kind, what);
     if (psgd_step_is_healthy(r)) {
         psgd_step_note(r, psgd_traffic_stage_out(r, psgd_message_payload(message), view, elems * sizeof(float), what));
-        psgd_step_note(r, psgd_reducer_wait_device(r, what)); /* the chunk is used again */
+        psgd_step_note(r, psgd_device_wait(r->device, what)); /* the chunk is used again */
     }
 }

@@ -16,7 +16,7 @@ bool psgd_owners_are_wanted(const psgd_reducer_t *reducer);
 /* Deals the matrices and allocates; nothing changes for messages until all workers have come so far and it is activated. */
 psgd_status_t psgd_owners_create(psgd_reducer_t *reducer);
 void          psgd_owners_activate(psgd_reducer_t *reducer);
-void          psgd_owners_destroy(psgd_reducer_t *reducer);
+void          psgd_owners_destroy(psgd_reducer_t *reducer, bool keep_memory);
 
 /* Whether P goes to its owners before it is whole: then the phases of P are these, in place of an ordinary exchange of message 1:
  * the sums; P^ of what this worker owns, on the device, where psgd_owners_orthogonalize() has made it, to all. */

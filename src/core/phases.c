@@ -14,19 +14,6 @@ const char *psgd_phase_name(psgd_phase_t phase)
     return "unknown";
 }
 
-psgd_status_t psgd_reducer_note_wait(psgd_reducer_t *reducer, psgd_status_t status)
-{
-    if (status == PSGD_ERR_TIMEOUT) {
-        reducer->is_device_stuck = true;
-    }
-    return status;
-}
-
-psgd_status_t psgd_reducer_wait_device(psgd_reducer_t *reducer, const char *what)
-{
-    return psgd_reducer_note_wait(reducer, psgd_device_wait(reducer->device, what));
-}
-
 void psgd_phase_compute(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_compute_fn compute)
 {
     uint64_t      start_ns = psgd_now_ns();
@@ -37,7 +24,7 @@ void psgd_phase_compute(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_comput
     }
     status = compute(reducer);
     if ((status == PSGD_OK) && reducer->config.exact_phase_times) {
-        status = psgd_reducer_wait_device(reducer, psgd_phase_name(phase));
+        status = psgd_device_wait(reducer->device, psgd_phase_name(phase));
     }
     psgd_step_note(reducer, status);
     reducer->step.phase_ns[phase] += psgd_now_ns() - start_ns;

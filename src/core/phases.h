@@ -12,10 +12,4 @@ void psgd_phase_compute(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_comput
 typedef void (*psgd_exchange_fn)(psgd_reducer_t *reducer);
 void psgd_phase_exchange(psgd_reducer_t *reducer, psgd_phase_t phase, psgd_exchange_fn exchange);
 
-/* Waits for the device; remembers if it is stuck. */
-psgd_status_t psgd_reducer_wait_device(psgd_reducer_t *reducer, const char *what);
-
-/* The same for something else that has waited: returns its status. */
-psgd_status_t psgd_reducer_note_wait(psgd_reducer_t *reducer, psgd_status_t status);
-
 #endif

@@ -27,7 +27,7 @@ static psgd_status_t read_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+    return psgd_device_wait(r->device, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
 }
 
 static psgd_status_t write_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end)
@@ -39,7 +39,7 @@ static psgd_status_t write_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+    return psgd_device_wait(r->device, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
 }
 
 /* The norm is known after the last piece: where it is too large, all pieces come and go once more. */
@@ -65,7 +65,7 @@ static psgd_status_t update_parameters(psgd_reducer_t *r)
 {
     psgd_status_t status = psgd_update_enqueue_written(r);
 
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, "the update of parameters") : status;
+    return status == PSGD_OK ? psgd_device_wait(r->device, "the update of parameters") : status;
 }
 
 /* The next message compares what this one has brought. */

@@ -120,7 +120,8 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_message_create(&r->message_chunk, (size_t)chunk, num_workers);
+    status = psgd_message_create(&r->message_chunk, (size_t)chunk, num_workers);
+    return status == PSGD_OK ? psgd_gather_create(&r->gather, PSGD_GATHER_WORDS, num_workers) : status;
 }
 
 static psgd_status_t create_host_arrays(psgd_reducer_t *r)
@@ -456,6 +457,7 @@ psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer
     return PSGD_OK;
 
 destroy_reducer:
+    status    = psgd_device_settle(parts->device, status, "what had begun of a reducer");
     r->device = NULL; /* still the caller's */
     psgd_reducer_release(r, parts->device);
     return status;
@@ -476,7 +478,7 @@ psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *r)
         status = psgd_buffer_enqueue_zero(r->device, r->q_local, (size_t)r->plan->q_elems * sizeof(float));
     }
     if (status == PSGD_OK) {
-        status = psgd_reducer_wait_device(r, "settling the error memory");
+        status = psgd_device_wait(r->device, "settling the error memory");
     }
     if (status != PSGD_OK) { /* some of it may be settled already */
         psgd_reducer_poison(r, status, false);
@@ -505,7 +507,7 @@ psgd_status_t psgd_reducer_zero_errors(psgd_reducer_t *r)
         status = psgd_buffer_enqueue_zero(r->device, r->q_local, (size_t)r->plan->q_elems * sizeof(float));
     }
     if (status == PSGD_OK) {
-        status = psgd_reducer_wait_device(r, "resetting the error memory");
+        status = psgd_device_wait(r->device, "resetting the error memory");
     }
     if (status != PSGD_OK) {
         psgd_reducer_poison(r, status, false);
@@ -537,15 +539,19 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
 
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
+    bool keep_host; /* what the device may still touch */
+
+    psgd_device_unstick(device);
+    keep_host = psgd_device_is_stuck(device);
     psgd_half_errors_destroy(device, r->half_errors);
     psgd_copies_destroy(device, r->copies);
     psgd_rescale_destroy(r->rescale);
     psgd_updater_destroy(r->updater);
-    psgd_energy_destroy(r->energy, r->is_device_stuck);
-    psgd_alternation_destroy(r->alternation, r->is_device_stuck);
-    psgd_owners_destroy(r);
+    psgd_energy_destroy(r->energy, keep_host);
+    psgd_alternation_destroy(r->alternation, keep_host);
+    psgd_owners_destroy(r, keep_host);
     psgd_engines_destroy(r->engines);
-    if (!r->is_device_stuck) {
+    if (!keep_host) {
         psgd_stager_destroy(r->stager);
     }
     psgd_packer_destroy(r->packer);
@@ -562,11 +568,12 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_buffer_destroy(device, &r->p_hat);
     psgd_buffer_destroy(device, &r->message_1_view);
     psgd_arena_destroy(device, &r->error_arena);
-    psgd_message_destroy(&r->message_chunk, r->is_device_stuck);
-    psgd_message_destroy(&r->message_large, r->is_device_stuck);
-    psgd_message_destroy(&r->message_2, r->is_device_stuck);
-    psgd_message_destroy(&r->message_1, r->is_device_stuck);
-    if (!r->is_device_stuck) {
+    psgd_gather_destroy(&r->gather);
+    psgd_message_destroy(&r->message_chunk, keep_host);
+    psgd_message_destroy(&r->message_large, keep_host);
+    psgd_message_destroy(&r->message_2, keep_host);
+    psgd_message_destroy(&r->message_1, keep_host);
+    if (!keep_host) {
         psgd_free(r->factors);
         psgd_free(r->check_hashes);
     }
@@ -577,13 +584,13 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_free(r->errors);
     psgd_free(r->choices);
     psgd_free(r->is_imported);
-    if (!r->is_device_stuck) {
+    if (!keep_host) {
         psgd_free(r->factor_scaled);
         psgd_free(r->factor);
     }
     psgd_plan_destroy(r->plan);
     psgd_device_close(r->device);
-    if (!r->is_device_stuck) { /* the device may still write a hash into it */
+    if (!keep_host) { /* the device may still write a hash into it */
         psgd_free(r);
     }
 }

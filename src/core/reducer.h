@@ -20,6 +20,7 @@
 
 enum {
     PSGD_SENTENCE_BYTES           = 1024,
+    PSGD_GATHER_WORDS             = 4,
     PSGD_DEFAULT_WARN_SECONDS     = 60,
     PSGD_DEFAULT_DEADLINE_SECONDS = 600
 };
@@ -56,6 +57,7 @@ typedef struct psgd_poison {
     psgd_status_t status;                         /* PSGD_OK: it can */
     char          sentence[PSGD_SENTENCE_BYTES];
     bool          is_told;                        /* the other workers know, or cannot be told */
+    bool          is_cut_off;                     /* the communicator failed: nothing can be sent or awaited any more */
 } psgd_poison_t;
 
 /* Memory of the caller's that all workers should hold alike: core/replicas.h. */
@@ -124,6 +126,7 @@ struct psgd_reducer {
     psgd_message_t       message_1;     /* P and the small tensors */
     psgd_message_t       message_2;     /* Q */
     psgd_message_t       message_large; /* the large uncompressed tensors */
+    psgd_gather_t        gather;        /* for PSGD_GATHER_WORDS of each worker */
     psgd_message_t message_chunk; /* a piece of a plain step, of an exported error memory, of factors that are shared */
 
     /* For psgd_reducer_step_host(): a device copy of the gradients, made by the first such step. */
@@ -152,8 +155,7 @@ struct psgd_reducer {
     uint64_t        check_hash; /* of the last checked step's update; 0: none was */
     uint64_t        check_step; /* which */
 
-    uint64_t      step_number;     /* committed steps */
-    bool          is_device_stuck; /* a wait for it timed out: it may still write to host memory */
+    uint64_t      step_number; /* committed steps */
     psgd_poison_t poison;
     psgd_step_t   step;
     psgd_stats_t  stats;

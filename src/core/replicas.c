@@ -26,7 +26,7 @@ static psgd_status_t hash_replicas(psgd_reducer_t *r, const psgd_replica_t *repl
     for (size_t i = 0; (status == PSGD_OK) && (i < count); ++i) {
         status = psgd_hasher_enqueue_bytes(r->hasher, replicas[i].view, replicas[i].bytes, &hashes[i]);
     }
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, "the hashing of device memory") : status;
+    return psgd_device_settle(r->device, status, "the hashing of device memory");
 }
 
 static uint64_t combine(const uint64_t *hashes, size_t count)
@@ -112,61 +112,50 @@ static psgd_status_t name_difference(psgd_reducer_t *r, const uint64_t *hashes, 
 {
     char          names[256] = "";
     size_t        used = 0, region = 0;
-    uint64_t     *all    = NULL;
-    psgd_status_t status = psgd_alloc(count * r->comm->num_workers, sizeof(*all), "the hashes of all workers", &all);
+    const uint64_t *all = r->gather.words;
 
-    if (status != PSGD_OK) {
-        return status;
-    }
-    psgd_exchange_gather_words(r, hashes, count, all, "the naming of a difference");
-    while ((region + 1 < count) && is_equal_everywhere(r, all, count, region)) {
-        region += 1;
+    for (;; region += 1) { /* a region at a time: all workers see the same, and stop at the same */
+        psgd_exchange_gather_words(r, &r->gather, &hashes[region], 1, "the naming of a difference");
+        if (!psgd_step_goes_on(r)) {
+            return psgd_fail(r->step.agreed, "%s", r->step.sentence);
+        }
+        if ((region + 1 == count) || !is_equal_everywhere(r, all, 1, 0)) {
+            break;
+        }
     }
     for (uint32_t w = 1; (w < r->comm->num_workers) && (used < sizeof(names) - 32); ++w) {
-        if (all[w * count + region] != all[region]) {
+        if (all[w] != all[0]) {
             used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%u", used > 0 ? ", " : "", w);
         }
     }
-    psgd_free(all);
-    return psgd_step_goes_on(r) ? psgd_fail(PSGD_ERR_DIVERGED,
-                                            "region %zu of %zu differs: worker 0 holds other bits than worker %s; "
-                                            "psgd_replica_sync() makes them equal",
-                                            region, count, names)
-                                : psgd_fail(r->step.agreed, "%s", r->step.sentence);
+    return psgd_fail(PSGD_ERR_DIVERGED,
+                     "region %zu of %zu differs: worker 0 holds other bits than worker %s; "
+                     "psgd_replica_sync() makes them equal",
+                     region, count, names);
 }
 
-/* Tells and hears whether all are well; *told is the caller's to free. */
-static psgd_status_t meet(psgd_reducer_t *r, psgd_status_t local, uint64_t shape, uint64_t hash, const char *function,
-                          uint64_t **told_p)
+/* Tells and hears whether all are well; what they told is in r->gather. */
+static psgd_status_t meet(psgd_reducer_t *r, psgd_status_t local, uint64_t shape, uint64_t hash, const char *function)
 {
     const uint64_t own[NUM_TOLD] = {(uint64_t) - (int64_t)local, shape, hash};
     char           sentence[PSGD_SENTENCE_BYTES];
-    uint64_t      *told = NULL;
-    psgd_status_t  status;
 
     snprintf(sentence, sizeof(sentence), "%s", local != PSGD_OK ? psgd_last_error() : "");
     memset(&r->step, 0, sizeof(r->step));
-    status = psgd_alloc((size_t)r->comm->num_workers * NUM_TOLD, sizeof(*told), "the votes of all workers", &told);
-    if (status != PSGD_OK) { /* the others wait for this worker until their deadline */
-        return status;
-    }
-    psgd_exchange_gather_words(r, own, NUM_TOLD, told, function);
+    psgd_exchange_gather_words(r, &r->gather, own, NUM_TOLD, function);
     if (!psgd_step_goes_on(r)) {
-        psgd_free(told);
         return psgd_fail(r->step.agreed, "%s", r->step.sentence);
     }
     if (local != PSGD_OK) {
         psgd_fail(local, "%s", sentence);
     }
-    status  = judge(r, told, local, function);
-    *told_p = told;
-    return status;
+    return judge(r, r->gather.words, local, function);
 }
 
 psgd_status_t psgd_replicas_compare(psgd_reducer_t *r, const psgd_replica_t *replicas, size_t count,
                                     psgd_status_t local)
 {
-    uint64_t     *hashes = NULL, *told = NULL;
+    uint64_t     *hashes = NULL;
     psgd_status_t status = local;
 
     if (r->poison.is_told) {
@@ -182,14 +171,11 @@ psgd_status_t psgd_replicas_compare(psgd_reducer_t *r, const psgd_replica_t *rep
         status = hash_replicas(r, replicas, count, hashes);
     }
     status = meet(r, status, status == PSGD_OK ? hash_of_shape(replicas, count, 0) : 0,
-                  status == PSGD_OK ? combine(hashes, count) : 0, "psgd_replica_check", &told);
-    if ((status == PSGD_OK) && !is_equal_everywhere(r, told, NUM_TOLD, TOLD_HASH)) {
+                  status == PSGD_OK ? combine(hashes, count) : 0, "psgd_replica_check");
+    if ((status == PSGD_OK) && !is_equal_everywhere(r, r->gather.words, NUM_TOLD, TOLD_HASH)) {
         status = name_difference(r, hashes, count);
     }
-    psgd_free(told);
-    if (!r->is_device_stuck) {
-        psgd_free(hashes);
-    }
+    psgd_device_free_host(r->device, hashes);
     return status;
 }
 
@@ -243,14 +229,14 @@ static psgd_status_t read_piece(psgd_reducer_t *r, psgd_view_t view, size_t byte
 {
     psgd_status_t status = psgd_buffer_enqueue_read(r->device, view, psgd_message_payload(&r->message_chunk), bytes);
 
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, "psgd_replica_sync") : status;
+    return psgd_device_settle(r->device, status, "psgd_replica_sync");
 }
 
 static psgd_status_t write_piece(psgd_reducer_t *r, psgd_view_t view, size_t bytes)
 {
     psgd_status_t status = psgd_buffer_enqueue_write(r->device, view, psgd_message_payload(&r->message_chunk), bytes);
 
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, "psgd_replica_sync") : status;
+    return psgd_device_settle(r->device, status, "psgd_replica_sync");
 }
 
 /* One region, piece by piece. */
@@ -275,7 +261,6 @@ static void copy_replica(psgd_reducer_t *r, const psgd_replica_t *replica, uint3
 psgd_status_t psgd_replicas_copy(psgd_reducer_t *r, const psgd_replica_t *replicas, size_t count, uint32_t root,
                                  psgd_status_t local)
 {
-    uint64_t     *told   = NULL;
     psgd_status_t status = local;
 
     if (r->poison.is_told) {
@@ -285,8 +270,7 @@ psgd_status_t psgd_replicas_copy(psgd_reducer_t *r, const psgd_replica_t *replic
         status = psgd_reducer_check_poison(r);
     }
     status = meet(r, status, status == PSGD_OK ? hash_of_shape(replicas, count, root + UINT64_C(1)) : 0, 0,
-                  "psgd_replica_sync", &told);
-    psgd_free(told);
+                  "psgd_replica_sync");
     for (size_t i = 0; (status == PSGD_OK) && (i < count) && psgd_step_goes_on(r); ++i) {
         copy_replica(r, &replicas[i], root);
     }
@@ -300,8 +284,5 @@ psgd_status_t psgd_replicas_copy(psgd_reducer_t *r, const psgd_replica_t *replic
     if (status != PSGD_OK) {
         psgd_fail(status, "%s", r->step.sentence);
     }
-    told   = NULL;
-    status = meet(r, status, 0, 0, "psgd_replica_sync", &told);
-    psgd_free(told);
-    return status;
+    return meet(r, status, 0, 0, "psgd_replica_sync");
 }

@@ -218,7 +218,7 @@ psgd_status_t psgd_reducer_change_ranks(psgd_reducer_t *r, const uint32_t *ranks
     if (status == PSGD_OK) {
         status = prepare(r, ranks, &next);
     }
-    status = psgd_reducer_agree(next, r->comm, status, r->patience, &r->log);
+    status = psgd_reducer_agree(next, r->comm, status, r->patience, &r->log, &r->message_chunk);
     if (status == PSGD_OK) {
         take_over(r, next);
     } else if ((status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_COMM)) { /* nobody can be told any more */

@@ -67,6 +67,9 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float 
         psgd_step_note(r, psgd_reducer_check_poison(r));
     }
     if (r->step.local == PSGD_OK) {
+        psgd_step_note(r, psgd_device_unstick(r->device));
+    }
+    if (r->step.local == PSGD_OK) {
         psgd_step_note(r, psgd_device_fence(r->device));
     }
     if (r->step.local == PSGD_OK) {
@@ -82,7 +85,8 @@ static void drain(psgd_reducer_t *r)
 {
     psgd_exchange_drain(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
     psgd_owners_drain(r);
-    if (!r->is_device_stuck && (psgd_reducer_wait_device(r, "the rest of a step that ended early") != PSGD_OK)) {
+    if (!psgd_device_is_stuck(r->device) &&
+        (psgd_device_wait(r->device, "the rest of a step that ended early") != PSGD_OK)) {
         psgd_log(&r->log, PSGD_LOG_WARN, "after step %" PRIu64 " failed: %s", r->step_number, psgd_last_error());
     }
 }
@@ -147,9 +151,6 @@ static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
         poison_lazy(r, is_plain);
         if (r->poison.status != PSGD_OK) {
             r->poison.is_told = true;
-        }
-        if (r->is_device_stuck) {
-            psgd_reducer_poison(r, PSGD_ERR_TIMEOUT, true);
         }
         return psgd_fail(status, "%s", r->step.sentence);
     }

@@ -194,7 +194,7 @@ static psgd_status_t decompress(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
+    return psgd_device_wait(r->device, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
 }
 
 /* Warm start: Qbar is the next step's Q. */

@@ -36,13 +36,13 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *r)
 
 psgd_status_t psgd_traffic_stage_in(psgd_reducer_t *r, psgd_view_t from, float *host, uint64_t elems, const char *what)
 {
-    return psgd_reducer_note_wait(r, psgd_stager_read(r->stager, from, host, bytes_of(elems), what));
+    return psgd_stager_read(r->stager, from, host, bytes_of(elems), what);
 }
 
 psgd_status_t psgd_traffic_stage_out(psgd_reducer_t *r, const float *host, psgd_view_t to, size_t bytes,
                                      const char *what)
 {
-    return psgd_reducer_note_wait(r, psgd_stager_write(r->stager, host, to, bytes, what));
+    return psgd_stager_write(r->stager, host, to, bytes, what);
 }
 
 psgd_status_t psgd_traffic_upload_factor(psgd_reducer_t *r)
@@ -112,7 +112,7 @@ psgd_status_t psgd_traffic_read_large(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_reducer_wait_device(r, "the reading of large uncompressed tensors");
+    return psgd_device_wait(r->device, "the reading of large uncompressed tensors");
 }
 
 psgd_status_t psgd_traffic_read_message_1(psgd_reducer_t *r)
@@ -144,7 +144,7 @@ psgd_status_t psgd_traffic_read_message_2(psgd_reducer_t *r)
     psgd_status_t status;
 
     if (r->plan->num_matrices == 0) {
-        return psgd_reducer_wait_device(r, psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
+        return psgd_device_wait(r->device, psgd_phase_name(PSGD_PHASE_COMPUTE_Q));
     }
     status = psgd_hasher_enqueue(r->hasher, r->p_hat, r->plan->p_elems, &r->step.p_hat_hash);
     if (status != PSGD_OK) {

@@ -97,9 +97,7 @@ static psgd_status_t read_halves(psgd_reducer_t *r, uint16_t *halves, float *err
         status = psgd_buffer_enqueue_read(r->device, r->errors[m], halves + at, elems * sizeof(*halves));
         at += elems;
     }
-    if (status == PSGD_OK) {
-        status = psgd_reducer_wait_device(r, "the export of the error memory");
-    }
+    status = psgd_device_settle(r->device, status, "the export of the error memory");
     if (status == PSGD_OK) {
         psgd_bfloat_decode(halves, at, errors);
     }
@@ -115,9 +113,7 @@ static psgd_status_t read_half_errors(psgd_reducer_t *r, float *errors)
     if (status == PSGD_OK) {
         status = read_halves(r, halves, errors);
     }
-    if (!r->is_device_stuck) {
-        psgd_free(halves);
-    }
+    psgd_device_free_host(r->device, halves);
     return status;
 }
 
@@ -134,10 +130,7 @@ static psgd_status_t read_errors(psgd_reducer_t *r, float *errors)
     }
     status = psgd_traffic_enqueue_span(r, r->errors, r->plan->num_matrices, matrix_elems, 0, r->plan->matrix_elems, errors,
                                        false);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_reducer_wait_device(r, "the export of the error memory");
+    return psgd_device_settle(r->device, status, "the export of the error memory");
 }
 
 /* Calls move(an element of the tensor, the same in its matrices, one behind the other) for all of them. */
@@ -250,6 +243,31 @@ static psgd_status_t read_local_errors(psgd_reducer_t *r, float **errors_p)
     return read_errors(r, *errors_p);
 }
 
+/* The means take the place of this worker's own errors in the state, where there is room for them. */
+static psgd_status_t put_means(const psgd_reducer_t *r, float *means, psgd_state_t *state)
+{
+    if (!psgd_message_is_finite(means, (size_t)r->plan->matrix_elems)) {
+        return psgd_fail(PSGD_ERR_NONFINITE, "the mean of the workers' error memories overflows");
+    }
+    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
+        const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
+        float                    *error;
+
+        if (!has_matrices(tensor)) {
+            continue;
+        }
+        error = psgd_state_find(state, tensor->name)->error;
+        if (tensor->is_reshaped) {
+            for_each_element(tensor, error, means, to_tensor);
+        } else {
+            memcpy(error, means, (size_t)tensor->elems * sizeof(*error));
+        }
+        means += tensor->elems;
+    }
+    return PSGD_OK;
+}
+
+/* Whatever can fail on one worker alone does so before the collective, and its votes tell the others. */
 static psgd_status_t export_errors(psgd_reducer_t *r, psgd_error_form_t form, psgd_state_t *state, psgd_status_t local)
 {
     float        *errors = NULL;
@@ -261,15 +279,14 @@ static psgd_status_t export_errors(psgd_reducer_t *r, psgd_error_form_t form, ps
     if (status == PSGD_OK) {
         status = read_local_errors(r, &errors);
     }
-    if (form == PSGD_ERROR_MEAN) {
-        status = export_mean(r, status, errors);
-    }
     if (status == PSGD_OK) {
         status = set_errors(r, errors, state);
     }
-    if (!r->is_device_stuck) {
-        psgd_free(errors);
+    if (form == PSGD_ERROR_MEAN) {
+        status = export_mean(r, status, errors);
+        status = status == PSGD_OK ? put_means(r, errors, state) : status;
     }
+    psgd_device_free_host(r->device, errors);
     return status;
 }
 
@@ -395,7 +412,7 @@ static psgd_status_t write_elements(psgd_reducer_t *r, const psgd_plan_tensor_t 
     for (size_t b = 0; (status == PSGD_OK) && (b < tensor->view.batch); ++b) {
         status = psgd_buffer_enqueue_write(r->device, r->errors[tensor->matrix_index + b], elements + b * bytes, bytes);
     }
-    return status == PSGD_OK ? psgd_reducer_wait_device(r, "the import of the error memory") : status;
+    return psgd_device_settle(r->device, status, "the import of the error memory");
 }
 
 static psgd_status_t write_matrices(psgd_reducer_t *r, const psgd_plan_tensor_t *tensor, const float *in_matrices)
@@ -412,9 +429,7 @@ static psgd_status_t write_matrices(psgd_reducer_t *r, const psgd_plan_tensor_t 
     }
     psgd_bfloat_encode(in_matrices, (size_t)tensor->elems, halves);
     status = write_elements(r, tensor, (const char *)halves);
-    if (!r->is_device_stuck) {
-        psgd_free(halves);
-    }
+    psgd_device_free_host(r->device, halves);
     return status;
 }
 
@@ -432,9 +447,7 @@ static psgd_status_t import_error(psgd_reducer_t *r, const psgd_plan_tensor_t *t
     }
     for_each_element(tensor, error, in_matrices, to_matrix);
     status = write_matrices(r, tensor, in_matrices);
-    if (!r->is_device_stuck) {
-        psgd_free(in_matrices);
-    }
+    psgd_device_free_host(r->device, in_matrices);
     return status;
 }
 

@@ -112,6 +112,11 @@ psgd_status_t psgd_buffer_enqueue_unmap(psgd_device_t *device, psgd_view_t view,
                          "clEnqueueUnmapMemObject", device->limits.name);
 }
 
+void psgd_buffer_cancel_map(psgd_device_t *device, psgd_view_t view, void *pointer)
+{
+    clEnqueueUnmapMemObject(device->queue, view.mem, pointer, 0, NULL, NULL);
+}
+
 psgd_status_t psgd_pinned_create(psgd_device_t *device, size_t bytes, psgd_pinned_t *pinned_p)
 {
     psgd_pinned_t pinned = {NULL, NULL};

@@ -33,6 +33,9 @@ psgd_status_t psgd_buffer_enqueue_map(psgd_device_t *device, psgd_view_t view, s
                                       void **pointer_p);
 psgd_status_t psgd_buffer_enqueue_unmap(psgd_device_t *device, psgd_view_t view, void *pointer);
 
+/* An unmap after something else has failed: leaves the last error alone, and what else can fail nobody can repair. */
+void psgd_buffer_cancel_map(psgd_device_t *device, psgd_view_t view, void *pointer);
+
 /* Host memory that the driver has allocated, from which and to which it copies fastest. */
 typedef struct psgd_pinned {
     void *mem; /* the memory object behind it */

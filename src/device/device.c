@@ -10,6 +10,7 @@
 enum {
     DEFAULT_WARN_SECONDS = 60,
     DEFAULT_FAIL_SECONDS = 600,
+    MAX_SENTENCE_BYTES   = 1024,
     QUICK_POLLS          = 4, /* on a CPU, before sleeping begins */
     MIN_SLEEP_NS         = 20000,
     SLEEP_STEP_NS        = 10000,
@@ -407,7 +408,7 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
     }
 }
 
-psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
+static psgd_status_t wait_for_marker(psgd_device_t *device, const char *what)
 {
     const char   *name = device->limits.name;
     cl_event      last = NULL;
@@ -426,4 +427,54 @@ psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
         clReleaseEvent(last);
     }
     return status;
+}
+
+psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
+{
+    psgd_status_t status = wait_for_marker(device, what);
+
+    device->failed_waits += status != PSGD_OK ? 1 : 0;
+    /* Where a driver cannot say when commands end, only clFinish() is left, though no deadline bounds it. */
+    device->is_stuck = (status == PSGD_ERR_TIMEOUT) || ((status != PSGD_OK) && (clFinish(device->queue) != CL_SUCCESS));
+    return status;
+}
+
+psgd_status_t psgd_device_settle(psgd_device_t *device, psgd_status_t status, const char *what)
+{
+    char sentence[MAX_SENTENCE_BYTES];
+
+    if (status == PSGD_OK) {
+        return psgd_device_wait(device, what);
+    }
+    if (device->is_stuck) {
+        return status;
+    }
+    snprintf(sentence, sizeof(sentence), "%s", psgd_last_error());
+    psgd_device_wait(device, what);
+    return psgd_fail(status, "%s", sentence);
+}
+
+psgd_status_t psgd_device_unstick(psgd_device_t *device)
+{
+    if (device->is_stuck && (device->unfinished == NULL)) {
+        return psgd_device_wait(device, "what an earlier failure left on the device");
+    }
+    return PSGD_OK;
+}
+
+uint64_t psgd_device_failed_waits(const psgd_device_t *device)
+{
+    return device->failed_waits;
+}
+
+bool psgd_device_is_stuck(const psgd_device_t *device)
+{
+    return device->is_stuck;
+}
+
+void psgd_device_free_host(const psgd_device_t *device, void *memory)
+{
+    if (!device->is_stuck) {
+        psgd_free(memory);
+    }
 }

@@ -1,7 +1,7 @@
 /* An opened device: context, one in-order queue, limits, compiled programs. Neutral of OpenCL, so that core can hold it.
  *
  * All work of a reducer is enqueued on the in-order queue of its psgd_device_t, so that commands run in the order of the
- * calls. Host memory passed to an enqueue_* function stays untouched until psgd_device_wait() returns. */
+ * calls. Host memory passed to an enqueue_* function stays untouched, and stays, until psgd_device_wait() or _settle() returns. */
 #ifndef PSGD_DEVICE_DEVICE_H
 #define PSGD_DEVICE_DEVICE_H
 
@@ -48,8 +48,28 @@ void psgd_device_set_patience(psgd_device_t *device, psgd_patience_t patience);
 psgd_status_t psgd_device_fence(psgd_device_t *device);
 
 /* Flushes and returns when all enqueued work is complete; polls under the deadline. `what` names it in warnings and
- * errors: "compute_p". Errors: PSGD_ERR_TIMEOUT, PSGD_ERR_OPENCL (a command failed). */
+ * errors: "compute_p". Errors: PSGD_ERR_TIMEOUT, PSGD_ERR_OPENCL (a command failed), and what a driver says that has run out
+ * of something: then, too, all work is complete, unless psgd_device_is_stuck(). */
 psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what);
+
+/* For whoever owns host memory that commands touch, when it may be freed or used for something else: waits whatever came before,
+ * since of several commands the first ones may be under way when a later one could not be enqueued. Returns `status`, or the
+ * wait's. */
+psgd_status_t psgd_device_settle(psgd_device_t *device, psgd_status_t status, const char *what);
+
+/* How many waits have failed so far. Where that has changed, what was enqueued before may not have been done. */
+uint64_t psgd_device_failed_waits(const psgd_device_t *device);
+
+/* The last wait timed out, or the driver could not even begin it: commands may still touch host memory, so none of it may be
+ * freed. */
+bool psgd_device_is_stuck(const psgd_device_t *device);
+
+/* Another attempt where the driver could not wait; not where a wait timed out, which would only do so again. Fine, and without an
+ * effect, where the device is not stuck. */
+psgd_status_t psgd_device_unstick(psgd_device_t *device);
+
+/* Frees host memory, settled or not, unless the device is stuck. */
+void psgd_device_free_host(const psgd_device_t *device, void *memory);
 
 /* Releases everything; never waits for work that has not finished. NULL is fine. */
 void psgd_device_close(psgd_device_t *device);

@@ -12,6 +12,8 @@ struct psgd_device {
     cl_command_queue     queue;        /* in order; retained: the caller's, or our own */
     cl_command_queue     caller_queue; /* the caller's, where it is out of order and fenced; retained; else NULL */
     cl_event             unfinished;   /* the marker of a wait that timed out; else NULL */
+    bool                 is_stuck;     /* psgd_device_is_stuck() */
+    uint64_t             failed_waits;
     psgd_patience_t      patience;
     psgd_log_t           log;
     psgd_device_limits_t limits;

@@ -107,7 +107,7 @@ static psgd_status_t create_tables(psgd_arrange_t *arrange, psgd_ragged_item_t *
         return status;
     }
     status = psgd_buffer_enqueue_write(arrange->device, arrange->layouts, layouts, n * sizeof(*layouts));
-    return status == PSGD_OK ? psgd_device_wait(arrange->device, "the layouts of gradients") : status;
+    return psgd_device_settle(arrange->device, status, "the layouts of gradients");
 }
 
 static psgd_status_t create_items(psgd_arrange_t *arrange)
@@ -128,7 +128,7 @@ static psgd_status_t create_items(psgd_arrange_t *arrange)
         status = create_tables(arrange, items, layouts, cuts);
     }
     psgd_free(cuts);
-    psgd_free(layouts);
+    psgd_device_free_host(arrange->device, layouts);
     psgd_free(items);
     return status;
 }

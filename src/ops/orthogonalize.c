@@ -188,7 +188,8 @@ static psgd_status_t upload(psgd_orthogonalizer_t *ortho, const void *table, siz
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_buffer_enqueue_write(ortho->device, *view_p, table, bytes);
+    status = psgd_buffer_enqueue_write(ortho->device, *view_p, table, bytes);
+    return psgd_device_settle(ortho->device, status, "uploading the tables of orthogonalization");
 }
 
 static psgd_status_t make_buffers(psgd_orthogonalizer_t *ortho)
@@ -212,12 +213,8 @@ static psgd_status_t make_buffers(psgd_orthogonalizer_t *ortho)
             return status;
         }
     }
-    status = psgd_buffer_create(ortho->device, ortho->num_matrices * STATE_BYTES, "the states of orthogonalization",
-                                &ortho->states);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_device_wait(ortho->device, "uploading the tables of orthogonalization");
+    return psgd_buffer_create(ortho->device, ortho->num_matrices * STATE_BYTES, "the states of orthogonalization",
+                              &ortho->states);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------
@@ -538,7 +535,7 @@ void psgd_orthogonalizer_destroy(psgd_orthogonalizer_t *orthogonalizer)
     psgd_buffer_destroy(orthogonalizer->device, &orthogonalizer->matrix_table);
     destroy_kernels(orthogonalizer);
     psgd_free(orthogonalizer->tiles_at);
-    psgd_free(orthogonalizer->matrix_of_tile);
-    psgd_free(orthogonalizer->matrices);
+    psgd_device_free_host(orthogonalizer->device, orthogonalizer->matrix_of_tile);
+    psgd_device_free_host(orthogonalizer->device, orthogonalizer->matrices);
     psgd_free(orthogonalizer);
 }

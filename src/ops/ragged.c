@@ -49,6 +49,8 @@ struct psgd_ragged {
     size_t              focus; /* the only item that launches do; SIZE_MAX: all */
     psgd_view_t         item_table;
     psgd_view_t         place_table;
+    bool                is_placed;    /* place_table holds places, as far as is known: */
+    uint64_t            failed_waits; /* as many had failed when it was written */
 };
 
 struct psgd_tiling {
@@ -78,10 +80,7 @@ static psgd_status_t upload(psgd_device_t *device, const void *table, size_t byt
         return status;
     }
     status = psgd_buffer_enqueue_write(device, *view_p, table, bytes);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_device_wait(device, what);
+    return psgd_device_settle(device, status, what);
 }
 
 /* ---- items and their places ---- */
@@ -153,7 +152,7 @@ void psgd_ragged_destroy(psgd_ragged_t *ragged)
     psgd_free(ragged->runs);
     psgd_free(ragged->errors);
     psgd_free(ragged->grads);
-    psgd_free(ragged->places);
+    psgd_device_free_host(ragged->device, ragged->places);
     psgd_free(ragged->items);
     psgd_free(ragged);
 }
@@ -267,12 +266,19 @@ static void make_runs(psgd_ragged_t *ragged)
 
 psgd_status_t psgd_ragged_place(psgd_ragged_t *ragged, const psgd_view_t *grads, const psgd_view_t *errors)
 {
-    if (!note_views(ragged, grads, errors)) {
+    const uint64_t failed_waits = psgd_device_failed_waits(ragged->device);
+    bool           has_changed  = note_views(ragged, grads, errors);
+    psgd_status_t  status;
+
+    if (!has_changed && ragged->is_placed && (ragged->failed_waits == failed_waits)) {
         return PSGD_OK;
     }
     make_runs(ragged);
-    return psgd_buffer_enqueue_write(ragged->device, ragged->place_table, ragged->places,
-                                     ragged->num_items * sizeof(*ragged->places));
+    status               = psgd_buffer_enqueue_write(ragged->device, ragged->place_table, ragged->places,
+                                                     ragged->num_items * sizeof(*ragged->places));
+    ragged->is_placed    = status == PSGD_OK;
+    ragged->failed_waits = failed_waits;
+    return status;
 }
 
 /* ---- tiles ---- */
@@ -409,7 +415,7 @@ static psgd_status_t make_tables(psgd_tiling_t *tiling, const psgd_cut_t *cuts, 
 
 free_tables:
     psgd_free(summations);
-    psgd_free(tiles);
+    psgd_device_free_host(device, tiles);
     return status;
 }
 

@@ -128,9 +128,7 @@ static psgd_status_t test_one_update(psgd_device_t *device, psgd_ragged_t *ragge
     if (status == PSGD_OK) {
         status = psgd_buffer_enqueue_read(device, grad, update, UPDATE_ELEMS * sizeof(float));
     }
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(device, "the self-test of the update");
-    }
+    status = psgd_device_settle(device, status, "the self-test of the update");
     if (status == PSGD_OK) {
         found->update_values += UPDATE_ELEMS;
         found->update_wrong += count_wrong(update, p, q_scaled, &scale);
@@ -169,7 +167,7 @@ static psgd_status_t test_update(psgd_device_t *device, psgd_selftest_t *found)
 destroy_ragged:
     psgd_ragged_destroy(ragged);
 free_host:
-    psgd_free(host);
+    psgd_device_free_host(device, host);
     return status;
 }
 
@@ -234,9 +232,7 @@ static psgd_status_t draw_on_device(psgd_device_t *device, psgd_program_t *progr
     if (status == PSGD_OK) {
         status = psgd_buffer_enqueue_read(device, memory, words, RANDOM_ELEMS * RANDOM_WORDS * sizeof(*words));
     }
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(device, "the self-test of random numbers");
-    }
+    status = psgd_device_settle(device, status, "the self-test of random numbers");
     psgd_kernel_destroy(kernel);
     return status;
 }
@@ -261,7 +257,7 @@ static psgd_status_t test_random(psgd_device_t *device, psgd_program_t *program,
         found->random_wrong  = count_wrong_random(words);
     }
     psgd_buffer_destroy(device, &memory);
-    psgd_free(words);
+    psgd_device_free_host(device, words);
     return status;
 }
 
@@ -298,9 +294,7 @@ static psgd_status_t multiply_on_device(psgd_device_t *device, psgd_program_t *p
     if (status == PSGD_OK) {
         status = psgd_buffer_enqueue_read(device, products, host, NUM_PRODUCTS * sizeof(*host));
     }
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(device, "the self-test of denormals");
-    }
+    status = psgd_device_settle(device, status, "the self-test of denormals");
     psgd_kernel_destroy(kernel);
     return status;
 }
@@ -425,9 +419,7 @@ static psgd_status_t orthogonalize_on_device(psgd_device_t *device, psgd_view_t 
     if (status == PSGD_OK) {
         status = psgd_buffer_enqueue_read(device, memory, columns, ORTHO_ELEMS * sizeof(*columns));
     }
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(device, "the self-test of orthogonalization");
-    }
+    status = psgd_device_settle(device, status, "the self-test of orthogonalization");
     psgd_orthogonalizer_destroy(orthogonalizer);
     return status;
 }
@@ -455,7 +447,7 @@ static psgd_status_t test_orthogonality(psgd_device_t *device, psgd_selftest_t *
         found->orthogonality_error = error <= found->orthogonality_error ? found->orthogonality_error : error;
     }
     psgd_buffer_destroy(device, &memory);
-    psgd_free(columns);
+    psgd_device_free_host(device, columns);
     return status;
 }
 

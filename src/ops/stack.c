@@ -31,10 +31,7 @@ static psgd_status_t create_buffers(psgd_stack_t *stack, const uint64_t *offsets
         return status;
     }
     status = psgd_buffer_enqueue_write(stack->device, stack->offsets, offsets, offset_bytes);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_device_wait(stack->device, "uploading the table of a stack");
+    return psgd_device_settle(stack->device, status, "uploading the table of a stack");
 }
 
 psgd_status_t psgd_stack_create(psgd_device_t *device, const uint64_t *offsets, size_t num_matrices, uint32_t pieces,

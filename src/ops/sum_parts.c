@@ -88,13 +88,10 @@ static psgd_status_t make_table(psgd_sum_parts_t *sum, const psgd_summation_t *s
         goto free_pieces;
     }
     status = psgd_buffer_enqueue_write(sum->device, sum->piece_table, pieces, num_pieces * sizeof(*pieces));
-    if (status != PSGD_OK) {
-        goto free_pieces;
-    }
-    status = psgd_device_wait(sum->device, "the table of second sums");
+    status = psgd_device_settle(sum->device, status, "the table of second sums");
 
 free_pieces:
-    psgd_free(pieces);
+    psgd_device_free_host(sum->device, pieces);
     return status;
 }
 

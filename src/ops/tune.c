@@ -17,9 +17,7 @@ static psgd_status_t time_once(psgd_device_t *device, const psgd_engine_ops_t *o
     uint64_t      start_ns = psgd_now_ns();
     psgd_status_t status   = ops->enqueue_one(engine, item, views);
 
-    if (status == PSGD_OK) {
-        status = psgd_device_wait(device, "the measuring of an engine");
-    }
+    status = psgd_device_settle(device, status, "the measuring of an engine"); /* it may be destroyed now */
     *ns_p = psgd_now_ns() - start_ns;
     return status;
 }

@@ -1,0 +1,609 @@
+/* Every allocation, file operation and OpenCL call that can fail, does, one after the other:
+ *
+ *   test_faults [KIND [STRIDE [FIRST]]]      KIND: allocation, file, opencl, or all (default); every STRIDE-th call from FIRST on
+ *
+ * One run creates reducers on two workers (or one), takes steps, exports, changes ranks, saves, loads, takes more steps and destroys. In
+ * each run one call of worker 0's fails, once or with all behind it. Then:
+ *   - no run crashes, hangs or leaks an allocation or an OpenCL object;
+ *   - a call that fails does so on all workers with the same status, and says why, or, after the last vote of a step, on worker 0
+ *     alone, whose reducer is poisoned, and the next call tells the others;
+ *   - what failed is tried again: unless a reducer is poisoned, the updates in the end have the bits of a run without a fault. */
+#define _XOPEN_SOURCE 700 /* mkdtemp() */
+#include <errno.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "faults/injector.h"
+#include "support/job.h"
+#include "support/suite.h"
+#include "support/workers.h"
+
+enum {
+    NUM_TENSORS  = 3,
+    MAX_WORKERS  = 2,
+    MAX_TRIES    = 3,
+    RUN_SECONDS  = 120,
+    MATRIX_ELEMS = 24 * 20,
+    VECTOR_ELEMS = 5,
+    LARGE_ELEMS  = 270 * 250,
+    TOTAL_ELEMS  = MATRIX_ELEMS + VECTOR_ELEMS + LARGE_ELEMS
+};
+
+/* What a run does, in this order. */
+typedef enum call {
+    CALL_CREATE,
+    CALL_STEP_1,
+    CALL_STEP_2,
+    CALL_EXPORT,
+    CALL_RANKS,
+    CALL_STEP_3,
+    CALL_SAVE,
+    CALL_LOAD,
+    CALL_CHECK,
+    CALL_STEP_4,
+    NUM_CALLS
+} call_t;
+
+enum { NUM_STEPS = 4 };
+
+static const char *const CALL_NAMES[NUM_CALLS] = {"create", "step 1", "step 2", "export", "ranks",
+                                                  "step 3", "save",   "load",   "check",  "step 4"};
+
+typedef struct setup {
+    const char    *name;
+    uint32_t       num_workers;
+    psgd_engine_t  engine;
+    psgd_sharing_t sharing;
+    bool           is_lazy;
+    uint32_t       half_iterations;
+    psgd_dtype_t   wire;
+    bool           is_clipped; /* and its energy is measured */
+} setup_t;
+
+static const setup_t SETUPS[] = {
+    {.name = "default form, two workers", .num_workers = 2, .engine = PSGD_ENGINE_FUSED},
+    {.name = "alone, clblast", .num_workers = 1, .engine = PSGD_ENGINE_CLBLAST},
+    {.name            = "by owners, half-iterations",
+     .num_workers     = 2,
+     .engine          = PSGD_ENGINE_FUSED,
+     .sharing         = PSGD_SHARING_OWNERS,
+     .half_iterations = 2},
+    {.name        = "by owners, clipped",
+     .num_workers = 2,
+     .engine      = PSGD_ENGINE_FUSED,
+     .sharing     = PSGD_SHARING_OWNERS,
+     .is_clipped  = true},
+    {.name = "lazy form", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .is_lazy = true},
+    {.name = "16 bits", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .wire = PSGD_BF16},
+};
+
+enum { NUM_SETUPS = sizeof(SETUPS) / sizeof(SETUPS[0]) };
+
+/* ---- one run ---- */
+
+typedef struct run {
+    const setup_t *setup;
+    const char    *path; /* of a checkpoint */
+    psgd_status_t  statuses[MAX_WORKERS][NUM_CALLS][MAX_TRIES];
+    char           sentences[MAX_WORKERS][NUM_CALLS][512]; /* of the first try */
+    bool           is_poisoned[MAX_WORKERS];
+    bool           has_given_up; /* worker 0: no memory even to tell the others of a fault */
+    float          updates[MAX_WORKERS][NUM_STEPS][TOTAL_ELEMS];
+} run_t;
+
+/* What a worker works with. */
+typedef struct actor {
+    run_t          *run;
+    worker_t       *worker;
+    psgd_reducer_t *reducer;
+    cl_mem          mem;
+    psgd_buffer_t   grads[NUM_TENSORS];
+    float           values[TOTAL_ELEMS];
+} actor_t;
+
+static void ignore_line(psgd_log_level_t level, const char *line, void *user)
+{
+    (void)level;
+    (void)line;
+    (void)user;
+}
+
+static psgd_status_t create(actor_t *actor)
+{
+    const setup_t *setup = actor->run->setup;
+    psgd_tensor_t  tensors[NUM_TENSORS];
+    psgd_config_t  config = PSGD_CONFIG_INIT;
+
+    tensors[0]                  = job_tensor("w", 24, 20);
+    tensors[1]                  = job_tensor("b", VECTOR_ELEMS, 0);
+    tensors[2]                  = job_tensor("large", 270, 250);
+    tensors[2].rank             = PSGD_NEVER_COMPRESS;
+    config.rank                 = 2;
+    config.engine               = setup->engine;
+    config.sharing              = setup->sharing;
+    config.wire                 = setup->wire;
+    config.half_iterations      = setup->half_iterations;
+    config.gradients_are_finite = setup->is_lazy;
+    config.max_norm             = setup->is_clipped ? 1.0 : 0.0;
+    config.energy_every         = setup->is_clipped ? 2 : 0;
+    config.check_every          = setup->is_clipped ? 1 : 0;
+    config.log                  = ignore_line;
+    config.log_level            = PSGD_LOG_DEBUG; /* lines are made, too */
+    config.deadline_seconds     = 10.0;
+    config.start_step           = setup->is_lazy ? 1 : 0;
+    return psgd_reducer_create(actor->worker->device->context, actor->worker->device->id, actor->worker->device->queue,
+                               tensors, NUM_TENSORS, &config, actor->worker->comm, &actor->reducer);
+}
+
+static psgd_status_t step(actor_t *actor)
+{
+    return psgd_reducer_step(actor->reducer, actor->grads, NUM_TENSORS);
+}
+
+static psgd_status_t export(actor_t *actor)
+{
+    psgd_state_t *state  = NULL;
+    psgd_status_t status = psgd_reducer_export_state(actor->reducer, PSGD_ERROR_MEAN, &state);
+
+    psgd_state_destroy(state);
+    return status;
+}
+
+static psgd_status_t change_ranks(actor_t *actor)
+{
+    const uint32_t ranks[NUM_TENSORS] = {3, 0, 0};
+
+    return psgd_reducer_set_ranks(actor->reducer, ranks, NUM_TENSORS);
+}
+
+static psgd_status_t save(actor_t *actor)
+{
+    return psgd_reducer_save(actor->reducer, actor->run->path, PSGD_ERROR_LOCAL);
+}
+
+static psgd_status_t load(actor_t *actor)
+{
+    return psgd_reducer_load(actor->reducer, actor->run->path);
+}
+
+static psgd_status_t check(actor_t *actor)
+{
+    const psgd_region_t region = {actor->mem, 4, TOTAL_ELEMS * sizeof(float) - 4};
+
+    return psgd_replica_check(actor->reducer, &region, 1);
+}
+
+typedef psgd_status_t (*call_fn)(actor_t *actor);
+
+static const call_fn CALLS[NUM_CALLS] = {create, step, step, export, change_ranks, step, save, load, check, step};
+
+static int step_of(call_t call)
+{
+    switch (call) {
+    case CALL_STEP_1: return 0;
+    case CALL_STEP_2: return 1;
+    case CALL_STEP_3: return 2;
+    case CALL_STEP_4: return 3;
+    default: return -1;
+    }
+}
+
+/* Fresh gradients. */
+static psgd_status_t fill(actor_t *actor, int number)
+{
+    test_random_fill(actor->values, TOTAL_ELEMS, 50 + (uint64_t)number * MAX_WORKERS + actor->worker->index);
+    return test_buffer_write(actor->worker->device, actor->mem, 0, actor->values, TOTAL_ELEMS);
+}
+
+/* Without a fault: whether this worker's reducer can still go on. */
+static bool is_poisoned(actor_t *actor)
+{
+    psgd_state_t *state  = NULL;
+    psgd_status_t status = psgd_reducer_export_state(actor->reducer, PSGD_ERROR_NONE, &state);
+
+    psgd_state_destroy(state);
+    return status == PSGD_ERR_POISONED;
+}
+
+static psgd_status_t call_once(actor_t *actor, call_t call)
+{
+    psgd_status_t status;
+
+    if (actor->worker->index == 0) {
+        injector_arm();
+    }
+    status = CALLS[call](actor);
+    if (actor->worker->index == 0) {
+        injector_disarm();
+    }
+    return status;
+}
+
+/* Until it succeeds, the reducer is poisoned, or the tries are over; the last one is without a fault. */
+static psgd_status_t call_until_done(actor_t *actor, call_t call)
+{
+    run_t        *run    = actor->run;
+    uint32_t      w      = actor->worker->index;
+    psgd_status_t status = PSGD_ERR_INTERNAL;
+
+    for (int try = 0; (try < MAX_TRIES) && (status != PSGD_OK) && !run->is_poisoned[w]; ++try) {
+        if (step_of(call) >= 0) {
+            worker_needs(fill(actor, step_of(call)));
+        }
+        if ((try == MAX_TRIES - 1) && (w == 0)) {
+            injector_stop();
+        }
+        status                      = call_once(actor, call);
+        run->statuses[w][call][try] = status;
+        if ((status != PSGD_OK) && (try == 0)) {
+            snprintf(run->sentences[w][call], sizeof(run->sentences[w][call]), "%s", psgd_last_error());
+        }
+        run->has_given_up = ((w == 0) && (status != PSGD_OK) &&
+                             (strstr(psgd_last_error(), "a message to the other workers") != NULL)) ||
+                            run->has_given_up;
+        run->is_poisoned[w] = (status != PSGD_OK) && (actor->reducer != NULL) && is_poisoned(actor);
+    }
+    if ((step_of(call) >= 0) && (status == PSGD_OK)) {
+        return test_buffer_read(actor->worker->device, actor->mem, 0, run->updates[w][step_of(call)], TOTAL_ELEMS);
+    }
+    return PSGD_OK;
+}
+
+static psgd_status_t act(worker_t *worker)
+{
+    run_t        *run   = worker->user;
+    actor_t      *actor = calloc(1, sizeof(*actor));
+    psgd_status_t status;
+
+    worker_expects(actor != NULL, "no memory");
+    actor->run      = run;
+    actor->worker   = worker;
+    status          = test_buffer_create(worker->device, TOTAL_ELEMS, &actor->mem);
+    actor->grads[0] = (psgd_buffer_t){actor->mem, 0};
+    actor->grads[1] = (psgd_buffer_t){actor->mem, MATRIX_ELEMS * sizeof(float)};
+    actor->grads[2] = (psgd_buffer_t){actor->mem, (MATRIX_ELEMS + VECTOR_ELEMS) * sizeof(float)};
+    for (int call = 0; (call < NUM_CALLS) && (status == PSGD_OK); ++call) {
+        bool was_poisoned = run->is_poisoned[worker->index];
+
+        if ((call > CALL_CREATE) && (actor->reducer == NULL)) {
+            break;
+        }
+        if (was_poisoned) { /* the others hear of it; and it is said again, at once */
+            run->statuses[worker->index][call][0] = call_once(actor, (call_t)call);
+        } else {
+            status = call_until_done(actor, (call_t)call);
+        }
+    }
+    if (worker->index == 0) {
+        injector_arm();
+    }
+    psgd_reducer_destroy(actor->reducer);
+    if (worker->index == 0) {
+        injector_disarm();
+    }
+    clReleaseMemObject(actor->mem);
+    free(actor);
+    return status;
+}
+
+/* ---- what must hold ---- */
+
+/* What Check's assertions allocate and free in a run, as one without a fault shows. */
+static int64_t allocations_of_check;
+
+static bool warms_up; /* a run whose objects stay, in caches of CLBlast's and the driver's */
+
+static const fault_t *current; /* for the handler of signals */
+static const setup_t *current_setup;
+
+static void describe(const fault_t *fault, char text[160])
+{
+    static const char *const kinds[NUM_FAULT_KINDS] = {"none", "allocation", "file", "opencl"};
+
+    snprintf(text, 160, "%s: %s number %lld (%s) fails with %d%s", current_setup->name, kinds[fault->kind],
+             (long long)fault->number, injector_name(), fault->code, fault->persists ? ", as all behind it" : "");
+}
+
+static void die(int number)
+{
+    char  text[160];
+    void *frames[32];
+
+    describe(current, text);
+    fprintf(stderr, "test_faults: signal %d: %s\n", number, text);
+    backtrace_symbols_fd(frames, backtrace(frames, 32), STDERR_FILENO);
+    _exit(EXIT_FAILURE);
+}
+
+/* Where there was no memory even for the vote of a creation, worker 0 has given up the communicator, and the others heard that. */
+static bool gives_up_alike(const run_t *run)
+{
+    bool are_told = run->setup->num_workers == 1;
+
+    for (int try = 0; try < MAX_TRIES; ++try) {
+        are_told = are_told || (run->statuses[1][CALL_CREATE][try] == PSGD_ERR_COMM);
+    }
+    return run->has_given_up && are_told;
+}
+
+/* Where the communicator failed, a message may still be written to, and where the driver can no longer wait for a device, whatever
+ * that was given: such memory is kept. */
+static bool may_keep_memory(const run_t *run, const fault_t *fault)
+{
+    if ((fault->kind == FAULT_OPENCL) && fault->persists) {
+        return true;
+    }
+    for (uint32_t w = 0; w < run->setup->num_workers; ++w) {
+        for (int call = 0; call < NUM_CALLS; ++call) {
+            for (int try = 0; try < MAX_TRIES; ++try) {
+                if (run->statuses[w][call][try] == PSGD_ERR_COMM) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* What is wrong with the run; NULL: nothing. */
+static const char *judge_calls(const run_t *run, char text[1024])
+{
+    for (int call = 0; call < NUM_CALLS; ++call) {
+        const psgd_status_t first = run->statuses[0][call][0];
+
+        if ((first != PSGD_OK) && (run->sentences[0][call][0] == '\0') && !run->is_poisoned[0]) {
+            return "a failure without a sentence";
+        }
+        for (uint32_t w = 0; w < run->setup->num_workers; ++w) {
+            if (run->statuses[w][call][0] == PSGD_ERR_TIMEOUT) {
+                snprintf(text, 1024, "%s: worker %u waited until its deadline: %s", CALL_NAMES[call], w,
+                         run->sentences[w][call]);
+                return text;
+            }
+            if ((run->statuses[w][call][0] != first) && !run->is_poisoned[0] && !gives_up_alike(run)) {
+                snprintf(text, 1024, "%s: worker 0 has %s (%s), worker %u has %s (%s)", CALL_NAMES[call],
+                         psgd_status_name(first), run->sentences[0][call], w,
+                         psgd_status_name(run->statuses[w][call][0]), run->sentences[w][call]);
+                return text;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* A reducer is poisoned by what cannot be undone or told: after the last vote on worker 0 alone, in the lazy form, where the
+ * communicator itself failed, or between steps where the error memory was being written. */
+static const char *judge_poison(const run_t *run, char text[1024])
+{
+    for (int call = CALL_STEP_1; (call < NUM_CALLS) && run->is_poisoned[0]; ++call) {
+        psgd_status_t mine = run->statuses[0][call][0];
+
+        if (mine == PSGD_OK) {
+            continue;
+        }
+        if ((run->setup->num_workers == 1) || run->setup->is_lazy || (run->statuses[1][call][0] == PSGD_OK) ||
+            (run->statuses[1][call][0] == PSGD_ERR_COMM) || (step_of((call_t)call) < 0)) {
+            return NULL;
+        }
+        snprintf(text, 1024, "%s is poisoned though all workers failed together: %s", CALL_NAMES[call],
+                 run->sentences[0][call]);
+        return text;
+    }
+    return NULL;
+}
+
+static const char *judge_updates(const run_t *run, const run_t *expected, char text[1024])
+{
+    if (gives_up_alike(run)) {
+        return NULL;
+    }
+    for (uint32_t w = 0; w < run->setup->num_workers; ++w) {
+        for (int step_number = 0; (step_number < NUM_STEPS) && !run->is_poisoned[0]; ++step_number) {
+            if (memcmp(run->updates[w][step_number], expected->updates[w][step_number], sizeof(run->updates[0][0])) !=
+                0) {
+                snprintf(text, 1024, "worker %u's update of step %d is not that of a run without a fault", w,
+                         step_number + 1);
+                return text;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void remove_files(const char *path)
+{
+    char name[128];
+
+    unlink(path);
+    for (unsigned number = 0; number < 8; ++number) {
+        for (unsigned w = 0; w < MAX_WORKERS; ++w) {
+            snprintf(name, sizeof(name), "%s.%u.%u", path, number, w);
+            unlink(name);
+        }
+    }
+}
+
+/* For the reader of a failed run: what worker 0 was told first. */
+static const char *first_failure(const run_t *run)
+{
+    static char text[640];
+
+    text[0] = '\0';
+    for (int call = 0; (call < NUM_CALLS) && (text[0] == '\0'); ++call) {
+        if (run->statuses[0][call][0] != PSGD_OK) {
+            snprintf(text, sizeof(text), "; %s: %s: %s", CALL_NAMES[call], psgd_status_name(run->statuses[0][call][0]),
+                     run->sentences[0][call]);
+        }
+    }
+    return text;
+}
+
+typedef struct tally {
+    uint64_t runs, fired, poisoned, failed;
+} tally_t;
+
+/* One run with one fault; returns whether there was such a call. */
+static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *expected, run_t *run, const char *path,
+                     tally_t *tally)
+{
+    const int64_t    allocations = injector_live_allocations(), objects = injector_live_objects();
+    worker_outcome_t outcomes[WORKERS_MAX];
+    const char      *wrong = NULL;
+    char             text[1024], what[160];
+
+    memset(run, 0, sizeof(*run));
+    run->setup    = setup;
+    run->path     = path;
+    current       = fault;
+    current_setup = setup;
+    injector_set(fault);
+    alarm(RUN_SECONDS);
+    workers_try(setup->num_workers, act, run, outcomes);
+    alarm(0);
+    remove_files(path);
+    for (uint32_t w = 0; (w < setup->num_workers) && (wrong == NULL); ++w) {
+        wrong = outcomes[w].status != PSGD_OK ? outcomes[w].sentence : NULL;
+    }
+    wrong = wrong == NULL ? judge_calls(run, text) : wrong;
+    wrong = wrong == NULL ? judge_poison(run, text) : wrong;
+    wrong = (wrong == NULL) && (expected != NULL) ? judge_updates(run, expected, text) : wrong;
+    if (expected == NULL) {
+        allocations_of_check = injector_live_allocations() - allocations;
+    }
+    if ((wrong == NULL) && !may_keep_memory(run, fault) &&
+        (injector_live_allocations() - allocations != allocations_of_check)) {
+        snprintf(text, sizeof(text), "%lld allocations leaked",
+                 (long long)(injector_live_allocations() - allocations - allocations_of_check));
+        wrong = text;
+    }
+    if ((wrong == NULL) && (injector_live_objects() != objects)) {
+        snprintf(text, sizeof(text), "%lld OpenCL objects leaked", (long long)(injector_live_objects() - objects));
+        wrong = text;
+    }
+    tally->runs += 1;
+    tally->fired += injector_fired() > 0 ? 1 : 0;
+    tally->poisoned += run->is_poisoned[0] ? 1 : 0;
+    if ((wrong != NULL) && !warms_up) {
+        describe(fault, what);
+        printf("FAILED: %s: %s%s\n", what, wrong, first_failure(run));
+        fflush(stdout);
+        tally->failed += 1;
+    }
+    return injector_fired() > 0;
+}
+
+/* ---- all of them ---- */
+
+typedef struct plan {
+    fault_kind_t kind;
+    const char  *name;
+    int          codes[6]; /* ends in 0 */
+} plan_t;
+
+/* OpenCL's: no device memory, no resources, no host memory, and what a lost or confused device says. */
+static const plan_t PLANS[] = {
+    {FAULT_ALLOCATION, "allocation", {ENOMEM, 0}},
+    {FAULT_FILE, "file", {ENOSPC, EIO, 0}},
+    {FAULT_OPENCL, "opencl", {-5, -4, -6, -14, -36, 0}},
+};
+
+enum { NUM_PLANS = sizeof(PLANS) / sizeof(PLANS[0]) };
+
+/* The command line. */
+static const char *kind   = "all";
+static int64_t     stride = 1, first = 1;
+
+/* Every stride-th call of a kind, with the codes by turns, once and from there on. */
+static void run_plan(const setup_t *setup, const plan_t *plan, const char *path, tally_t *tally)
+{
+    run_t *expected = calloc(1, sizeof(*expected)), *run = calloc(1, sizeof(*run));
+    bool   goes_on = true;
+    int    turn    = 0;
+
+    if ((expected == NULL) || (run == NULL)) {
+        tally->failed += 1;
+        goes_on = false;
+    } else { /* twice: what is kept for later runs is there then */
+        const fault_t none = {FAULT_NONE, 0, 0, false};
+
+        warms_up = true;
+        run_with(setup, &none, NULL, expected, path, &(tally_t){0});
+        warms_up = false;
+        run_with(setup, &none, NULL, expected, path, tally);
+    }
+    for (int64_t number = first; goes_on; number += stride, ++turn) {
+        int codes = 0;
+
+        while (plan->codes[codes] != 0) {
+            codes += 1;
+        }
+        for (int persists = 0; (persists < 2) && goes_on; ++persists) {
+            const fault_t fault = {plan->kind, number, plan->codes[(turn + persists) % codes], persists != 0};
+
+            goes_on = run_with(setup, &fault, expected, run, path, tally);
+        }
+    }
+    free(run);
+    free(expected);
+}
+
+START_TEST(faults__leave_nothing_behind)
+{
+    const setup_t *setup       = &SETUPS[_i / NUM_PLANS];
+    const plan_t  *plan        = &PLANS[_i % NUM_PLANS];
+    char           directory[] = "/tmp/psgd-faults-XXXXXX", path[64];
+    tally_t        tally       = {0};
+
+    if ((strcmp(kind, "all") != 0) && (strcmp(kind, plan->name) != 0)) {
+        return;
+    }
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/run", directory);
+    run_plan(setup, plan, path, &tally);
+    rmdir(directory);
+    printf("%s, %s: %llu runs, a fault in %llu, %llu poisoned, %llu wrong\n", setup->name, plan->name,
+           (unsigned long long)tally.runs, (unsigned long long)tally.fired, (unsigned long long)tally.poisoned,
+           (unsigned long long)tally.failed);
+    fflush(stdout);
+    ck_assert_uint_gt(tally.fired, 0);
+    ck_assert_uint_eq(tally.failed, 0);
+}
+END_TEST
+
+START_TEST(faults__have_their_layer)
+{
+    for (uint32_t w = 0; w < MAX_WORKERS; ++w) {
+        workers_device(w); /* the loader opens its layers, and what devices allocate is no leak of a run's */
+    }
+    ck_assert_msg(injector_open(), "OPENCL_LAYERS does not name the fault layer");
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("faults");
+    TCase *tcase = tcase_create("one after the other");
+    int    result;
+
+    kind   = argc > 1 ? argv[1] : kind;
+    stride = argc > 2 ? atoll(argv[2]) : stride;
+    first  = argc > 3 ? atoll(argv[3]) : first;
+    if ((stride < 1) || (first < 1)) {
+        fprintf(stderr, "usage: test_faults [allocation|file|opencl|all [STRIDE [FIRST]]]\n");
+        return 2;
+    }
+    signal(SIGSEGV, die);
+    signal(SIGABRT, die);
+    signal(SIGALRM, die);
+    tcase_set_timeout(tcase, 0);
+    tcase_add_test(tcase, faults__have_their_layer);
+    tcase_add_loop_test(tcase, faults__leave_nothing_behind, 0, NUM_SETUPS * NUM_PLANS);
+    suite_add_tcase(suite, tcase);
+    result = psgd_run_suite(suite);
+    workers_close();
+    return result;
+}
