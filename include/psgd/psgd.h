@@ -478,6 +478,11 @@ typedef struct psgd_comm {
 
     /* Frees the communicator; called by psgd_comm_destroy(). May be NULL. Makes no collective call after abort. */
     void (*destroy)(void *self);
+
+    /* For the sentence of a wait that is given up, before abort: writes into text[0 .. text_bytes) which workers have not come to the
+     * request's collective, as far as that can be known: "worker 2 has not begun it". Empty: nothing is known. The one function
+     * that may take a moment: a second. Optional. */
+    void (*name_late)(void *self, const psgd_request_t *request, char *text, size_t text_bytes);
 } psgd_comm_t;
 
 /* One worker alone: every collective completes at once. *comm_p is freed by psgd_comm_destroy().

@@ -539,6 +539,29 @@ static psgd_status_t threads_test(void *self, psgd_request_t *request, int *done
     return PSGD_OK;
 }
 
+/* "worker 1 has not begun it", "workers 1, 2 have not begun it". */
+static void threads_name_late(void *self, const psgd_request_t *request, char *text, size_t text_bytes)
+{
+    worker_t     *worker   = self;
+    group_t      *group    = worker->group;
+    const slot_t *slot     = request->slot;
+    char          list[96] = "";
+    size_t        used     = 0;
+    uint32_t      num_late = 0;
+
+    group_lock(group);
+    for (uint32_t w = 0; (slot->number == request->number) && (w < group->num_workers); ++w) {
+        if (slot->requests[w] == NULL) {
+            used += used < sizeof(list) - 16 ? (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", used > 0 ? ", " : "", w) : 0;
+            ++num_late;
+        }
+    }
+    group_unlock(group);
+    if (num_late > 0) {
+        snprintf(text, text_bytes, "worker%s %s %s not begun it", num_late > 1 ? "s" : "", list, num_late > 1 ? "have" : "has");
+    }
+}
+
 static void threads_abort(void *self)
 {
     worker_t *worker = self;
@@ -602,6 +625,7 @@ static void worker_init(worker_t *worker, group_t *group, uint32_t index)
         .test                 = threads_test,
         .abort                = threads_abort,
         .destroy              = threads_destroy,
+        .name_late            = threads_name_late,
     };
 }
 

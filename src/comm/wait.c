@@ -21,6 +21,18 @@ static void warn_once(const psgd_comm_t *comm, uint64_t waited_ns, psgd_patience
     }
 }
 
+static psgd_status_t give_up(const psgd_comm_t *comm, const psgd_request_t *request, uint64_t waited_ns, const char *what)
+{
+    char late[256] = "";
+
+    if (comm->name_late != NULL) {
+        comm->name_late(comm->self, request, late, sizeof(late));
+    }
+    return psgd_fail(PSGD_ERR_TIMEOUT, "%s: not complete after %.2f s on worker %u (communicator '%s', %u workers): %s", what,
+                     seconds(waited_ns), comm->worker_index, comm->name, comm->num_workers,
+                     late[0] != '\0' ? late : "a worker has died, hangs, or is slower than the deadline allows");
+}
+
 psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, psgd_patience_t patience,
                              const psgd_log_t *log, const char *what)
 {
@@ -41,10 +53,7 @@ psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, p
         }
         waited_ns = psgd_now_ns() - start_ns;
         if (waited_ns >= patience.fail_ns) {
-            return psgd_fail(PSGD_ERR_TIMEOUT,
-                             "%s: not complete after %.2f s on worker %u (communicator '%s', %u workers): "
-                             "a worker has died, hangs, or is slower than the deadline allows",
-                             what, seconds(waited_ns), comm->worker_index, comm->name, comm->num_workers);
+            return give_up(comm, request, waited_ns, what);
         }
         warn_once(comm, waited_ns, patience, log, what, &is_warned);
         psgd_rest(round);

@@ -14,7 +14,8 @@
  *                            in the order in which they were sent, and both ends begin in the same order
  *
  * A worker that has died or hangs gives no MPI error: its peers' requests are just never complete, and the deadline of
- * whoever waits finds out. MPI has no way to take such a request back. So a communicator with unfinished requests is
+ * whoever waits finds out. To say who it is, that one calls the roll: it asks all others how many collectives they have begun.
+ * Those that wait themselves look for such questions now and then, and answer. MPI has no way to take a request back. So a communicator with unfinished requests is
  * left to MPI when it is destroyed, with the memory that MPI may still use; MPI_Finalize may then wait for ever, and
  * MPI_Abort is the way out.
  *
@@ -26,6 +27,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,10 +36,14 @@ enum {
     MAX_REQUESTS   = 32,         /* under way at once */
     MAX_CALL_BYTES = 1073741824, /* 2^30 */
     ALL_TO_ALL_TAG = 0,
+    ROLL_CALL_TAG  = 1,
+    ANSWER_TAG     = 2,
     POLL_SLEEP_NS  = 50000
 };
 
 static const double DEFAULT_DEADLINE_SECONDS = 600.0;
+static const double ROLL_CALL_SECONDS        = 1.0; /* that a roll call takes at most */
+static const double LOOK_SECONDS             = 0.1; /* between two looks for one */
 
 typedef struct mpi_comm mpi_comm_t;
 
@@ -45,7 +51,9 @@ struct psgd_request {
     psgd_request_t *next_free;
     bool            is_under_way;
     const char     *what; /* "all_reduce", for errors */
+    uint64_t        number; /* of the collective, on every worker */
     MPI_Request    *parts;
+    int            *expected; /* of each part: bytes that it must receive, where MPI does not check that; else -1 */
     size_t          max_parts; /* room in `parts` */
     size_t          num_parts; /* begun */
     size_t          next_part; /* parts before it are complete */
@@ -58,11 +66,22 @@ struct psgd_request {
     size_t          segment_elems;
 };
 
+/* What this worker and another one tell each other in roll calls. */
+typedef struct roll {
+    MPI_Request question, answer; /* sent; MPI_REQUEST_NULL: none is under way */
+    uint64_t    asked, answered;  /* their contents: not read, and the collectives begun here */
+    uint64_t    heard;            /* the collectives begun there */
+    bool        is_heard;
+} roll_t;
+
 struct mpi_comm {
     psgd_comm_t     table;
     MPI_Comm        comm;
     size_t          max_call_bytes;
     bool            is_aborted;
+    uint64_t        num_begun; /* collectives */
+    double          next_look; /* for roll calls, by MPI_Wtime() */
+    roll_t         *rolls;     /* W */
     uint32_t        num_under_way;
     psgd_request_t *free_requests;
     psgd_request_t  requests[MAX_REQUESTS];
@@ -89,16 +108,20 @@ static psgd_status_t mpi_check(const mpi_comm_t *comm, int result, const char *c
 
 static psgd_status_t request_reserve(psgd_request_t *request, size_t num_parts)
 {
+    const bool   is_countable = num_parts <= SIZE_MAX / sizeof(MPI_Request);
     MPI_Request *parts;
+    int         *expected;
 
     if (num_parts <= request->max_parts) {
         return PSGD_OK;
     }
-    parts = num_parts <= SIZE_MAX / sizeof(*parts) ? realloc(request->parts, num_parts * sizeof(*parts)) : NULL;
-    if (parts == NULL) {
+    parts          = is_countable ? realloc(request->parts, num_parts * sizeof(*parts)) : NULL;
+    request->parts = parts != NULL ? parts : request->parts;
+    expected       = is_countable ? realloc(request->expected, num_parts * sizeof(*expected)) : NULL;
+    request->expected = expected != NULL ? expected : request->expected;
+    if ((parts == NULL) || (expected == NULL)) {
         return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for a collective of %zu MPI calls", num_parts);
     }
-    request->parts     = parts;
     request->max_parts = num_parts;
     return PSGD_OK;
 }
@@ -143,6 +166,7 @@ static psgd_status_t request_start(mpi_comm_t *comm, const char *what, size_t nu
     ++comm->num_under_way;
     request->is_under_way = true;
     request->what         = what;
+    request->number       = comm->num_begun++;
     request->num_parts    = 0;
     request->next_part    = 0;
     request->segment      = NULL;
@@ -178,7 +202,7 @@ static psgd_status_t part_begun(const mpi_comm_t *comm, psgd_request_t *request,
     psgd_status_t status = mpi_check(comm, result, call, request->what);
 
     if (status == PSGD_OK) {
-        ++request->num_parts;
+        request->expected[request->num_parts++] = -1;
     }
     return status;
 }
@@ -236,6 +260,134 @@ static void fill_int_counts(const mpi_comm_t *comm, psgd_request_t *request, con
         displ += (int)counts[w];
     }
     request->is_vector = true;
+}
+
+/* -------------------------------------------------------------------------------------------------- roll calls ---- */
+
+/* To worker w, unless what it was told before is still on its way. Whether it fails makes no difference: then it is not heard. */
+static void tell(const mpi_comm_t *comm, uint32_t w, int tag)
+{
+    roll_t      *roll    = &comm->rolls[w];
+    bool         is_asking = tag == ROLL_CALL_TAG;
+    MPI_Request *request = is_asking ? &roll->question : &roll->answer;
+    uint64_t    *word    = is_asking ? &roll->asked : &roll->answered;
+    int          is_free = 0;
+
+    if ((MPI_Test(request, &is_free, MPI_STATUS_IGNORE) != MPI_SUCCESS) || !is_free) {
+        return;
+    }
+    *word = comm->num_begun;
+    MPI_Isend(word, 1, MPI_UINT64_T, (int)w, tag, comm->comm, request);
+}
+
+/* Takes a message of a roll call that has come, if one has. Returns whose it is, or num_workers. */
+static uint32_t hear(const mpi_comm_t *comm, int tag, uint64_t *word_p)
+{
+    int        has_come = 0;
+    MPI_Status message;
+
+    if ((MPI_Iprobe(MPI_ANY_SOURCE, tag, comm->comm, &has_come, &message) != MPI_SUCCESS) || !has_come ||
+        (MPI_Recv(word_p, 1, MPI_UINT64_T, message.MPI_SOURCE, tag, comm->comm, MPI_STATUS_IGNORE) != MPI_SUCCESS)) {
+        return comm->table.num_workers;
+    }
+    return (uint32_t)message.MPI_SOURCE;
+}
+
+static void answer_roll_calls(const mpi_comm_t *comm)
+{
+    uint64_t unused;
+
+    for (uint32_t w = hear(comm, ROLL_CALL_TAG, &unused); w < comm->table.num_workers; w = hear(comm, ROLL_CALL_TAG, &unused)) {
+        tell(comm, w, ANSWER_TAG);
+    }
+}
+
+/* Seldom enough to cost nothing. */
+static void look_for_roll_calls(mpi_comm_t *comm)
+{
+    const double now = MPI_Wtime();
+
+    if (now >= comm->next_look) {
+        comm->next_look = now + LOOK_SECONDS;
+        answer_roll_calls(comm);
+    }
+}
+
+/* Asks all, and listens until all have answered or the time is over. */
+static void call_roll(mpi_comm_t *comm)
+{
+    const struct timespec rest      = {0, POLL_SLEEP_NS};
+    const double          end       = MPI_Wtime() + ROLL_CALL_SECONDS;
+    uint32_t              num_heard = 1;
+    uint64_t              word      = 0;
+
+    for (uint32_t w = 0; w < comm->table.num_workers; ++w) {
+        comm->rolls[w].is_heard = w == comm->table.worker_index;
+        comm->rolls[w].heard    = comm->num_begun;
+        if (w != comm->table.worker_index) {
+            tell(comm, w, ROLL_CALL_TAG);
+        }
+    }
+    while ((num_heard < comm->table.num_workers) && (MPI_Wtime() < end)) {
+        uint32_t w = hear(comm, ANSWER_TAG, &word);
+
+        answer_roll_calls(comm); /* others' time is up, too */
+        if (w == comm->table.num_workers) {
+            nanosleep(&rest, NULL);
+        } else if (!comm->rolls[w].is_heard) {
+            comm->rolls[w].is_heard = true;
+            comm->rolls[w].heard    = word;
+            num_heard += 1;
+        }
+    }
+}
+
+/* Whom a sentence speaks of. */
+typedef bool (*is_meant_fn)(const roll_t *roll, uint64_t number);
+
+static bool is_silent(const roll_t *roll, uint64_t number)
+{
+    (void)number;
+    return !roll->is_heard;
+}
+
+static bool is_behind(const roll_t *roll, uint64_t number)
+{
+    return roll->is_heard && (roll->heard <= number);
+}
+
+/* "1, 2", as far as there is room; *num_p: how many they are. */
+static void list_workers(const mpi_comm_t *comm, uint64_t number, is_meant_fn is_meant, char list[96], uint32_t *num_p)
+{
+    size_t used = 0;
+
+    *num_p  = 0;
+    list[0] = '\0';
+    for (uint32_t w = 0; w < comm->table.num_workers; ++w) {
+        if (is_meant(&comm->rolls[w], number)) {
+            used += used < 80 ? (size_t)snprintf(list + used, 96 - used, "%s%u", used > 0 ? ", " : "", w) : 0;
+            *num_p += 1;
+        }
+    }
+}
+
+static void mpi_name_late(void *self, const psgd_request_t *request, char *text, size_t text_bytes)
+{
+    mpi_comm_t *comm = self;
+    char        silent[96], behind[96];
+    uint32_t    num_silent, num_behind;
+
+    call_roll(comm);
+    list_workers(comm, request->number, is_silent, silent, &num_silent);
+    list_workers(comm, request->number, is_behind, behind, &num_behind);
+    if ((num_silent == 0) && (num_behind == 0)) {
+        snprintf(text, text_bytes, "all workers have begun it, so what connects them is slow, or has lost something");
+        return;
+    }
+    snprintf(text, text_bytes, "%s%s%s%s%s%s%s", num_silent == 0 ? "" : num_silent == 1 ? "no answer from worker " : "no answer from workers ",
+             silent, num_silent == 0 ? "" : " (dead, stopped, or busy elsewhere)", (num_silent > 0) && (num_behind > 0) ? "; " : "",
+             num_behind == 0 ? "" : num_behind == 1 ? "worker " : "workers ", behind,
+             num_behind == 0 ? "" : num_behind == 1 ? " has not begun it" : " have not begun it");
 }
 
 /* ------------------------------------------------------------------------------------------------- collectives ---- */
@@ -430,6 +582,9 @@ static psgd_status_t receive_pieces(const mpi_comm_t *comm, psgd_request_t *requ
         result = MPI_Irecv(to, (int)piece, MPI_BYTE, (int)from, ALL_TO_ALL_TAG, comm->comm,
                            &request->parts[request->num_parts]);
         status = part_begun(comm, request, result, "MPI_Irecv");
+        if (status == PSGD_OK) { /* MPI takes a message that is too short for a good one */
+            request->expected[request->num_parts - 1] = (int)piece;
+        }
     }
     return status;
 }
@@ -508,17 +663,36 @@ static psgd_status_t mpi_begin_all_to_all(void *self, const void *send, const si
     return request_begun(comm, request, status, request_p);
 }
 
+/* A part of a request that other workers' parts may not match. */
+static psgd_status_t part_test(const mpi_comm_t *comm, const psgd_request_t *request, size_t part, int *is_complete_p)
+{
+    const int     expected = request->expected[part];
+    int           received = expected;
+    MPI_Status    message;
+    psgd_status_t status;
+
+    status = mpi_check(comm, MPI_Test(&request->parts[part], is_complete_p, &message), "MPI_Test", request->what);
+    if ((status != PSGD_OK) || !*is_complete_p || (expected < 0)) {
+        return status;
+    }
+    status = mpi_check(comm, MPI_Get_count(&message, MPI_BYTE, &received), "MPI_Get_count", request->what);
+    if ((status == PSGD_OK) && (received != expected)) {
+        status = psgd_comm_fail(PSGD_ERR_COMM, "%s on worker %u: %d bytes came from worker %d instead of %d", request->what,
+                                comm->table.worker_index, received, message.MPI_SOURCE, expected);
+    }
+    return status;
+}
+
 /* A request with an error is never complete and stays out of the pool: MPI may still work on its other parts. */
 static psgd_status_t mpi_test(void *self, psgd_request_t *request, int *done_p)
 {
     mpi_comm_t *comm = self;
 
+    look_for_roll_calls(comm);
     for (; request->next_part < request->num_parts; ++request->next_part) {
         int           is_complete = 0;
-        psgd_status_t status;
+        psgd_status_t status      = part_test(comm, request, request->next_part, &is_complete);
 
-        status = mpi_check(comm, MPI_Test(&request->parts[request->next_part], &is_complete, MPI_STATUS_IGNORE),
-                           "MPI_Test", request->what);
         if (status != PSGD_OK) {
             return status;
         }
@@ -544,12 +718,33 @@ static void mpi_abort(void *self)
 
 /* --------------------------------------------------------------------------------------- creation, destruction ---- */
 
+static bool is_sent(MPI_Request *request)
+{
+    int is_complete = 0;
+
+    return (*request == MPI_REQUEST_NULL) || ((MPI_Test(request, &is_complete, MPI_STATUS_IGNORE) == MPI_SUCCESS) && is_complete);
+}
+
+/* What is still on its way may be read by MPI: then the memory stays. */
+static void rolls_free(mpi_comm_t *comm, bool is_finalized)
+{
+    bool is_idle = true;
+
+    for (uint32_t w = 0; !is_finalized && (comm->rolls != NULL) && (w < comm->table.num_workers); ++w) {
+        is_idle = is_sent(&comm->rolls[w].question) && is_sent(&comm->rolls[w].answer) && is_idle;
+    }
+    if (is_idle) {
+        free(comm->rolls);
+    }
+}
+
 static void requests_free(mpi_comm_t *comm)
 {
     for (size_t i = 0; i < MAX_REQUESTS; ++i) {
         psgd_request_t *request = &comm->requests[i];
 
         free(request->parts); /* MPI keeps no pointers to the handles */
+        free(request->expected);
         if (!request->is_under_way || !request->is_vector) {
             free(request->scratch);
             free(request->counts);
@@ -565,11 +760,11 @@ static void mpi_destroy(void *self)
 
     /* MPI_Comm_free is a collective by the letter, and local in practice. Not after abort, when others may be gone, and
      * not with requests under way. */
-    if (!comm->is_aborted && (comm->num_under_way == 0) && (MPI_Finalized(&is_finalized) == MPI_SUCCESS) &&
-        !is_finalized) {
+    if ((MPI_Finalized(&is_finalized) == MPI_SUCCESS) && !is_finalized && !comm->is_aborted && (comm->num_under_way == 0)) {
         MPI_Comm_free(&comm->comm); /* if it fails, there is nobody to tell, and only the handle is lost */
     }
     requests_free(comm);
+    rolls_free(comm, is_finalized != 0);
     free(comm);
 }
 
@@ -577,14 +772,24 @@ static psgd_status_t requests_allocate(mpi_comm_t *comm)
 {
     size_t num_workers = comm->table.num_workers;
 
+    comm->rolls = calloc(num_workers, sizeof(*comm->rolls));
+    if (comm->rolls == NULL) {
+        return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for a communicator of %zu workers", num_workers);
+    }
+    for (size_t w = 0; w < num_workers; ++w) {
+        comm->rolls[w].question = MPI_REQUEST_NULL;
+        comm->rolls[w].answer   = MPI_REQUEST_NULL;
+    }
+
     for (size_t i = MAX_REQUESTS; i-- > 0;) {
         psgd_request_t *request = &comm->requests[i];
 
         request->max_parts = 2 * num_workers; /* what an all_to_all needs */
         request->parts     = calloc(request->max_parts, sizeof(*request->parts));
+        request->expected  = calloc(request->max_parts, sizeof(*request->expected));
         request->counts    = calloc(num_workers, sizeof(*request->counts));
         request->displs    = calloc(num_workers, sizeof(*request->displs));
-        if ((request->parts == NULL) || (request->counts == NULL) || (request->displs == NULL)) {
+        if ((request->parts == NULL) || (request->expected == NULL) || (request->counts == NULL) || (request->displs == NULL)) {
             return psgd_comm_fail(PSGD_ERR_HOST_MEMORY,
                                   "no host memory for the requests of a communicator of %zu workers", num_workers);
         }
@@ -722,6 +927,7 @@ static void fill_table(mpi_comm_t *comm, int size, int index)
         .test                 = mpi_test,
         .abort                = mpi_abort,
         .destroy              = mpi_destroy,
+        .name_late            = mpi_name_late,
     };
 }
 
@@ -759,6 +965,7 @@ psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, siz
 
 free_comm:
     requests_free(comm);
+    rolls_free(comm, false);
     if (status != PSGD_ERR_TIMEOUT) { /* after which MPI may still write the copy's handle into *comm */
         free(comm);
     }
