@@ -57,6 +57,7 @@ static psgd_status_t vote(psgd_reducer_t *r, psgd_status_t local, uint64_t mark,
     status = psgd_gather_words(&r->gather, r->comm, own, NUM_TOLD, r->patience, &r->log, doing);
     if (status != PSGD_OK) { /* nobody can be told any more */
         psgd_reducer_poison(r, status, true);
+        r->poison.is_cut_off = true;
         r->comm->abort(r->comm->self);
         return status;
     }
@@ -101,25 +102,37 @@ static psgd_status_t read_file(const char *path, psgd_checkpoint_info_t *info, u
 
 /* ---- save ---- */
 
-/* The save that PATH stands for so far, if it is one of files of workers. */
+/* The save that PATH stands for. */
 typedef struct old_save {
-    bool     exists;
+    bool     is_unknown; /* there is a file, and it could not be read */
+    bool     exists;     /* it is one of files of workers */
     uint64_t step;
     uint32_t num_workers;
 } old_save_t;
 
 static old_save_t find_old_save(const char *path)
 {
-    old_save_t             old = {false, 0, 0};
+    old_save_t             old = {false, false, 0, 0};
     psgd_checkpoint_info_t info;
     psgd_state_t          *state = NULL;
     uint32_t               crc;
 
-    if (psgd_file_exists(path) && (read_file(path, &info, &crc, &state) == PSGD_OK) && (info.form == PSGD_ERROR_NONE)) {
-        old = (old_save_t){true, state->step, info.num_workers};
+    if (psgd_file_exists(path)) {
+        old.is_unknown = read_file(path, &info, &crc, &state) != PSGD_OK;
+        if (!old.is_unknown && (info.form == PSGD_ERROR_NONE)) {
+            old = (old_save_t){false, true, state->step, info.num_workers};
+        }
     }
     psgd_state_destroy(state);
     return old;
+}
+
+/* Whether the manifest names the files of this step: it may after a failed save, too, where only its directory could not be synced. */
+static bool may_stand_for(const char *path, uint64_t step)
+{
+    const old_save_t save = find_old_save(path);
+
+    return save.is_unknown || (save.exists && (save.step == step));
 }
 
 static void remove_part(const char *path, uint64_t step, uint32_t worker)
@@ -219,7 +232,8 @@ static psgd_status_t save_parts(psgd_reducer_t *r, const char *path, const psgd_
     if ((status == PSGD_OK) && !is_same) {
         remove_old_parts(r, path, &old);
     }
-    if ((status != PSGD_OK) && !is_same) {
+    /* Nothing is removed while nobody can know how far worker 0 has come. */
+    if ((status != PSGD_OK) && !r->poison.is_cut_off && !may_stand_for(path, r->step_number)) {
         remove_part(path, r->step_number, r->comm->worker_index);
     }
     return status;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -36,6 +37,9 @@ static bool fires(fault_kind_t kind, const char *name)
     left = --countdown;
     if ((left > 0) || ((left < 0) && !set.persists)) {
         return false;
+    }
+    if ((kind == FAULT_FILE) && (set.code == FAULT_KILLS)) {
+        raise(SIGKILL);
     }
     first_name = first_name == NULL ? name : first_name;
     fired += 1;

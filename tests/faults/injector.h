@@ -10,10 +10,12 @@
 
 typedef enum fault_kind { FAULT_NONE, FAULT_ALLOCATION, FAULT_FILE, FAULT_OPENCL, NUM_FAULT_KINDS } fault_kind_t;
 
+enum { FAULT_KILLS = -1 }; /* the process, before a file operation */
+
 typedef struct fault {
     fault_kind_t kind;
     int64_t      number;   /* the call that fails, from 1 */
-    int          code;     /* what it fails with: an errno, an OpenCL error; not for allocations */
+    int          code;     /* what it fails with: an errno, FAULT_KILLS, an OpenCL error; not for allocations */
     bool         persists; /* and all behind it */
 } fault_t;
 

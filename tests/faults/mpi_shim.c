@@ -1,0 +1,250 @@
+#define _XOPEN_SOURCE 700 /* nanosleep() */
+#include "faults/mpi_shim.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <mpi.h>
+
+static struct {
+    bool        is_armed;
+    mpi_fault_t fault;
+    uint64_t    number;
+    double      delay_seconds;
+    uint64_t    calls;
+    bool        has_fired;
+    bool        was_poll; /* the last call was MPI_Test() */
+    const char *name;
+} shim;
+
+/* What a call that is to bring a wrong bit has begun. */
+static struct {
+    bool           is_under_way;
+    MPI_Request    request;
+    unsigned char *data;
+    size_t         bytes;
+} flip;
+
+void mpi_shim_arm(mpi_fault_t fault, uint64_t number, double delay_seconds)
+{
+    memset(&shim, 0, sizeof(shim));
+    memset(&flip, 0, sizeof(flip));
+    shim.is_armed      = true;
+    shim.fault         = fault;
+    shim.number        = number;
+    shim.delay_seconds = delay_seconds;
+    shim.name          = "";
+}
+
+void mpi_shim_disarm(void)
+{
+    shim.is_armed = false;
+}
+
+uint64_t mpi_shim_calls(void)
+{
+    return shim.calls;
+}
+
+bool mpi_shim_has_fired(void)
+{
+    return shim.has_fired;
+}
+
+const char *mpi_shim_name(void)
+{
+    return shim.name;
+}
+
+static void sleep_seconds(double seconds)
+{
+    struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+
+    while (nanosleep(&time, &time) != 0) {
+    }
+}
+
+/* Counts the call; true where it is the one, and what befalls the whole process has happened. */
+static bool meets_fault(const char *name)
+{
+    const bool is_poll = strcmp(name, "MPI_Test") == 0, was_poll = shim.was_poll;
+
+    shim.was_poll = is_poll;
+    if (!shim.is_armed || (is_poll && was_poll) || (++shim.calls != shim.number)) {
+        return false;
+    }
+    shim.has_fired = true;
+    shim.name      = name;
+    switch (shim.fault) {
+    case MPI_FAULT_DELAY: sleep_seconds(shim.delay_seconds); break;
+    case MPI_FAULT_KILL: raise(SIGKILL); break;
+    case MPI_FAULT_STOP: raise(SIGSTOP); break;
+    case MPI_FAULT_EXIT: _exit(1);
+    default: break;
+    }
+    return true;
+}
+
+static bool fails(bool is_met)
+{
+    return is_met && (shim.fault == MPI_FAULT_ERROR);
+}
+
+/* What the call counts: one less where it is to be short. */
+static int count_of(bool is_met, int count)
+{
+    return is_met && (shim.fault == MPI_FAULT_SHORT) && (count > 1) ? count - 1 : count;
+}
+
+/* The same for this process's place among counts; `copy` has room for all of them. */
+static const int *counts_of(bool is_met, const int *counts, MPI_Comm comm, int copy[64])
+{
+    int size, rank;
+
+    if (!is_met || (shim.fault != MPI_FAULT_SHORT) || (PMPI_Comm_size(comm, &size) != MPI_SUCCESS) || (size > 64) ||
+        (PMPI_Comm_rank(comm, &rank) != MPI_SUCCESS)) {
+        return counts;
+    }
+    memcpy(copy, counts, (size_t)size * sizeof(*counts));
+    copy[rank] -= copy[rank] > 1 ? 1 : 0;
+    return copy;
+}
+
+/* The call's data will have a wrong bit once it is complete. */
+static void note_flip(bool is_met, const MPI_Request *request, void *data, size_t bytes)
+{
+    if (is_met && (shim.fault == MPI_FAULT_FLIP)) {
+        flip.is_under_way = bytes > 0;
+        flip.request      = *request;
+        flip.data         = data;
+        flip.bytes        = bytes;
+    }
+}
+
+/* Another place for each call. */
+static void flip_bit(void)
+{
+    const uint64_t place = shim.number * UINT64_C(2654435761) % (flip.bytes * 8);
+
+    flip.data[place / 8] ^= (unsigned char)(1U << (place % 8));
+    flip.is_under_way = false;
+}
+
+static size_t bytes_of(int count, MPI_Datatype type)
+{
+    int bytes = 0;
+
+    PMPI_Type_size(type, &bytes);
+    return (size_t)count * (size_t)bytes;
+}
+
+/* ---- what MPI would do ---- */
+
+int MPI_Comm_idup(MPI_Comm comm, MPI_Comm *copy, MPI_Request *request)
+{
+    return fails(meets_fault("MPI_Comm_idup")) ? MPI_ERR_OTHER : PMPI_Comm_idup(comm, copy, request);
+}
+
+int MPI_Comm_get_errhandler(MPI_Comm comm, MPI_Errhandler *handler)
+{
+    return fails(meets_fault("MPI_Comm_get_errhandler")) ? MPI_ERR_OTHER : PMPI_Comm_get_errhandler(comm, handler);
+}
+
+int MPI_Comm_set_errhandler(MPI_Comm comm, MPI_Errhandler handler)
+{
+    return fails(meets_fault("MPI_Comm_set_errhandler")) ? MPI_ERR_OTHER : PMPI_Comm_set_errhandler(comm, handler);
+}
+
+int MPI_Comm_size(MPI_Comm comm, int *size)
+{
+    return fails(meets_fault("MPI_Comm_size")) ? MPI_ERR_OTHER : PMPI_Comm_size(comm, size);
+}
+
+int MPI_Comm_rank(MPI_Comm comm, int *rank)
+{
+    return fails(meets_fault("MPI_Comm_rank")) ? MPI_ERR_OTHER : PMPI_Comm_rank(comm, rank);
+}
+
+int MPI_Iallreduce(const void *from, void *to, int count, MPI_Datatype type, MPI_Op op, MPI_Comm comm,
+                   MPI_Request *request)
+{
+    const bool is_met = meets_fault("MPI_Iallreduce");
+    const int  result =
+        fails(is_met) ? MPI_ERR_OTHER : PMPI_Iallreduce(from, to, count_of(is_met, count), type, op, comm, request);
+
+    note_flip(is_met, request, to, bytes_of(count, type));
+    return result;
+}
+
+int MPI_Ireduce_scatter(const void *from, void *to, const int *counts, MPI_Datatype type, MPI_Op op, MPI_Comm comm,
+                        MPI_Request *request)
+{
+    const bool is_met = meets_fault("MPI_Ireduce_scatter");
+    int        copy[64], rank = 0;
+    const int *told   = counts_of(is_met, counts, comm, copy);
+    const int  result = fails(is_met) ? MPI_ERR_OTHER : PMPI_Ireduce_scatter(from, to, told, type, op, comm, request);
+
+    PMPI_Comm_rank(comm, &rank);
+    note_flip(is_met, request, to, bytes_of(counts[rank], type));
+    return result;
+}
+
+int MPI_Iallgatherv(const void *from, int count, MPI_Datatype from_type, void *to, const int *counts, const int *displs,
+                    MPI_Datatype type, MPI_Comm comm, MPI_Request *request)
+{
+    const bool is_met = meets_fault("MPI_Iallgatherv");
+    int        copy[64], size = 1;
+    const int *told = counts_of(is_met, counts, comm, copy);
+    const int  result =
+        fails(is_met) ? MPI_ERR_OTHER : PMPI_Iallgatherv(from, count, from_type, to, told, displs, type, comm, request);
+
+    PMPI_Comm_size(comm, &size);
+    note_flip(is_met, request, to, bytes_of(displs[size - 1] + counts[size - 1], type));
+    return result;
+}
+
+int MPI_Ibcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm, MPI_Request *request)
+{
+    const bool is_met = meets_fault("MPI_Ibcast");
+    const int  result =
+        fails(is_met) ? MPI_ERR_OTHER : PMPI_Ibcast(data, count_of(is_met, count), type, root, comm, request);
+    int rank = 0;
+
+    PMPI_Comm_rank(comm, &rank);
+    note_flip(is_met && (rank != root), request, data, bytes_of(count, type));
+    return result;
+}
+
+int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
+{
+    const bool is_met = meets_fault("MPI_Isend");
+
+    return fails(is_met) ? MPI_ERR_OTHER : PMPI_Isend(data, count_of(is_met, count), type, to, tag, comm, request);
+}
+
+int MPI_Irecv(void *data, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm, MPI_Request *request)
+{
+    const bool is_met = meets_fault("MPI_Irecv");
+    const int  result =
+        fails(is_met) ? MPI_ERR_OTHER : PMPI_Irecv(data, count_of(is_met, count), type, from, tag, comm, request);
+
+    note_flip(is_met, request, data, bytes_of(count, type));
+    return result;
+}
+
+int MPI_Test(MPI_Request *request, int *is_complete, MPI_Status *status)
+{
+    const MPI_Request before = *request;
+    int               result;
+
+    if (fails(meets_fault("MPI_Test"))) {
+        return MPI_ERR_OTHER;
+    }
+    result = PMPI_Test(request, is_complete, status);
+    if ((result == MPI_SUCCESS) && *is_complete && flip.is_under_way && (flip.request == before)) {
+        flip_bit();
+    }
+    return result;
+}

@@ -1,0 +1,535 @@
+/* Every MPI call of one worker goes wrong in turn, in a job of several processes; mpi_faults.py starts it.
+ *
+ *   test_faults_mpi FAULT SETUP FIRST LAST PATH [resume]
+ *
+ * FAULT: none, error, delay (shorter than the deadline), late (longer), flip, short, kill, stop, exit; SETUP: see SETUPS; the calls
+ * FIRST to LAST of worker 1 (of worker 0, where LAST is negative) go wrong, each in a run of its own: create, two steps, save to PATH,
+ * two more steps, a check of the updates. With kill, stop and exit there is one run, and what worker W was told goes to PATH.told.W.
+ *
+ * What must hold:
+ *   - every call returns by its deadline and two seconds; after a failure of the communicator the next call says so at once;
+ *   - all workers fail or none does, and if none does their updates are alike; without bits or elements lost, those of a run without
+ *     a fault;
+ *   - after a failure, a new communicator and a new reducer go on from the checkpoint, to the updates of a run without a fault. Where the
+ *     communicator itself could not be made, MPI_COMM_WORLD is left with half a collective, and only a new job can do that.
+ *
+ * Prints a line for each run that failed, and exits with 1 where one was not as it must be and says with which call a new
+ * job must go on. */
+#define _XOPEN_SOURCE 700 /* access() */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <mpi.h>
+#include <psgd/psgd_mpi.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "faults/mpi_shim.h"
+#include "support/job.h"
+#include "support/test_device.h"
+
+enum {
+    NUM_TENSORS  = 3,
+    NUM_STEPS    = 4,
+    SAVED_STEPS  = 2,
+    MATRIX_ELEMS = 24 * 20,
+    VECTOR_ELEMS = 5,
+    LARGE_ELEMS  = 270 * 250,
+    TOTAL_ELEMS  = MATRIX_ELEMS + VECTOR_ELEMS + LARGE_ELEMS
+};
+
+static const double DEADLINE_SECONDS = 3.0, GRACE_SECONDS = 2.0, AT_ONCE_SECONDS = 1.0;
+
+static const char LAST_CALL[] = "the check of the updates";
+
+typedef struct setup {
+    const char    *name;
+    psgd_sharing_t sharing;
+    bool           is_lazy;
+    psgd_dtype_t   wire;
+} setup_t;
+
+static const setup_t SETUPS[] = {
+    {"each", PSGD_SHARING_NONE, false, PSGD_F32},
+    {"owners", PSGD_SHARING_OWNERS, false, PSGD_F32},
+    {"lazy", PSGD_SHARING_NONE, true, PSGD_F32},
+    {"bf16", PSGD_SHARING_NONE, false, PSGD_BF16},
+};
+
+typedef struct fault_kind {
+    const char *name;
+    mpi_fault_t fault;
+    double      delay_seconds;
+    bool        damages_data; /* what the others are told is not checked against a run without it */
+    bool        ends_the_process;
+} fault_kind_t;
+
+static const fault_kind_t KINDS[] = {
+    {"none", MPI_FAULT_NONE, 0.0, false, false},   {"error", MPI_FAULT_ERROR, 0.0, false, false},
+    {"delay", MPI_FAULT_DELAY, 0.3, false, false}, {"late", MPI_FAULT_DELAY, 4.5, false, false},
+    {"flip", MPI_FAULT_FLIP, 0.0, true, false},    {"short", MPI_FAULT_SHORT, 0.0, true, false},
+    {"kill", MPI_FAULT_KILL, 0.0, false, true},    {"stop", MPI_FAULT_STOP, 0.0, false, true},
+    {"exit", MPI_FAULT_EXIT, 0.0, false, true},
+};
+
+static const setup_t      *setup;
+static const fault_kind_t *kind;
+static const char         *path;
+static int                 num_workers, worker, victim;
+static test_device_t       device;
+static cl_mem              mem;
+static psgd_tensor_t       tensors[NUM_TENSORS];
+static float               values[TOTAL_ELEMS];
+
+/* ---- one run ---- */
+
+typedef struct run {
+    psgd_comm_t    *comm;
+    psgd_reducer_t *reducer;
+    uint64_t        updates[NUM_STEPS]; /* hashes; 0: there was none */
+    psgd_status_t   status;             /* of the first call that failed */
+    char            sentence[1024];
+    const char     *what;         /* the call */
+    double          seconds;      /* that it took */
+    psgd_status_t   status_again; /* of a step after it */
+    double          seconds_again;
+} run_t;
+
+static psgd_status_t create(run_t *run)
+{
+    psgd_config_t config = PSGD_CONFIG_INIT;
+    psgd_status_t status;
+
+    config.rank                 = 2;
+    config.engine               = PSGD_ENGINE_FUSED;
+    config.sharing              = setup->sharing;
+    config.wire                 = setup->wire;
+    config.gradients_are_finite = setup->is_lazy;
+    config.deadline_seconds     = DEADLINE_SECONDS;
+    config.log_level            = PSGD_LOG_OFF;
+    status                      = psgd_comm_mpi_create(MPI_COMM_WORLD, DEADLINE_SECONDS, &run->comm);
+    if (status == PSGD_OK) {
+        status = psgd_reducer_create(device.context, device.id, device.queue, tensors, NUM_TENSORS, &config, run->comm,
+                                     &run->reducer);
+    }
+    return status;
+}
+
+static psgd_status_t step(run_t *run, int number)
+{
+    const psgd_buffer_t grads[NUM_TENSORS] = {
+        {mem, 0}, {mem, MATRIX_ELEMS * sizeof(float)}, {mem, (MATRIX_ELEMS + VECTOR_ELEMS) * sizeof(float)}};
+    psgd_status_t status;
+
+    test_random_fill(values, TOTAL_ELEMS, 70 + (uint64_t)(number * num_workers + worker));
+    status = test_buffer_write(&device, mem, 0, values, TOTAL_ELEMS);
+    if (status == PSGD_OK) {
+        status = psgd_reducer_step(run->reducer, grads, NUM_TENSORS);
+    }
+    if (status == PSGD_OK) {
+        status = test_buffer_read(&device, mem, 0, values, TOTAL_ELEMS);
+    }
+    if (status == PSGD_OK) {
+        run->updates[number] = psgd_hash_words(values, TOTAL_ELEMS, 0);
+    }
+    return status;
+}
+
+static psgd_status_t save(run_t *run, int number)
+{
+    (void)number;
+    return psgd_reducer_save(run->reducer, path, PSGD_ERROR_LOCAL);
+}
+
+static psgd_status_t load(run_t *run, int number)
+{
+    (void)number;
+    return psgd_reducer_load(run->reducer, path);
+}
+
+static psgd_status_t check(run_t *run, int number)
+{
+    const psgd_region_t region = {mem, 0, TOTAL_ELEMS * sizeof(float)};
+
+    (void)number;
+    return psgd_replica_check(run->reducer, &region, 1);
+}
+
+static psgd_status_t create_first(run_t *run, int number)
+{
+    (void)number;
+    return create(run);
+}
+
+typedef psgd_status_t (*call_fn)(run_t *run, int number);
+
+static double seconds_since(uint64_t start_ns)
+{
+    return (double)(psgd_now_ns() - start_ns) * 1e-9;
+}
+
+/* Unless the run has failed before. */
+static void call(run_t *run, const char *what, call_fn function, int number)
+{
+    const uint64_t start_ns = psgd_now_ns();
+
+    if (run->status != PSGD_OK) {
+        return;
+    }
+    run->status  = function(run, number);
+    run->seconds = seconds_since(start_ns);
+    if (run->status != PSGD_OK) {
+        run->what = what;
+        snprintf(run->sentence, sizeof(run->sentence), "%s", psgd_last_error());
+    }
+}
+
+/* What a reducer says after a failure. */
+static void call_again(run_t *run)
+{
+    const uint64_t start_ns = psgd_now_ns();
+
+    if (run->reducer != NULL) {
+        run->status_again  = step(run, NUM_STEPS - 1);
+        run->seconds_again = seconds_since(start_ns);
+    }
+}
+
+static void do_steps(run_t *run, int begin, int end)
+{
+    for (int number = begin; number < end; ++number) {
+        call(run, number < SAVED_STEPS ? "a step before the save" : "a step after the save", step, number);
+    }
+}
+
+static void finish(run_t *run)
+{
+    psgd_reducer_destroy(run->reducer);
+    psgd_comm_destroy(run->comm);
+}
+
+static void run_whole(run_t *run)
+{
+    memset(run, 0, sizeof(*run));
+    call(run, "create", create_first, 0);
+    do_steps(run, 0, SAVED_STEPS);
+    call(run, "save", save, 0);
+    do_steps(run, SAVED_STEPS, NUM_STEPS);
+    call(run, LAST_CALL, check, 0);
+    if (run->status != PSGD_OK) {
+        call_again(run);
+    }
+}
+
+/* From the checkpoint where there is one, else from the start. */
+static void run_restarted(run_t *run, bool has_checkpoint)
+{
+    memset(run, 0, sizeof(*run));
+    call(run, "create", create_first, 0);
+    if (has_checkpoint) {
+        call(run, "load", load, 0);
+    }
+    do_steps(run, has_checkpoint ? SAVED_STEPS : 0, NUM_STEPS);
+    finish(run);
+}
+
+/* ---- what must hold ---- */
+
+static bool is_of_communicator(psgd_status_t status)
+{
+    return (status == PSGD_ERR_COMM) || (status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_POISONED);
+}
+
+/* On this worker alone. NULL: all well. */
+static const char *judge_times(const run_t *run)
+{
+    const double sleep_seconds = worker == victim ? kind->delay_seconds : 0.0;
+
+    if (run->seconds > DEADLINE_SECONDS + GRACE_SECONDS + sleep_seconds) {
+        return "a call took longer than its deadline and two seconds";
+    }
+    if (is_of_communicator(run->status) && (run->reducer != NULL) && (run->status_again != PSGD_ERR_POISONED)) {
+        return "a reducer went on after its communicator had failed";
+    }
+    if (is_of_communicator(run->status) && (run->seconds_again > AT_ONCE_SECONDS)) {
+        return "a poisoned reducer did not answer at once";
+    }
+    return (run->status != PSGD_OK) && (run->sentence[0] == '\0') ? "a failure without a sentence" : NULL;
+}
+
+static int count_workers(bool is_so)
+{
+    int count = is_so ? 1 : 0;
+
+    MPI_Allreduce(MPI_IN_PLACE, &count, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    return count;
+}
+
+static bool are_updates_alike(const run_t *run)
+{
+    uint64_t first[NUM_STEPS];
+    int      differ;
+
+    memcpy(first, run->updates, sizeof(first));
+    MPI_Bcast(first, NUM_STEPS, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+    differ = memcmp(first, run->updates, sizeof(first)) != 0;
+    MPI_Allreduce(MPI_IN_PLACE, &differ, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+    return differ == 0;
+}
+
+static const char *judge_run(const run_t *run, const uint64_t *expected)
+{
+    const int  num_failed = count_workers(run->status != PSGD_OK);
+    const bool are_alike  = are_updates_alike(run);
+    const bool came_too_late =
+        kind->damages_data && (count_workers((run->what != NULL) && (strcmp(run->what, LAST_CALL) == 0)) == 1);
+    const char *wrong = judge_times(run);
+
+    /* What one worker alone finds in the very last message, the others would hear in the next one. */
+    if ((wrong == NULL) && (num_failed != 0) && (num_failed != num_workers) && !came_too_late) {
+        wrong = run->status == PSGD_OK ? "other workers failed, and this one heard nothing"
+                                       : "this worker failed, and others heard nothing";
+    }
+    if ((wrong == NULL) && (num_failed == 0) && !are_alike) {
+        wrong = "the workers' updates differ, and nobody says so";
+    }
+    if ((wrong == NULL) && (num_failed == 0) && !kind->damages_data &&
+        (memcmp(run->updates, expected, sizeof(run->updates)) != 0)) {
+        wrong = "the updates are not those of a run without a fault";
+    }
+    return wrong;
+}
+
+static bool has_checkpoint(void)
+{
+    int is_there = worker == 0 ? access(path, F_OK) == 0 : 0;
+
+    MPI_Bcast(&is_there, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    return is_there != 0;
+}
+
+static const char *judge_restart(const uint64_t *expected)
+{
+    const bool from_checkpoint = has_checkpoint();
+    const int  begin           = from_checkpoint ? SAVED_STEPS : 0;
+    run_t      again;
+
+    run_restarted(&again, from_checkpoint);
+    if (again.status != PSGD_OK) {
+        fprintf(stderr, "worker %d: %s: %s\n", worker, again.what, again.sentence);
+        return "the restart failed";
+    }
+    return memcmp(again.updates + begin, expected + begin, (NUM_STEPS - (size_t)begin) * sizeof(*expected)) != 0
+               ? "after the restart the updates are not those of a run without a fault"
+               : NULL;
+}
+
+/* ---- all of them ---- */
+
+static void remove_checkpoint(void)
+{
+    char name[512];
+
+    for (int number = 0; (worker == 0) && (number < 8); ++number) {
+        for (int w = 0; w < num_workers; ++w) {
+            snprintf(name, sizeof(name), "%s.%d.%d", path, number, w);
+            unlink(name);
+        }
+    }
+    if (worker == 0) {
+        unlink(path);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+static void arm(uint64_t number)
+{
+    mpi_shim_arm(worker == victim ? kind->fault : MPI_FAULT_NONE, number, kind->delay_seconds);
+}
+
+static void report(uint64_t number, const run_t *run, const char *wrong)
+{
+    printf("%s%s, %s, call %llu (%s) of worker %d: worker %d: %s%s%s%s%s (%.1f s)\n", wrong != NULL ? "WRONG: " : "",
+           kind->name, setup->name, (unsigned long long)number, mpi_shim_name(), victim, worker,
+           wrong != NULL ? wrong : "", wrong != NULL ? ": " : "",
+           run->status == PSGD_OK ? "all well" : psgd_status_name(run->status), run->status == PSGD_OK ? "" : " in ",
+           run->status == PSGD_OK ? "" : run->what, run->seconds);
+    if (run->status != PSGD_OK) {
+        printf("    %s\n", run->sentence);
+    }
+    fflush(stdout);
+}
+
+typedef enum outcome { NO_SUCH_CALL, GOES_ON, NEEDS_A_NEW_JOB } outcome_t;
+
+static outcome_t run_with(uint64_t number, const uint64_t *expected, int *num_wrong)
+{
+    run_t       run;
+    const char *wrong;
+    int         has_fired;
+    bool        is_usable;
+
+    MPI_Barrier(MPI_COMM_WORLD);
+    arm(number);
+    run_whole(&run);
+    mpi_shim_disarm();
+    has_fired = mpi_shim_has_fired();
+    MPI_Bcast(&has_fired, 1, MPI_INT, victim, MPI_COMM_WORLD);
+    wrong     = judge_run(&run, expected);
+    is_usable = count_workers(run.comm == NULL) == 0;
+    if (is_usable && (count_workers(run.status != PSGD_OK) > 0)) {
+        const char *after = judge_restart(expected);
+
+        wrong = wrong == NULL ? after : wrong;
+    }
+    finish(&run);
+    if (has_fired && ((wrong != NULL) || (run.status != PSGD_OK))) {
+        report(number, &run, wrong);
+    }
+    *num_wrong += wrong != NULL ? 1 : 0;
+    remove_checkpoint();
+    return !has_fired ? NO_SUCH_CALL : is_usable ? GOES_ON : NEEDS_A_NEW_JOB;
+}
+
+/* The others' ends are told, in a file each, as mpiexec may have stopped listening; and left to whoever started them, since
+ * MPI_Finalize() would wait for the one that is gone. */
+static void run_and_lose(uint64_t number)
+{
+    run_t       run;
+    const char *wrong;
+    char        name[512];
+
+    snprintf(name, sizeof(name), "%s.told.%d", path, worker);
+    if (freopen(name, "w", stdout) == NULL) {
+        MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+    }
+    if (worker == victim) {
+        printf("victim %ld\n", (long)getpid());
+        fflush(stdout);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    arm(number);
+    run_whole(&run);
+    mpi_shim_disarm();
+    wrong = judge_times(&run);
+    if (wrong == NULL) {
+        wrong = (worker != victim) && (run.status == PSGD_OK) ? "heard nothing" : NULL;
+    }
+    report(number, &run, mpi_shim_has_fired() || (worker != victim) ? wrong : NULL);
+    printf("%s\n", (worker == victim) && !mpi_shim_has_fired() ? "no such call" : "told");
+    fflush(stdout);
+    _exit(EXIT_SUCCESS);
+}
+
+static void print_updates(const run_t *run)
+{
+    if (worker == 0) {
+        printf("updates");
+        for (int number = 0; number < NUM_STEPS; ++number) {
+            printf(" %016llx", (unsigned long long)run->updates[number]);
+        }
+        printf("\n");
+        fflush(stdout);
+    }
+}
+
+static int run_all(uint64_t first, uint64_t last)
+{
+    run_t     expected;
+    outcome_t outcome   = GOES_ON;
+    int       num_wrong = 0, num_runs = 0;
+
+    arm(0);
+    run_whole(&expected);
+    mpi_shim_disarm();
+    finish(&expected);
+    if (expected.status != PSGD_OK) {
+        report(0, &expected, "a run without a fault failed");
+        return 1;
+    }
+    remove_checkpoint();
+    for (; (first <= last) && (outcome == GOES_ON); ++first) {
+        outcome = run_with(first, expected.updates, &num_wrong);
+        num_runs += outcome != NO_SUCH_CALL ? 1 : 0;
+    }
+    MPI_Allreduce(MPI_IN_PLACE, &num_wrong, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    if (worker == 0) {
+        printf("%s, %s, %d workers: a fault in %d runs, %d wrong\n", kind->name, setup->name, num_workers, num_runs,
+               num_wrong);
+        if (outcome == NEEDS_A_NEW_JOB) {
+            printf("goes on with %llu\n", (unsigned long long)first);
+        }
+        fflush(stdout);
+    }
+    return num_wrong > 0 ? 1 : 0;
+}
+
+static void open_job(int *argc, char ***argv)
+{
+    PMPI_Init(argc, argv);
+    PMPI_Comm_size(MPI_COMM_WORLD, &num_workers);
+    PMPI_Comm_rank(MPI_COMM_WORLD, &worker);
+    if ((test_device_open(&device) != PSGD_OK) || (test_buffer_create(&device, TOTAL_ELEMS, &mem) != PSGD_OK)) {
+        fprintf(stderr, "worker %d: %s\n", worker, psgd_last_error());
+        MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+    }
+    tensors[0]      = job_tensor("w", 24, 20);
+    tensors[1]      = job_tensor("b", VECTOR_ELEMS, 0);
+    tensors[2]      = job_tensor("large", 270, 250);
+    tensors[2].rank = PSGD_NEVER_COMPRESS;
+}
+
+static bool parse(int argc, char **argv)
+{
+    for (size_t i = 0; (argc >= 6) && (i < sizeof(KINDS) / sizeof(KINDS[0])); ++i) {
+        kind = strcmp(argv[1], KINDS[i].name) == 0 ? &KINDS[i] : kind;
+    }
+    for (size_t i = 0; (argc >= 6) && (i < sizeof(SETUPS) / sizeof(SETUPS[0])); ++i) {
+        setup = strcmp(argv[2], SETUPS[i].name) == 0 ? &SETUPS[i] : setup;
+    }
+    path = argc >= 6 ? argv[5] : NULL;
+    return (kind != NULL) && (setup != NULL);
+}
+
+int main(int argc, char **argv)
+{
+    long long first, last;
+    int       result = 0;
+
+    if (!parse(argc, argv)) {
+        fprintf(stderr, "usage: test_faults_mpi FAULT SETUP FIRST LAST PATH [resume]\n");
+        return 2;
+    }
+    first = atoll(argv[3]);
+    last  = atoll(argv[4]);
+    open_job(&argc, &argv);
+    victim = last < 0 ? 0 : 1;
+    last   = last < 0 ? -last : last;
+    if (argc > 6) {
+        run_t run;
+
+        run_restarted(&run, has_checkpoint());
+        print_updates(&run);
+        result = run.status == PSGD_OK ? 0 : 1;
+    } else if (kind->ends_the_process) {
+        run_and_lose((uint64_t)first);
+    } else if (kind->fault == MPI_FAULT_NONE) {
+        run_t run;
+
+        arm(0);
+        run_whole(&run);
+        mpi_shim_disarm();
+        if (worker == victim) {
+            printf("calls %llu\n", (unsigned long long)mpi_shim_calls());
+        }
+        finish(&run);
+        print_updates(&run);
+        result = run.status == PSGD_OK ? 0 : 1;
+    } else {
+        result = run_all((uint64_t)first, (uint64_t)last);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    _exit(result); /* MPI_Finalize() would wait for what was given up */
+}
