@@ -15,9 +15,9 @@
  *
  * A worker that has died or hangs gives no MPI error: its peers' requests are just never complete, and the deadline of
  * whoever waits finds out. To say who it is, that one calls the roll: it asks all others how many collectives they have begun.
- * Those that wait themselves look for such questions now and then, and answer. MPI has no way to take a request back. So a communicator with unfinished requests is
- * left to MPI when it is destroyed, with the memory that MPI may still use; MPI_Finalize may then wait for ever, and
- * MPI_Abort is the way out.
+ * Those that wait themselves look for such questions now and then, and answer. MPI has no way to take a request back. So a
+ * communicator with unfinished requests is left to MPI when it is destroyed, with the memory that MPI may still use; MPI_Finalize
+ * may then wait for ever, and MPI_Abort is the way out.
  *
  * After creation memory is allocated only by the first reduce_scatter of its size (for this worker's segment) and the
  * first collective above max_call_bytes (for its list of parts). */
@@ -356,38 +356,39 @@ static bool is_behind(const roll_t *roll, uint64_t number)
     return roll->is_heard && (roll->heard <= number);
 }
 
-/* "1, 2", as far as there is room; *num_p: how many they are. */
-static void list_workers(const mpi_comm_t *comm, uint64_t number, is_meant_fn is_meant, char list[96], uint32_t *num_p)
+/* "<what> worker 2" or "<what> workers 1, 2", as far as there is room, behind what is there, if there are any. Returns whether there are. */
+static bool add_workers(const mpi_comm_t *comm, uint64_t number, is_meant_fn is_meant, const char *what, char *text,
+                        size_t text_bytes)
 {
-    size_t used = 0;
+    char     list[96] = "";
+    size_t   used = 0, length = strlen(text);
+    uint32_t count = 0;
 
-    *num_p  = 0;
-    list[0] = '\0';
     for (uint32_t w = 0; w < comm->table.num_workers; ++w) {
         if (is_meant(&comm->rolls[w], number)) {
-            used += used < 80 ? (size_t)snprintf(list + used, 96 - used, "%s%u", used > 0 ? ", " : "", w) : 0;
-            *num_p += 1;
+            used += used < 80 ? (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", used > 0 ? ", " : "", w) : 0;
+            ++count;
         }
     }
+    if (count > 0) {
+        snprintf(text + length, text_bytes - length, "%s%s worker%s %s", length > 0 ? "; " : "", what,
+                 count > 1 ? "s" : "", list);
+    }
+    return count > 0;
 }
 
 static void mpi_name_late(void *self, const psgd_request_t *request, char *text, size_t text_bytes)
 {
     mpi_comm_t *comm = self;
-    char        silent[96], behind[96];
-    uint32_t    num_silent, num_behind;
+    bool        are_silent, are_behind;
 
     call_roll(comm);
-    list_workers(comm, request->number, is_silent, silent, &num_silent);
-    list_workers(comm, request->number, is_behind, behind, &num_behind);
-    if ((num_silent == 0) && (num_behind == 0)) {
+    are_silent = add_workers(comm, request->number, is_silent, "no answer (dead, stopped, or busy elsewhere) from",
+                             text, text_bytes);
+    are_behind = add_workers(comm, request->number, is_behind, "not begun by", text, text_bytes);
+    if (!are_silent && !are_behind) {
         snprintf(text, text_bytes, "all workers have begun it, so what connects them is slow, or has lost something");
-        return;
     }
-    snprintf(text, text_bytes, "%s%s%s%s%s%s%s", num_silent == 0 ? "" : num_silent == 1 ? "no answer from worker " : "no answer from workers ",
-             silent, num_silent == 0 ? "" : " (dead, stopped, or busy elsewhere)", (num_silent > 0) && (num_behind > 0) ? "; " : "",
-             num_behind == 0 ? "" : num_behind == 1 ? "worker " : "workers ", behind,
-             num_behind == 0 ? "" : num_behind == 1 ? " has not begun it" : " have not begun it");
 }
 
 /* ------------------------------------------------------------------------------------------------- collectives ---- */

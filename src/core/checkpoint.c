@@ -197,27 +197,25 @@ static psgd_status_t compare_bits(psgd_reducer_t *r, psgd_status_t local)
 }
 
 static psgd_status_t save_mean(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
-                               psgd_checkpoint_info_t *info)
+                               psgd_checkpoint_info_t *info, const old_save_t *old)
 {
-    const old_save_t old = find_old_save(path);
-    psgd_status_t    status;
+    psgd_status_t status;
 
     info->worker_index = 0;
     status             = r->comm->worker_index == 0 ? write_state(path, state, info) : PSGD_OK;
     status             = vote(r, status, 0, false, "writing a checkpoint");
     if (status == PSGD_OK) {
-        remove_old_parts(r, path, &old);
+        remove_old_parts(r, path, old);
     }
     return status;
 }
 
 static psgd_status_t save_parts(psgd_reducer_t *r, const char *path, const psgd_state_t *state,
-                                const psgd_checkpoint_info_t *info)
+                                const psgd_checkpoint_info_t *info, const old_save_t *old)
 {
-    const old_save_t old     = find_old_save(path);
-    bool             is_same = old.exists && (old.step == r->step_number); /* then the files are the same, too */
-    char            *name    = NULL;
-    psgd_status_t    status;
+    bool          is_same = old->exists && (old->step == r->step_number); /* then the files are the same, too */
+    char         *name    = NULL;
+    psgd_status_t status;
 
     status = name_part(path, r->step_number, r->comm->worker_index, &name);
     if (status == PSGD_OK) {
@@ -230,7 +228,7 @@ static psgd_status_t save_parts(psgd_reducer_t *r, const char *path, const psgd_
         status = vote(r, status, 0, false, "writing the manifest of a checkpoint");
     }
     if ((status == PSGD_OK) && !is_same) {
-        remove_old_parts(r, path, &old);
+        remove_old_parts(r, path, old);
     }
     /* Nothing is removed while nobody can know how far worker 0 has come. */
     if ((status != PSGD_OK) && !r->poison.is_cut_off && !may_stand_for(path, r->step_number)) {
@@ -244,10 +242,14 @@ psgd_status_t psgd_checkpoint_save(psgd_reducer_t *r, const char *path, psgd_err
     psgd_checkpoint_info_t info   = {form, r->comm->num_workers, r->comm->worker_index, 0};
     psgd_state_t          *state  = NULL;
     psgd_status_t          status = local;
+    old_save_t             old    = {false, false, 0, 0};
     psgd_status_t          exported;
 
     if (r->poison.is_told) {
         return psgd_reducer_check_poison(r);
+    }
+    if (status == PSGD_OK) { /* before the first vote: behind it another worker may have replaced it */
+        old = find_old_save(path);
     }
     exported = psgd_reducer_state_export(r, form, &state); /* a collective, in the mean form */
     status   = status == PSGD_OK ? exported : status;
@@ -261,7 +263,7 @@ psgd_status_t psgd_checkpoint_save(psgd_reducer_t *r, const char *path, psgd_err
         return status;
     }
     info.save_id = psgd_hash_u64(psgd_reducer_hash_factor(r), psgd_hash_u64(r->step_number, r->comm->num_workers));
-    status       = form == PSGD_ERROR_MEAN ? save_mean(r, path, state, &info) : save_parts(r, path, state, &info);
+    status = form == PSGD_ERROR_MEAN ? save_mean(r, path, state, &info, &old) : save_parts(r, path, state, &info, &old);
     psgd_state_destroy(state);
     return status;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "reference/powersgd_reference.h"
 #include "support/job.h"
 #include "support/suite.h"
@@ -470,6 +471,60 @@ START_TEST(checkpoint__a_save_that_fails_leaves_the_one_before)
 }
 END_TEST
 
+/* --- a worker that is late ----------------------------------------------------------------------------------------- */
+
+enum { LATE_STEPS = 4 };
+
+static const uint64_t LATE_NS = 20 * 1000 * 1000;
+
+static psgd_status_t (*test_in_time)(void *self, psgd_request_t *request, int *done_p);
+
+static psgd_status_t test_late(void *self, psgd_request_t *request, int *done_p)
+{
+    psgd_status_t status = test_in_time(self, request, done_p);
+
+    if ((status == PSGD_OK) && *done_p) {
+        psgd_sleep_ns(LATE_NS);
+    }
+    return status;
+}
+
+/* Both forms by turns, at the same path. */
+static psgd_status_t save_by_turns(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
+{
+    (void)job;
+    (void)worker;
+    return psgd_reducer_save(reducer, the_path, step % 2 == 0 ? PSGD_ERROR_LOCAL : PSGD_ERROR_MEAN);
+}
+
+/* Worker 1 hears of everything a while after worker 0. */
+static psgd_status_t save_late(worker_t *worker)
+{
+    psgd_comm_t   comm   = *worker->comm;
+    job_t         job    = checkpoint_job(0);
+    job_record_t  record = {0};
+    psgd_status_t status;
+
+    if (worker->index == 1) {
+        test_in_time = worker->comm->test;
+        comm.test    = test_late;
+    }
+    job.num_steps  = LATE_STEPS;
+    job.after_step = save_by_turns;
+    status         = job_run_worker(&job, worker->device, &comm, &record);
+    job_record_free(&record);
+    return status;
+}
+
+START_TEST(checkpoint__files_of_the_save_before_go_also_where_a_worker_is_late)
+{
+    snprintf(the_path, sizeof(the_path), "%s", path_of("late"));
+    workers_run(2, save_late, NULL);
+    ck_assert_uint_eq(count_files(), 1);
+    empty_directory();
+}
+END_TEST
+
 START_TEST(checkpoint__a_directory_that_is_not_there_is_told_and_nothing_changes)
 {
     snprintf(the_path, sizeof(the_path), "%s/absent/checkpoint", directory);
@@ -515,6 +570,7 @@ int main(void)
     tcase_add_test(tcase, checkpoint__files_that_are_not_whole_or_not_there_are_refused);
     tcase_add_test(tcase, checkpoint__what_does_not_fit_is_refused);
     tcase_add_test(tcase, checkpoint__a_save_that_fails_leaves_the_one_before);
+    tcase_add_test(tcase, checkpoint__files_of_the_save_before_go_also_where_a_worker_is_late);
     tcase_add_test(tcase, checkpoint__a_directory_that_is_not_there_is_told_and_nothing_changes);
     tcase_add_test(tcase, checkpoint__null_and_forms_that_are_not_files_are_told);
     suite_add_tcase(suite, tcase);
