@@ -46,18 +46,19 @@ static bool fires(fault_kind_t kind, const char *name)
     return true;
 }
 
-#define WRAPPED_ALLOCATION(name_, parameters_, arguments_) \
-    void *__real_##name_ parameters_; \
-    void *__wrap_##name_ parameters_; \
-    void *__wrap_##name_ parameters_ \
+#define WRAPPED_ALLOCATION(type_, name_, parameters_, arguments_) \
+    type_ *__real_##name_ parameters_; \
+    type_ *__wrap_##name_ parameters_; \
+    type_ *__wrap_##name_ parameters_ \
     { \
-        void *memory = fires(FAULT_ALLOCATION, #name_) ? NULL : __real_##name_ arguments_; \
+        type_ *memory = fires(FAULT_ALLOCATION, #name_) ? NULL : __real_##name_ arguments_; \
         live += memory != NULL ? 1 : 0; \
         return memory; \
     }
 
-WRAPPED_ALLOCATION(malloc, (size_t bytes), (bytes))
-WRAPPED_ALLOCATION(calloc, (size_t count, size_t bytes), (count, bytes))
+WRAPPED_ALLOCATION(void, malloc, (size_t bytes), (bytes))
+WRAPPED_ALLOCATION(void, calloc, (size_t count, size_t bytes), (count, bytes))
+WRAPPED_ALLOCATION(char, strdup, (const char *text), (text))
 
 void *__real_realloc(void *memory, size_t bytes);
 void *__wrap_realloc(void *memory, size_t bytes);

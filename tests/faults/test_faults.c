@@ -292,9 +292,6 @@ static psgd_status_t act(worker_t *worker)
 
 /* ---- what must hold ---- */
 
-/* What Check's assertions allocate and free in a run, as one without a fault shows. */
-static int64_t allocations_of_check;
-
 static bool warms_up; /* a run whose objects stay, in caches of CLBlast's and the driver's */
 
 static const fault_t *current; /* for the handler of signals */
@@ -471,13 +468,8 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
     wrong = wrong == NULL ? judge_calls(run, text) : wrong;
     wrong = wrong == NULL ? judge_poison(run, text) : wrong;
     wrong = (wrong == NULL) && (expected != NULL) ? judge_updates(run, expected, text) : wrong;
-    if (expected == NULL) {
-        allocations_of_check = injector_live_allocations() - allocations;
-    }
-    if ((wrong == NULL) && !may_keep_memory(run, fault) &&
-        (injector_live_allocations() - allocations != allocations_of_check)) {
-        snprintf(text, sizeof(text), "%lld allocations leaked",
-                 (long long)(injector_live_allocations() - allocations - allocations_of_check));
+    if ((wrong == NULL) && !may_keep_memory(run, fault) && (injector_live_allocations() != allocations)) {
+        snprintf(text, sizeof(text), "%lld allocations leaked", (long long)(injector_live_allocations() - allocations));
         wrong = text;
     }
     if ((wrong == NULL) && (injector_live_objects() != objects)) {
