@@ -20,6 +20,7 @@
 #include "core/replicas.h"
 #include "core/traffic.h"
 #include "core/update.h"
+#include "ops/known_update.h"
 #include "ops/tune.h"
 
 /* The host buffer through which plain steps are staged, and whole error memories when they are exported. */
@@ -335,6 +336,27 @@ static psgd_status_t warm_up(psgd_reducer_t *r)
     return psgd_device_wait(r->device, "the first run of the kernels");
 }
 
+/* Other workers rely on this one's updates having the bits of theirs. */
+static psgd_status_t check_updates(psgd_reducer_t *r)
+{
+    uint64_t      values = 0, wrong = 0;
+    psgd_status_t status;
+
+    if ((r->comm->num_workers == 1) || (r->plan->num_matrices == 0)) {
+        return PSGD_OK;
+    }
+    status = psgd_known_update_run(r->device, r->form, r->plan->matrices[0].r, &values, &wrong);
+    if ((status == PSGD_OK) && (wrong > 0)) {
+        status = psgd_fail(
+            PSGD_ERR_DEVICE_UNSUITABLE,
+            "device '%s' forms updates wrongly: %" PRIu64 " of %" PRIu64
+            " elements of a test differ from chains of exactly "
+            "rounded fma(), so its worker would drift away from the others; try another driver, or a newer one",
+            psgd_device_limits(r->device)->name, wrong, values);
+    }
+    return status;
+}
+
 static void fill_plan_stats(psgd_reducer_t *r)
 {
     const psgd_plan_t *plan = r->plan;
@@ -428,7 +450,8 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
         psgd_reducer_draw_factor(r, m, 0);
     }
     fill_plan_stats(r);
-    return warm_up(r);
+    status = warm_up(r);
+    return status == PSGD_OK ? check_updates(r) : status;
 }
 
 psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer_t **reducer_p)

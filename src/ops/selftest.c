@@ -9,167 +9,12 @@
 #include "base/random.h"
 #include "device/cl_device.h"
 #include "device/program.h"
-#include "ops/decompress.h"
+#include "ops/known_update.h"
 #include "ops/orthogonalize.h"
 
+enum { UPDATE_R = 7 };
+
 static const double MAX_ORTHOGONALITY_ERROR = 9.5e-7; /* 8 units of fp32's rounding */
-
-/* ------------------------------------------------------------------------------------------------------------------
- * The update: every element the bits of the host's fmaf chain
- * ---------------------------------------------------------------------------------------------------------------- */
-
-enum {
-    UPDATE_ROWS  = 61, /* primes: no tile is full at the edges */
-    UPDATE_COLS  = 127,
-    UPDATE_R     = 7,
-    UPDATE_ELEMS = UPDATE_ROWS * UPDATE_COLS,
-    P_ELEMS      = UPDATE_R * UPDATE_ROWS,
-    Q_ELEMS      = UPDATE_R * UPDATE_COLS,
-    SCALE_ELEMS  = sizeof(psgd_update_scale_t) / sizeof(float)
-};
-
-/* Powers of two by which Q is scaled: the update is denormal in part, near the smallest normal number, ordinary, huge. */
-static const int Q_EXPONENTS[] = {-149, -140, -126, -120, -100, -24, 0, 30, 110};
-
-enum { NUM_Q_EXPONENTS = sizeof(Q_EXPONENTS) / sizeof(Q_EXPONENTS[0]) };
-
-/* P^ with rows of norm below 1, and Q: mostly ordinary numbers; some tiny, some zero, some whose products cancel. */
-static void make_factors(float *p, float *q, int q_exponent)
-{
-    for (uint32_t k = 0; k < UPDATE_R; ++k) {
-        for (uint32_t i = 0; i < UPDATE_ROWS; ++i) {
-            float x = 0.15f * psgd_random_value(1, 0, k, i);
-
-            p[k * UPDATE_ROWS + i] = (i % 5 == 4) ? ldexpf(x, -(int)(9 * (i % 17))) : x; /* also far below 2^-40 */
-        }
-        for (uint32_t j = 0; j < UPDATE_COLS; ++j) {
-            float x = ldexpf(psgd_random_value(2, 0, k, j), q_exponent); /* rounds once where it becomes denormal */
-
-            q[k * UPDATE_COLS + j] = (j % 11 == 10) ? ldexpf(x, -(int)(7 * (j % 13))) : ((j % 19 == 18) ? 0.0f : x);
-        }
-    }
-    /* Rows 0, 7, ...: the second term takes away the first, and what is left is its rounding, to many bits. */
-    for (uint32_t i = 0; i < UPDATE_ROWS; i += 7) {
-        p[UPDATE_ROWS + i] = -p[i];
-    }
-    for (uint32_t j = 0; j < UPDATE_COLS; j += 3) {
-        q[UPDATE_COLS + j] = nextafterf(q[j], 0.0f);
-    }
-}
-
-/* One element as ops/decompress.h defines it. */
-static float update_element(const float *p, const float *q_scaled, const psgd_update_scale_t *scale, uint32_t i, uint32_t j)
-{
-    float chain = 0.0f;
-
-    for (uint32_t k = 0; k < UPDATE_R; ++k) {
-        float factor = p[k * UPDATE_ROWS + i];
-
-        chain = fmaf(fabsf(factor) < 0x1p-40f ? 0.0f : factor, q_scaled[k * UPDATE_COLS + j], chain);
-    }
-    return fabsf(chain) < scale->flush_below ? 0.0f : chain * scale->scale_1 * scale->scale_2;
-}
-
-static uint64_t count_wrong(const float *update, const float *p, const float *q_scaled, const psgd_update_scale_t *scale)
-{
-    uint64_t wrong = 0;
-
-    for (uint32_t i = 0; i < UPDATE_ROWS; ++i) {
-        for (uint32_t j = 0; j < UPDATE_COLS; ++j) {
-            float expected = update_element(p, q_scaled, scale, i, j);
-
-            wrong += memcmp(&expected, &update[i * UPDATE_COLS + j], sizeof(expected)) != 0;
-        }
-    }
-    return wrong;
-}
-
-/* Where the factors, the scale and the update of the test lie in its memory. */
-static psgd_view_t at_elem(psgd_view_t memory, size_t elem)
-{
-    return psgd_view_at(memory, elem * sizeof(float));
-}
-
-/* One matrix: its factors and scale up, its update down. `host` has room for P, Q, Q scaled and the update, `memory` for P,
- * Q scaled, the scale and the update. */
-static psgd_status_t test_one_update(psgd_device_t *device, psgd_ragged_t *ragged, psgd_decompressor_t *decompressor,
-                                     int q_exponent, float *host, psgd_view_t memory, psgd_selftest_t *found)
-{
-    float                  *p        = host;
-    float                  *q        = p + P_ELEMS;
-    float                  *q_scaled = q + Q_ELEMS;
-    float                  *update   = q_scaled + Q_ELEMS;
-    psgd_view_t             grad     = at_elem(memory, P_ELEMS + Q_ELEMS + SCALE_ELEMS);
-    psgd_decompress_views_t views    = {.p_hat         = memory,
-                                        .q_scaled      = at_elem(memory, P_ELEMS),
-                                        .update_scales = at_elem(memory, P_ELEMS + Q_ELEMS),
-                                        .q_local       = memory}; /* not read */
-    psgd_update_scale_t     scale;
-    psgd_status_t           status;
-
-    make_factors(p, q, q_exponent);
-    status = psgd_update_scale_q(q, q_scaled, Q_ELEMS, &scale);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_buffer_enqueue_write(device, views.p_hat, p, P_ELEMS * sizeof(float));
-    if (status == PSGD_OK) {
-        status = psgd_buffer_enqueue_write(device, views.q_scaled, q_scaled, Q_ELEMS * sizeof(float));
-    }
-    if (status == PSGD_OK) {
-        status = psgd_buffer_enqueue_write(device, views.update_scales, &scale, sizeof(scale));
-    }
-    if (status == PSGD_OK) {
-        status = psgd_ragged_place(ragged, &grad, NULL);
-    }
-    if (status == PSGD_OK) {
-        status = psgd_decompressor_enqueue(decompressor, &views);
-    }
-    if (status == PSGD_OK) {
-        status = psgd_buffer_enqueue_read(device, grad, update, UPDATE_ELEMS * sizeof(float));
-    }
-    status = psgd_device_settle(device, status, "the self-test of the update");
-    if (status == PSGD_OK) {
-        found->update_values += UPDATE_ELEMS;
-        found->update_wrong += count_wrong(update, p, q_scaled, &scale);
-    }
-    return status;
-}
-
-static psgd_status_t test_update(psgd_device_t *device, psgd_selftest_t *found)
-{
-    const psgd_ragged_item_t item         = {.rows = UPDATE_ROWS, .cols = UPDATE_COLS, .r = UPDATE_R};
-    psgd_ragged_t           *ragged       = NULL;
-    psgd_decompressor_t     *decompressor = NULL;
-    float                   *host         = NULL;
-    psgd_view_t              memory       = {NULL, 0};
-    psgd_status_t            status;
-
-    status = psgd_alloc(P_ELEMS + 2 * Q_ELEMS + UPDATE_ELEMS, sizeof(*host), "the self-test of the update", &host);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_ragged_create(device, &item, 1, &ragged);
-    if (status != PSGD_OK) {
-        goto free_host;
-    }
-    status = psgd_decompressor_create(ragged, PSGD_FORM_NO_FEEDBACK, &decompressor);
-    if (status != PSGD_OK) {
-        goto destroy_ragged;
-    }
-    status = psgd_buffer_create(device, (P_ELEMS + Q_ELEMS + SCALE_ELEMS + UPDATE_ELEMS) * sizeof(float),
-                                "the self-test of the update", &memory);
-    for (int i = 0; (status == PSGD_OK) && (i < NUM_Q_EXPONENTS); ++i) {
-        status = test_one_update(device, ragged, decompressor, Q_EXPONENTS[i], host, memory, found);
-    }
-    psgd_buffer_destroy(device, &memory);
-    psgd_decompressor_destroy(decompressor);
-destroy_ragged:
-    psgd_ragged_destroy(ragged);
-free_host:
-    psgd_device_free_host(device, host);
-    return status;
-}
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Random numbers
@@ -466,7 +311,7 @@ psgd_status_t psgd_selftest_run(cl_device_id id, psgd_selftest_t *selftest_p)
     if (status != PSGD_OK) {
         return status;
     }
-    status = test_update(device, &found);
+    status = psgd_known_update_run(device, PSGD_FORM_NO_FEEDBACK, UPDATE_R, &found.update_values, &found.update_wrong);
     if (status == PSGD_OK) {
         status = test_random_and_denormals(device, &found);
     }
