@@ -356,7 +356,7 @@ static bool is_behind(const roll_t *roll, uint64_t number)
     return roll->is_heard && (roll->heard <= number);
 }
 
-/* "<what> worker 2" or "<what> workers 1, 2", as far as there is room, behind what is there, if there are any. Returns whether there are. */
+/* "<what> worker 2" or "<what> workers 1, 2", as far as there is room, behind what is there. Returns whether there are any. */
 static bool add_workers(const mpi_comm_t *comm, uint64_t number, is_meant_fn is_meant, const char *what, char *text,
                         size_t text_bytes)
 {
