@@ -438,8 +438,8 @@ typedef struct psgd_request psgd_request_t;
  * (at least 16). Host memory passed to begin_*, arrays of counts included, stays valid and untouched until the request is
  * complete. Data are in place.
  * Sums are over all workers, element by element, fp32; every worker must receive the same bits. Counts of 0 never occur.
- * Failures are told by a negative status; set a sentence with psgd_comm_fail(). A communicator is used by one thread at a
- * time.
+ * Failures are told by a negative status; set a sentence with psgd_comm_fail(). What fails then ends with PSGD_ERR_TIMEOUT if that was
+ * the status, else with PSGD_ERR_COMM. A communicator is used by one thread at a time.
  *
  * `abort` is called once when the library gives up (deadline, failure): from then on no function but `destroy` is called.
  * Memory of requests that never completed stays allocated. */
@@ -512,7 +512,8 @@ PSGD_API psgd_status_t psgd_comm_fail(psgd_status_t status, const char *format, 
 typedef struct psgd_reducer psgd_reducer_t;
 
 /* A gradient in device memory: `mem` belongs to the reducer's context, is readable and writable by kernels, and holds the
- * tensor from offset_bytes (a multiple of its elements' size) on. No sub-buffer is ever made of it. */
+ * tensor from offset_bytes (a multiple of its elements' size) on. No sub-buffer is ever made of it. Means of what is not compressed go
+ * through host memory: such a gradient's buffer has no CL_MEM_HOST_ flag. */
 typedef struct psgd_buffer {
     cl_mem mem;
     size_t offset_bytes;
@@ -645,8 +646,8 @@ typedef struct psgd_region {
 PSGD_API psgd_status_t psgd_replica_check(psgd_reducer_t *reducer, const psgd_region_t *regions, size_t num_regions);
 
 /* The regions of worker `root` become those of all workers: at the beginning of training, and after replicas have parted. Regions of one
- * call do not overlap. A collective that moves all bytes through host memory, in pieces. After an error what the regions of workers
- * other than root hold is unspecified. Errors: as psgd_replica_check(). */
+ * call do not overlap. A collective that moves all bytes through host memory, in pieces: their buffers have no CL_MEM_HOST_ flag. After
+ * an error what the regions of workers other than root hold is unspecified. Errors: as psgd_replica_check(). */
 PSGD_API psgd_status_t psgd_replica_sync(psgd_reducer_t *reducer, const psgd_region_t *regions, size_t num_regions,
                                          uint32_t root);
 

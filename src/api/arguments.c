@@ -175,6 +175,7 @@ psgd_status_t psgd_read_config(const psgd_config_t *given, psgd_config_t *config
     return PSGD_OK;
 }
 
+/* Sizes are compared before a tensor is read: a longer one may reach beyond the array. */
 psgd_status_t psgd_read_tensors(const psgd_tensor_t *given, size_t num_tensors, psgd_tensor_t **tensors_p)
 {
     const unsigned char *next    = (const unsigned char *)given;
@@ -193,9 +194,13 @@ psgd_status_t psgd_read_tensors(const psgd_tensor_t *given, size_t num_tensors, 
         psgd_tensor_t blank = PSGD_TENSOR_INIT;
 
         tensors[i] = blank;
-        status = psgd_copy_struct(next, FIRST_TENSOR_BYTES, "a tensor", "PSGD_TENSOR_INIT", &tensors[i], sizeof(*tensors));
+        status     = check_size(next, FIRST_TENSOR_BYTES, "a tensor", "PSGD_TENSOR_INIT", sizeof(*tensors));
         if ((status == PSGD_OK) && (size_of(next) != given->struct_size)) {
             status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the tensors have different struct_size");
+        }
+        if (status == PSGD_OK) {
+            status = psgd_copy_struct(next, FIRST_TENSOR_BYTES, "a tensor", "PSGD_TENSOR_INIT", &tensors[i],
+                                      sizeof(*tensors));
         }
         if (status != PSGD_OK) {
             psgd_free(tensors);
@@ -207,6 +212,21 @@ psgd_status_t psgd_read_tensors(const psgd_tensor_t *given, size_t num_tensors, 
     return PSGD_OK;
 }
 
+/* The first of its required members that is NULL; NULL where none is. */
+static const char *missing_member(const psgd_comm_t *comm)
+{
+    if (comm->name == NULL) {
+        return "its name";
+    }
+    if (comm->begin_all_reduce == NULL) {
+        return "begin_all_reduce";
+    }
+    if (comm->test == NULL) {
+        return "test";
+    }
+    return comm->abort == NULL ? "abort" : NULL;
+}
+
 psgd_status_t psgd_check_comm(const psgd_comm_t *comm)
 {
     if (comm == NULL) {
@@ -216,8 +236,10 @@ psgd_status_t psgd_check_comm(const psgd_comm_t *comm)
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "comm has struct_size %zu, this version of libpsgd needs %zu; set it to "
                          "sizeof(psgd_comm_t)", comm->struct_size, sizeof(*comm));
     }
-    if ((comm->name == NULL) || (comm->begin_all_reduce == NULL) || (comm->test == NULL) || (comm->abort == NULL)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "comm lacks its name, begin_all_reduce, test or abort");
+    if (missing_member(comm) != NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "comm lacks %s; its name, begin_all_reduce, test and abort are required",
+                         missing_member(comm));
     }
     if ((comm->num_workers == 0) || (comm->num_workers > PSGD_MAX_WORKERS) || (comm->worker_index >= comm->num_workers)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "comm has worker_index %u of num_workers %u; there are 1 to %d workers, "

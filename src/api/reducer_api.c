@@ -157,17 +157,26 @@ static uint64_t grad_bytes(const psgd_reducer_t *reducer, size_t index)
 static psgd_status_t check_mem(const psgd_reducer_t *reducer, const char *whose, cl_mem mem, size_t offset_bytes,
                                uint64_t needed, size_t elem_bytes)
 {
-    const char   *device_name = psgd_device_limits(reducer->device)->name;
-    cl_context    context     = NULL;
-    cl_mem_flags  flags       = 0;
-    size_t        bytes       = 0;
-    psgd_status_t status;
+    const char        *device_name = psgd_device_limits(reducer->device)->name;
+    cl_context         context     = NULL;
+    cl_mem_object_type type        = CL_MEM_OBJECT_BUFFER;
+    cl_mem_flags       flags       = 0;
+    size_t             bytes       = 0;
+    psgd_status_t      status;
 
     if (mem == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s is NULL", whose);
     }
     if (clGetMemObjectInfo(mem, CL_MEM_CONTEXT, sizeof(context), &context, NULL) != CL_SUCCESS) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s is no OpenCL buffer", whose);
+    }
+    status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_TYPE, sizeof(type), &type, NULL), "clGetMemObjectInfo",
+                           device_name);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if (type != CL_MEM_OBJECT_BUFFER) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s is an image or a pipe; pass a buffer", whose);
     }
     status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
                            device_name);
@@ -198,6 +207,32 @@ static psgd_status_t check_mem(const psgd_reducer_t *reducer, const char *whose,
     return PSGD_OK;
 }
 
+/* Means of what is not compressed, and copies of regions, go through host memory: the host reads and writes such a buffer itself. */
+static psgd_status_t check_host_access(const psgd_reducer_t *reducer, const char *whose, cl_mem mem)
+{
+    const cl_mem_flags restrictions = CL_MEM_HOST_READ_ONLY | CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_NO_ACCESS;
+    cl_mem_flags       flags        = 0;
+    psgd_status_t      status;
+
+    status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_FLAGS, sizeof(flags), &flags, NULL), "clGetMemObjectInfo",
+                           psgd_device_limits(reducer->device)->name);
+    if ((status == PSGD_OK) && ((flags & restrictions) != 0)) {
+        return psgd_fail(
+            PSGD_ERR_INVALID_ARGUMENT,
+            "%s goes through host memory, but its buffer was created with a CL_MEM_HOST_ flag; create it without",
+            whose);
+    }
+    return status;
+}
+
+/* Whether this step takes a gradient to the host and back as it is. */
+static bool is_moved_by_host(const psgd_reducer_t *reducer, const psgd_plan_tensor_t *tensor)
+{
+    const bool is_plain = reducer->step_number < reducer->config.start_step;
+
+    return !tensor->is_copied && (is_plain || (tensor->route == PSGD_ROUTE_LARGE));
+}
+
 /* One buffer of a tensor, `what` ("gradient"). */
 static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *what, size_t index,
                                   const psgd_buffer_t *buffer, size_t elem_bytes)
@@ -207,6 +242,19 @@ static psgd_status_t check_buffer(const psgd_reducer_t *reducer, const char *wha
 
     snprintf(whose, sizeof(whose), "the %s of tensor %zu '%s'", what, index, tensor->name);
     return check_mem(reducer, whose, buffer->mem, buffer->offset_bytes, tensor->elems * elem_bytes, elem_bytes);
+}
+
+static psgd_status_t check_grad(const psgd_reducer_t *reducer, size_t index, const psgd_buffer_t *grad)
+{
+    const psgd_plan_tensor_t *tensor = &reducer->plan->tensors[index];
+    char                      whose[PSGD_SENTENCE_BYTES / 2];
+    psgd_status_t             status = check_buffer(reducer, "gradient", index, grad, grad_elem_bytes(reducer, index));
+
+    if ((status != PSGD_OK) || !is_moved_by_host(reducer, tensor)) {
+        return status;
+    }
+    snprintf(whose, sizeof(whose), "the gradient of tensor %zu '%s'", index, tensor->name);
+    return check_host_access(reducer, whose, grad->mem);
 }
 
 /* Regions of different tensors do not overlap. */
@@ -239,7 +287,7 @@ static psgd_status_t read_grads(psgd_reducer_t *reducer, const psgd_buffer_t *gr
     for (size_t i = 0; (status == PSGD_OK) && (i < num_grads); ++i) {
         psgd_view_t view = {grads[i].mem, grads[i].offset_bytes};
 
-        status     = check_buffer(reducer, "gradient", i, &grads[i], grad_elem_bytes(reducer, i));
+        status     = check_grad(reducer, i, &grads[i]);
         is_changed = is_changed || (view.mem != reducer->grads[i].mem) ||
                      (view.offset_bytes != reducer->grads[i].offset_bytes);
         reducer->grads[i] = view;
@@ -280,20 +328,34 @@ static psgd_status_t read_buffers(const psgd_reducer_t *reducer, const char *wha
     return status;
 }
 
+/* One number of an optimizer's, from 0 to `largest`. */
+static psgd_status_t check_number(float value, float largest, const char *name, const char *range)
+{
+    return is_number(value, 0.0f, largest)
+               ? PSGD_OK
+               : psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer.%s is %g; it must be %s", name, (double)value, range);
+}
+
 static psgd_status_t check_optimizer(const psgd_optimizer_t *optimizer)
 {
+    psgd_status_t status;
+
     if ((optimizer->rule < PSGD_RULE_POWERSGD) || (optimizer->rule > PSGD_RULE_NESTEROV)) {
         return psgd_fail(PSGD_ERR_UNSUPPORTED,
                          "optimizer.rule is %d; it must be PSGD_RULE_POWERSGD to PSGD_RULE_NESTEROV",
                          (int)optimizer->rule);
     }
-    if (!is_number(optimizer->learning_rate, 0.0f, FLT_MAX) || !is_number(optimizer->momentum, 0.0f, 1.0f) ||
-        !is_number(optimizer->weight_decay, 0.0f, FLT_MAX)) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "optimizer has learning_rate %g, momentum %g and weight_decay %g; they must "
-                         "be finite and not negative, momentum at most 1",
-                         (double)optimizer->learning_rate, (double)optimizer->momentum,
-                         (double)optimizer->weight_decay);
+    status = check_number(optimizer->learning_rate, FLT_MAX, "learning_rate", "finite and not negative");
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = check_number(optimizer->momentum, 1.0f, "momentum", "from 0 to 1");
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = check_number(optimizer->weight_decay, FLT_MAX, "weight_decay", "finite and not negative");
+    if (status != PSGD_OK) {
+        return status;
     }
     if (optimizer->params == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "optimizer.params is NULL");
@@ -512,14 +574,15 @@ const char *psgd_version_string(void)
 /* ---- replicas --------------------------------------------------------------------------------------------------- */
 
 /* Regions of one call do not overlap: copying one would change another. */
-static psgd_status_t check_regions_overlap(const psgd_region_t *regions, size_t num_regions)
+static psgd_status_t check_regions_overlap(const char *function, const psgd_region_t *regions, size_t num_regions)
 {
     for (size_t i = 0; i < num_regions; ++i) {
         for (size_t k = i + 1; k < num_regions; ++k) {
             if ((regions[i].mem == regions[k].mem) &&
                 (regions[i].offset_bytes < regions[k].offset_bytes + regions[k].size_bytes) &&
                 (regions[k].offset_bytes < regions[i].offset_bytes + regions[i].size_bytes)) {
-                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "regions %zu and %zu overlap in one buffer", i, k);
+                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: regions %zu and %zu overlap in one buffer", function,
+                                 i, k);
             }
         }
     }
@@ -551,7 +614,7 @@ static psgd_status_t read_regions(psgd_reducer_t *reducer, const char *function,
         }
     }
     if (status == PSGD_OK) {
-        status = check_regions_overlap(regions, num_regions);
+        status = check_regions_overlap(function, regions, num_regions);
     }
     return status == PSGD_OK ? psgd_device_fence(reducer->device) : status;
 }
@@ -580,6 +643,12 @@ psgd_status_t psgd_replica_sync(psgd_reducer_t *reducer, const psgd_region_t *re
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_replica_sync: reducer is NULL"); /* nobody can be told */
     }
     status = read_regions(reducer, "psgd_replica_sync", regions, num_regions, &replicas);
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_regions); ++i) {
+        char whose[64];
+
+        snprintf(whose, sizeof(whose), "psgd_replica_sync: region %zu", i);
+        status = check_host_access(reducer, whose, regions[i].mem);
+    }
     if ((status == PSGD_OK) && (root >= reducer->comm->num_workers)) {
         status =
             psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_replica_sync: root is %u; there are %u workers, numbered from 0",

@@ -128,11 +128,12 @@ psgd_status_t psgd_reducer_get_profile(const psgd_reducer_t *reducer, char *text
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_get_profile: %s is NULL",
                          reducer == NULL ? "reducer" : (bytes_p == NULL ? "bytes_p" : "text"));
     }
-    *bytes_p = psgd_choose_write_profile(reducer, text, capacity);
-    if ((capacity > 0) && (*bytes_p > capacity)) {
+    *bytes_p = psgd_choose_write_profile(reducer, NULL, 0);
+    if ((text != NULL) && (*bytes_p > capacity)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
                          "psgd_reducer_get_profile: the profile has %zu bytes, but capacity is %zu", *bytes_p,
                          capacity);
     }
+    psgd_choose_write_profile(reducer, text, capacity);
     return PSGD_OK;
 }

@@ -33,6 +33,15 @@ static psgd_status_t give_up(const psgd_comm_t *comm, const psgd_request_t *requ
                      late[0] != '\0' ? late : "a worker has died, hangs, or is slower than the deadline allows");
 }
 
+psgd_status_t psgd_comm_result(const psgd_comm_t *comm, psgd_status_t status)
+{
+    if ((status == PSGD_OK) || (status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_COMM)) {
+        return status;
+    }
+    return psgd_fail_in(PSGD_ERR_COMM, "communicator '%s' failed with status %d (%s)", comm->name, (int)status,
+                        psgd_status_string(status));
+}
+
 psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, psgd_patience_t patience,
                              const psgd_log_t *log, const char *what)
 {
@@ -44,7 +53,7 @@ psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, p
         uint64_t      waited_ns;
         psgd_status_t status;
 
-        status = comm->test(comm->self, request, &is_done);
+        status = psgd_comm_result(comm, comm->test(comm->self, request, &is_done));
         if (status != PSGD_OK) {
             return psgd_fail_in(status, "%s", what);
         }

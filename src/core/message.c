@@ -94,7 +94,8 @@ psgd_status_t psgd_message_begin(psgd_message_t *message, size_t payload_elems, 
                                  psgd_message_payload(message), payload_elems - factor_elems(message), message->host,
                                  comm, &message->request);
     }
-    return comm->begin_all_reduce(comm->self, message->host, message->vote_elems + payload_elems, &message->request);
+    return psgd_comm_result(comm, comm->begin_all_reduce(comm->self, message->host, message->vote_elems + payload_elems,
+                                                         &message->request));
 }
 
 psgd_status_t psgd_message_begin_sharing(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot,
@@ -111,8 +112,9 @@ psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size
                                      const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
                                      const char *what)
 {
-    psgd_status_t status = comm->begin_broadcast(comm->self, psgd_message_payload(message) + begin,
-                                                 elems * sizeof(float), root, &message->request);
+    psgd_status_t status =
+        psgd_comm_result(comm, comm->begin_broadcast(comm->self, psgd_message_payload(message) + begin,
+                                                     elems * sizeof(float), root, &message->request));
 
     if (status == PSGD_OK) {
         status = psgd_comm_wait(comm, message->request, patience, log, what);
@@ -271,7 +273,7 @@ psgd_status_t psgd_gather_words(psgd_gather_t *gather, const psgd_comm_t *comm, 
 
     memset(gather->pieces, 0, elems * sizeof(float));
     split_words(words, num_words, gather->pieces + num_words * PIECES * comm->worker_index);
-    status = comm->begin_all_reduce(comm->self, gather->pieces, elems, &request);
+    status = psgd_comm_result(comm, comm->begin_all_reduce(comm->self, gather->pieces, elems, &request));
     if (status != PSGD_OK) {
         return status;
     }

@@ -7,6 +7,7 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "comm/wait.h"
 
 /* A segment in memory: [ an exponent a matrix | factors, in 16 bits or in 32 | other floats | vote ], each padded to floats. */
 enum { ALIGNMENT_BYTES = sizeof(float) };
@@ -339,7 +340,8 @@ psgd_status_t psgd_narrow_begin(psgd_narrow_t *n, psgd_factor_kind_t kind, bool 
         n->send_bytes[w]    = segment_bytes(n, w, true);
         n->receive_bytes[w] = segment_bytes(n, n->own, true);
     }
-    return comm->begin_all_to_all(comm->self, n->send, n->send_bytes, n->receive, n->receive_bytes, request_p);
+    return psgd_comm_result(
+        comm, comm->begin_all_to_all(comm->self, n->send, n->send_bytes, n->receive, n->receive_bytes, request_p));
 }
 
 /* The own segment of all workers, added up in their order, into n->sums. */
@@ -382,7 +384,7 @@ psgd_status_t psgd_narrow_continue(psgd_narrow_t *n, const psgd_comm_t *comm, ps
         to += factor_bytes(factors, false);
     }
     copy_floats(to, n->sums + length(factors), others);
-    return comm->begin_all_gather(comm->self, n->gather, n->gather_bytes, request_p);
+    return psgd_comm_result(comm, comm->begin_all_gather(comm->self, n->gather, n->gather_bytes, request_p));
 }
 
 void psgd_narrow_end(psgd_narrow_t *n, float *payload, float *vote)

@@ -4,6 +4,7 @@
 
 #include "base/arith.h"
 #include "base/memory.h"
+#include "comm/wait.h"
 
 struct psgd_owned {
     uint32_t                num_workers, own;
@@ -165,7 +166,7 @@ psgd_status_t psgd_owned_begin_sums(psgd_owned_t *o, const float *payload, const
         to += o->vote_elems;
     }
     count_segments(o, 1);
-    return comm->begin_reduce_scatter(comm->self, o->segments, o->counts, request_p);
+    return psgd_comm_result(comm, comm->begin_reduce_scatter(comm->self, o->segments, o->counts, request_p));
 }
 
 void psgd_owned_take_sums(const psgd_owned_t *o, float *payload, size_t payload_elems, float *vote)
@@ -184,7 +185,7 @@ psgd_status_t psgd_owned_begin_sharing(psgd_owned_t *o, const float *payload, co
 
     memcpy(to, vote, o->vote_elems * sizeof(float));
     count_segments(o, sizeof(float));
-    return comm->begin_all_gather(comm->self, o->segments, o->counts, request_p);
+    return psgd_comm_result(comm, comm->begin_all_gather(comm->self, o->segments, o->counts, request_p));
 }
 
 void psgd_owned_take_shared(const psgd_owned_t *o, float *payload, float *vote)

@@ -321,6 +321,12 @@ START_TEST(mpi__refuses_bad_arguments)
     assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, (double)NAN, &comm), PSGD_ERR_INVALID_ARGUMENT, "must be finite");
     assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, (double)INFINITY, &comm), PSGD_ERR_INVALID_ARGUMENT,
                  "must be finite");
+    assert_fails(psgd_comm_mpi_create(MPI_COMM_WORLD, -(double)INFINITY, &comm), PSGD_ERR_INVALID_ARGUMENT,
+                 "deadline_seconds is -inf");
+    assert_fails(psgd_comm_mpi_create_f(MPI_Comm_c2f(MPI_COMM_WORLD), 0.0, NULL), PSGD_ERR_INVALID_ARGUMENT,
+                 "comm_p is NULL");
+    assert_fails(psgd_comm_mpi_create_f(MPI_Comm_c2f(MPI_COMM_WORLD), (double)NAN, &comm), PSGD_ERR_INVALID_ARGUMENT,
+                 "must be finite");
     assert_fails(psgd_comm_mpi_create(MPI_COMM_NULL, 0.0, &comm), PSGD_ERR_INVALID_ARGUMENT, "MPI_COMM_NULL");
     assert_fails(psgd_comm_mpi_create_f(MPI_Comm_c2f(MPI_COMM_NULL), 0.0, &comm), PSGD_ERR_INVALID_ARGUMENT,
                  "MPI_COMM_NULL");

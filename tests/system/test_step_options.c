@@ -438,7 +438,7 @@ static psgd_status_t refuse_all(const worker_t *worker, psgd_reducer_t *reducer,
     worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "momenta is NULL"));
     wrong               = optimizer;
     wrong.learning_rate = (float)INFINITY;
-    worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "learning_rate inf"));
+    worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "learning_rate is inf"));
     wrong      = optimizer;
     wrong.rule = (psgd_rule_t)3;
     worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_UNSUPPORTED, "optimizer.rule is 3"));
