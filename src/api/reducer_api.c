@@ -257,24 +257,48 @@ static psgd_status_t check_grad(const psgd_reducer_t *reducer, size_t index, con
     return check_host_access(reducer, whose, grad->mem);
 }
 
-/* Regions of different tensors do not overlap. */
-static psgd_status_t check_overlap(const psgd_reducer_t *reducer, const psgd_buffer_t *grads)
+/* Where a caller's memory lies: a sub-buffer is a part of another buffer. */
+static psgd_status_t locate(const psgd_reducer_t *reducer, cl_mem mem, size_t offset_bytes, psgd_view_t *place_p)
 {
-    for (size_t i = 0; i < reducer->plan->num_given; ++i) {
-        uint64_t i_begin = grads[i].offset_bytes;
-        uint64_t i_end   = i_begin + grad_bytes(reducer, i);
+    const char   *device_name = psgd_device_limits(reducer->device)->name;
+    cl_mem        whole       = NULL;
+    size_t        origin      = 0;
+    psgd_status_t status;
 
+    status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_ASSOCIATED_MEMOBJECT, sizeof(whole), &whole, NULL),
+                           "clGetMemObjectInfo", device_name);
+    if ((status == PSGD_OK) && (whole != NULL)) {
+        status = psgd_cl_check(clGetMemObjectInfo(mem, CL_MEM_OFFSET, sizeof(origin), &origin, NULL),
+                               "clGetMemObjectInfo", device_name);
+    }
+    *place_p = (psgd_view_t){whole != NULL ? whole : mem, origin + offset_bytes};
+    return status;
+}
+
+static bool overlaps(const psgd_view_t *a, uint64_t a_bytes, const psgd_view_t *b, uint64_t b_bytes)
+{
+    return (a->mem == b->mem) && (a->offset_bytes < b->offset_bytes + b_bytes) &&
+           (b->offset_bytes < a->offset_bytes + a_bytes);
+}
+
+/* Regions of different tensors do not overlap. */
+static psgd_status_t check_overlap(psgd_reducer_t *reducer, const psgd_buffer_t *grads)
+{
+    psgd_view_t  *places = reducer->param_views; /* which this step has not read yet */
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_given); ++i) {
+        status = locate(reducer, grads[i].mem, grads[i].offset_bytes, &places[i]);
+    }
+    for (size_t i = 0; (status == PSGD_OK) && (i < reducer->plan->num_given); ++i) {
         for (size_t k = i + 1; k < reducer->plan->num_given; ++k) {
-            uint64_t k_begin = grads[k].offset_bytes;
-            uint64_t k_end   = k_begin + grad_bytes(reducer, k);
-
-            if ((grads[i].mem == grads[k].mem) && (i_begin < k_end) && (k_begin < i_end)) {
+            if (overlaps(&places[i], grad_bytes(reducer, i), &places[k], grad_bytes(reducer, k))) {
                 return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradients of tensors %zu '%s' and %zu '%s' overlap in one "
                                  "buffer", i, reducer->plan->tensors[i].name, k, reducer->plan->tensors[k].name);
             }
         }
     }
-    return PSGD_OK;
+    return status;
 }
 
 /* The caller's gradients as views, in reducer->grads. Most callers bring the same buffers in every step, so that pairs of
@@ -574,19 +598,25 @@ const char *psgd_version_string(void)
 /* ---- replicas --------------------------------------------------------------------------------------------------- */
 
 /* Regions of one call do not overlap: copying one would change another. */
-static psgd_status_t check_regions_overlap(const char *function, const psgd_region_t *regions, size_t num_regions)
+static psgd_status_t check_regions_overlap(const psgd_reducer_t *reducer, const char *function,
+                                           const psgd_region_t *regions, size_t num_regions)
 {
-    for (size_t i = 0; i < num_regions; ++i) {
-        for (size_t k = i + 1; k < num_regions; ++k) {
-            if ((regions[i].mem == regions[k].mem) &&
-                (regions[i].offset_bytes < regions[k].offset_bytes + regions[k].size_bytes) &&
-                (regions[k].offset_bytes < regions[i].offset_bytes + regions[i].size_bytes)) {
-                return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: regions %zu and %zu overlap in one buffer", function,
-                                 i, k);
+    psgd_view_t  *places = NULL;
+    psgd_status_t status = psgd_alloc(num_regions, sizeof(*places), "the places of regions", &places);
+
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_regions); ++i) {
+        status = locate(reducer, regions[i].mem, regions[i].offset_bytes, &places[i]);
+    }
+    for (size_t i = 0; (status == PSGD_OK) && (i < num_regions); ++i) {
+        for (size_t k = i + 1; (status == PSGD_OK) && (k < num_regions); ++k) {
+            if (overlaps(&places[i], regions[i].size_bytes, &places[k], regions[k].size_bytes)) {
+                status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: regions %zu and %zu overlap in one buffer", function,
+                                   i, k);
             }
         }
     }
-    return PSGD_OK;
+    psgd_free(places);
+    return status;
 }
 
 /* The caller's regions as views, after its queue; *replicas_p is freed by psgd_free(), also after an error. */
@@ -614,7 +644,7 @@ static psgd_status_t read_regions(psgd_reducer_t *reducer, const char *function,
         }
     }
     if (status == PSGD_OK) {
-        status = check_regions_overlap(function, regions, num_regions);
+        status = check_regions_overlap(reducer, function, regions, num_regions);
     }
     return status == PSGD_OK ? psgd_device_fence(reducer->device) : status;
 }

@@ -13,7 +13,7 @@ static bench_t bench;
 /* Memory that calls refuse: of another context, not to be written or read, not by the host, no buffer, too small. */
 static struct {
     test_device_t device;
-    cl_mem        foreign, read_only, write_only, hidden, image, small;
+    cl_mem        foreign, read_only, write_only, hidden, image, small, part;
 } other;
 
 /* A buffer of zeros. */
@@ -68,6 +68,10 @@ static void close_all(void)
     if (other.image != NULL) {
         clReleaseMemObject(other.image);
     }
+    if (other.part != NULL) {
+        clReleaseMemObject(other.part);
+        other.part = NULL;
+    }
     test_device_close(&other.device);
 }
 
@@ -117,6 +121,27 @@ START_TEST(step__refuses_gradients_that_overlap)
                  "the gradients of tensors 0 'first.weight' and 1 'second.bias' overlap");
     step_refuses(bad.grads[1] = bad.grads[0], PSGD_ERR_INVALID_ARGUMENT, "overlap");
     step_refuses(bad.grads[1] = bad.grads[0], PSGD_ERR_INVALID_ARGUMENT, "overlap"); /* also the second time */
+}
+END_TEST
+
+/* A part of a buffer, from its beginning on. */
+static cl_mem create_part(cl_mem whole, size_t bytes)
+{
+    const cl_buffer_region region = {0, bytes};
+    cl_int                 result;
+    cl_mem part = clCreateSubBuffer(whole, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &result);
+
+    assert_ok(test_cl_check(result, "clCreateSubBuffer"));
+    return part;
+}
+
+START_TEST(step__refuses_gradients_that_overlap_by_way_of_a_sub_buffer)
+{
+    other.part = create_part(bench.mem, BENCH_ELEMS * sizeof(float));
+    step_refuses((bad.grads[0].mem = other.part, bad.grads[0].offset_bytes = ROWS * sizeof(float)),
+                 PSGD_ERR_INVALID_ARGUMENT, "the gradients of tensors 0 'first.weight' and 1 'second.bias' overlap");
+    step_refuses((bad.grads[1].mem = other.part, bad.grads[1].offset_bytes -= 4), PSGD_ERR_INVALID_ARGUMENT, "overlap");
+    bench.grads[0].mem = other.part; /* where nothing overlaps, it is taken: the steps that follow use it */
 }
 END_TEST
 
@@ -386,6 +411,7 @@ END_TEST
 
 START_TEST(regions__are_refused_where_they_do_not_fit)
 {
+    other.part = create_part(bench.params, 128);
     regions_refuse(bad[1].size_bytes = 0, PSGD_ERR_INVALID_ARGUMENT, "region 1 has 0 bytes");
     regions_refuse(bad[1].offset_bytes = SIZE_MAX, PSGD_ERR_INVALID_ARGUMENT, "region 1 needs 64 bytes");
     regions_refuse(bad[1].size_bytes = SIZE_MAX, PSGD_ERR_INVALID_ARGUMENT,
@@ -395,6 +421,8 @@ START_TEST(regions__are_refused_where_they_do_not_fit)
     regions_refuse(bad[1].mem = other.small, PSGD_ERR_INVALID_ARGUMENT, "region 1 needs 64 bytes");
     regions_refuse(bad[1].offset_bytes = 63, PSGD_ERR_INVALID_ARGUMENT, "regions 0 and 1 overlap");
     regions_refuse(bad[0].size_bytes = 65, PSGD_ERR_INVALID_ARGUMENT, "regions 0 and 1 overlap");
+    regions_refuse((bad[1].mem = other.part, bad[1].offset_bytes = 63), PSGD_ERR_INVALID_ARGUMENT,
+                   "regions 0 and 1 overlap");
 }
 END_TEST
 
@@ -510,6 +538,7 @@ int main(void)
     tcase_add_test(tcase, step__refuses_missing_arguments);
     tcase_add_test(tcase, step__refuses_gradients_that_do_not_fit_in_their_buffer);
     tcase_add_test(tcase, step__refuses_gradients_that_overlap);
+    tcase_add_test(tcase, step__refuses_gradients_that_overlap_by_way_of_a_sub_buffer);
     tcase_add_test(tcase, step__refuses_memory_of_another_kind);
     tcase_add_test(tcase, step__refuses_memory_that_the_host_must_not_touch_where_it_has_to);
     tcase_add_test(tcase, step_host__refuses_pointers_to_nothing_and_between_floats);
