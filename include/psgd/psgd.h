@@ -625,7 +625,7 @@ PSGD_API psgd_status_t psgd_reducer_reset_error(psgd_reducer_t *reducer);
 /* Gives tensors other ranks between two steps: ranks[i] for tensor i, 1 to PSGD_MAX_RANK; 0: as it is. A collective: every worker
  * passes the same ranks, or all of them refuse, and nothing has changed then (PSGD_ERR_MISMATCH names the tensor).
  *
- * What is compressed stays as it is, whatever min_compression_rate says at the new rank; ranks of other tensors are not looked at. With
+ * What is compressed stays as it is, whatever min_compression_rate says at the new rank; so does what is not, whatever its rank here. With
  * config.flatten the tensors of the one matrix get one rank, or 0. A byte budget is not looked at any more.
  * Error memory, step and statistics go on. A factor that grows keeps its columns and gets random ones; one that shrinks keeps
  * its strongest directions (singular vectors). Engines are chosen anew for new shapes. While it works, the reducer takes its

@@ -45,11 +45,11 @@ psgd_status_t psgd_reducer_save(psgd_reducer_t *reducer, const char *path, psgd_
     if (reducer == NULL) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_save: reducer is NULL"); /* nobody can be told */
     }
-    if ((form != PSGD_ERROR_MEAN) && (form != PSGD_ERROR_LOCAL)) { /* the workers would not do the same */
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "psgd_reducer_save: form is %d; it must be PSGD_ERROR_MEAN or PSGD_ERROR_LOCAL", (int)form);
-    }
     status = check_path(path, "psgd_reducer_save");
+    if ((form != PSGD_ERROR_MEAN) && (form != PSGD_ERROR_LOCAL)) {
+        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                           "psgd_reducer_save: form is %d; it must be PSGD_ERROR_MEAN or PSGD_ERROR_LOCAL", (int)form);
+    }
     return psgd_checkpoint_save(reducer, path, form, status);
 }
 

@@ -181,6 +181,18 @@ static psgd_status_t write_manifest(const psgd_reducer_t *r, const char *path, c
     return status;
 }
 
+/* Before anything that only one of the forms does. */
+static psgd_status_t agree_on_form(psgd_reducer_t *r, psgd_error_form_t form, psgd_status_t local)
+{
+    psgd_status_t status = vote(r, local, (uint64_t)form, true, "psgd_reducer_save");
+
+    if ((status == PSGD_ERR_MISMATCH) && (local == PSGD_OK)) {
+        return psgd_fail(PSGD_ERR_MISMATCH,
+                         "psgd_reducer_save: some workers ask for PSGD_ERROR_MEAN and some for PSGD_ERROR_LOCAL");
+    }
+    return status;
+}
+
 /* The last step's factors have not been compared by a message of a next one. */
 static psgd_status_t compare_bits(psgd_reducer_t *r, psgd_status_t local)
 {
@@ -243,7 +255,6 @@ psgd_status_t psgd_checkpoint_save(psgd_reducer_t *r, const char *path, psgd_err
     psgd_state_t          *state  = NULL;
     psgd_status_t          status = local;
     old_save_t             old    = {false, false, 0, 0};
-    psgd_status_t          exported;
 
     if (r->poison.is_told) {
         return psgd_reducer_check_poison(r);
@@ -251,8 +262,11 @@ psgd_status_t psgd_checkpoint_save(psgd_reducer_t *r, const char *path, psgd_err
     if (status == PSGD_OK) { /* before the first vote: behind it another worker may have replaced it */
         old = find_old_save(path);
     }
-    exported = psgd_reducer_state_export(r, form, &state); /* a collective, in the mean form */
-    status   = status == PSGD_OK ? exported : status;
+    status = agree_on_form(r, form, status);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_reducer_state_export(r, form, &state); /* a collective, in the mean form */
     if (r->poison.is_told) {
         psgd_state_destroy(state);
         return status;

@@ -4,6 +4,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "system/bad_input.h"
 
@@ -384,6 +385,52 @@ static psgd_status_t call_wrongly_before_step_2(const job_t *job, uint32_t worke
     return PSGD_OK;
 }
 
+/* A save whose form or path is not worker 1's: one that is none, another one, none at all. Both are told, and nothing is written. */
+static psgd_status_t save_wrongly_before_step_2(const job_t *job, uint32_t worker, uint32_t step,
+                                                psgd_reducer_t *reducer)
+{
+    static const struct {
+        psgd_error_form_t form;
+        const char       *path;
+        psgd_status_t     status;
+    } of_worker_1[] = {{(psgd_error_form_t)7, "/tmp/psgd-never-written", PSGD_ERR_INVALID_ARGUMENT},
+                       {PSGD_ERROR_LOCAL, "/tmp/psgd-never-written", PSGD_ERR_MISMATCH},
+                       {PSGD_ERROR_MEAN, NULL, PSGD_ERR_INVALID_ARGUMENT}};
+
+    (void)job;
+    for (size_t i = 0; (step == 2) && (i < sizeof(of_worker_1) / sizeof(of_worker_1[0])); ++i) {
+        psgd_status_t status = worker == 1 ? psgd_reducer_save(reducer, of_worker_1[i].path, of_worker_1[i].form)
+                                           : psgd_reducer_save(reducer, "/tmp/psgd-never-written", PSGD_ERROR_MEAN);
+
+        worker_expects(status == of_worker_1[i].status, "case %zu, worker %u: %s: %s", i, worker,
+                       psgd_status_name(status), psgd_last_error());
+        worker_expects(access("/tmp/psgd-never-written", F_OK) != 0, "case %zu: something was written", i);
+    }
+    return PSGD_OK;
+}
+
+START_TEST(workers__all_hear_of_a_wrong_save_and_go_on)
+{
+    psgd_tensor_t tensors[2] = {job_tensor("weight", 40, 56), job_tensor("bias", 11, 0)};
+    job_t         clean      = job_describe(tensors, 2), disturbed;
+    job_record_t  clean_records[WORKERS_MAX], disturbed_records[WORKERS_MAX];
+
+    clean.num_workers     = 2;
+    disturbed             = clean;
+    disturbed.before_step = save_wrongly_before_step_2;
+    job_run(&clean, clean_records);
+    job_run(&disturbed, disturbed_records);
+    for (uint32_t w = 0; w < clean.num_workers; ++w) {
+        job_assert_same_bits(&clean_records[w], &disturbed_records[w]);
+    }
+    bad_input_count_case();
+    bad_input_count_case();
+    bad_input_count_case();
+    job_records_free(&clean, clean_records);
+    job_records_free(&disturbed, disturbed_records);
+}
+END_TEST
+
 START_TEST(workers__all_hear_of_a_wrong_call_and_go_on)
 {
     psgd_tensor_t tensors[3] = {job_tensor("weight", 40, 56), job_tensor("bias", 11, 0), job_tensor("large", 70000, 0)};
@@ -754,6 +801,7 @@ int main(void)
     tcase_add_test(tcase, nonfinite__a_step_that_overflows_has_not_happened);
     tcase_add_test(tcase, nonfinite__on_one_worker_alone);
     tcase_add_test(tcase, workers__all_hear_of_a_wrong_call_and_go_on);
+    tcase_add_test(tcase, workers__all_hear_of_a_wrong_save_and_go_on);
     tcase_add_test(tcase, workers__that_hold_another_q_or_step_are_named);
     tcase_add_test(tcase, workers__that_stop_are_given_up_after_the_deadline);
     tcase_add_test(tcase, workers__that_never_come_are_given_up_after_the_deadline);
