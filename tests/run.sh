@@ -3,7 +3,8 @@
 #
 # Installs what is missing (see tools/install_packages.sh), builds with warnings as errors, and runs all tests; then builds
 # with AddressSanitizer and UndefinedBehaviorSanitizer and runs those tests again that touch the library itself (label
-# sanitize), with fewer shapes. Fails where anything fails.
+# sanitize), with fewer shapes; then builds with ThreadSanitizer what runs on several threads and needs no device (label
+# threads), and runs that. Fails where anything fails.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/install_packages.sh
@@ -25,4 +26,5 @@ psgd_install_packages $PSGD_BUILD_PACKAGES $PSGD_TEST_PACKAGES
 status=0
 run_preset release || status=1
 run_preset asan || status=1
+run_preset tsan || status=1
 exit $status
