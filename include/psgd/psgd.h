@@ -836,7 +836,7 @@ PSGD_API psgd_status_t psgd_reducer_load(psgd_reducer_t *reducer, const char *pa
 /* One environment variable that the library reads. Static storage. */
 typedef struct psgd_env_info {
     const char *name;
-    const char *value;       /* as it is set now; NULL if it is not */
+    const char *value;       /* as it is set now; NULL if it is not, and in a program with raised privileges */
     const char *meaning;
 } psgd_env_info_t;
 

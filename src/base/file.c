@@ -40,7 +40,7 @@ psgd_status_t psgd_file_read(const char *path, unsigned char **bytes_p, size_t *
     unsigned char *bytes = NULL;
     struct stat    about;
     psgd_status_t  status;
-    int            file = open(path, O_RDONLY | O_CLOEXEC);
+    int            file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused below, not waited for */
 
     if (file < 0) {
         return fail("open", path);
@@ -105,7 +105,7 @@ static void cut_to_directory(char *path)
     char *slash = strrchr(path, '/');
 
     if (slash == NULL) {
-        strcpy(path, ".");
+        memcpy(path, ".", 2);
     } else {
         slash[slash == path ? 1 : 0] = '\0';
     }

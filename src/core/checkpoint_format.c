@@ -17,6 +17,7 @@
 #include "base/crc32c.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "core/vote.h"
 
 static const unsigned char MAGIC[8] = {'P', 'S', 'G', 'D', 'C', 'K', 'P', 'T'};
 
@@ -230,7 +231,8 @@ static psgd_status_t check_header(const unsigned char *at, uint64_t count, const
                          "'%s' has %" PRIu64 " bytes, and says that it has %" PRIu64 ": it was cut short, or added to",
                          name, count, get_u64(at + 56));
     }
-    if ((get_u32(at + 12) > PSGD_ERROR_MEAN) || (get_u32(at + 16) == 0) || (get_u32(at + 20) >= get_u32(at + 16))) {
+    if ((get_u32(at + 12) > PSGD_ERROR_MEAN) || (get_u32(at + 16) > PSGD_MAX_WORKERS) ||
+        (get_u32(at + 20) >= get_u32(at + 16))) {
         return psgd_fail(PSGD_ERR_FILE, "'%s': form %u, worker %u of %u make no sense", name, get_u32(at + 12),
                          get_u32(at + 20), get_u32(at + 16));
     }

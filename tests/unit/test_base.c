@@ -1,11 +1,15 @@
 /* The base room: status, log, environment, memory, clock, hash, numbers in 16 bits. */
-#define _POSIX_C_SOURCE 200809L /* setenv */
+#define _POSIX_C_SOURCE 200809L /* setenv, mkdtemp, mkfifo */
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/env.h"
+#include "base/file.h"
 #include "base/half.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -230,6 +234,25 @@ START_TEST(half__scales_are_powers_of_two_and_too_large_numbers_become_infinite)
 }
 END_TEST
 
+START_TEST(file__what_is_no_regular_file_is_refused_and_not_waited_for)
+{
+    char           directory[] = "/tmp/psgd_test_base_XXXXXX";
+    char           name[sizeof(directory) + sizeof("/pipe")];
+    unsigned char *bytes = NULL;
+    size_t         count = 0;
+
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(name, sizeof(name), "%s/pipe", directory);
+    ck_assert_int_eq(mkfifo(name, 0600), 0);
+    ck_assert_int_eq(psgd_file_read(name, &bytes, &count), PSGD_ERR_FILE);
+    ck_assert_ptr_nonnull(strstr(psgd_last_error(), "is no file that can be read at once"));
+    ck_assert_int_eq(psgd_file_read(directory, &bytes, &count), PSGD_ERR_FILE);
+    ck_assert_ptr_null(bytes);
+    unlink(name);
+    rmdir(directory);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("base");
@@ -247,6 +270,7 @@ int main(void)
     tcase_add_test(tcase, hash__words_hash_by_place_and_parts_add_up);
     tcase_add_test(tcase, half__numbers_are_rounded_to_nearest_even_and_come_back_as_they_were);
     tcase_add_test(tcase, half__scales_are_powers_of_two_and_too_large_numbers_become_infinite);
+    tcase_add_test(tcase, file__what_is_no_regular_file_is_refused_and_not_waited_for);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
 }

@@ -169,16 +169,28 @@ START_TEST(format__files_that_lie_are_refused)
         psgd_status_t status;
         const char   *words;
     } FORGERIES[] = {
-        {8, 2, 4, PSGD_ERR_UNSUPPORTED, "is of version 2"},   {8, 0, 4, PSGD_ERR_UNSUPPORTED, "is of version 0"},
-        {12, 3, 4, PSGD_ERR_FILE, "form 3"},                  {16, 0, 4, PSGD_ERR_FILE, "worker 2 of 0"},
-        {20, 3, 4, PSGD_ERR_FILE, "worker 3 of 3"},           {56, 239, 8, PSGD_ERR_FILE, "says that it has 239"},
-        {64, 4, 4, PSGD_ERR_FILE, "a section is cut short"},  {64, 2, 4, PSGD_ERR_FILE, "48 bytes behind the last section"},
-        {64, 0, 4, PSGD_ERR_FILE, "bytes behind the last"},   {64, UINT32_MAX, 4, PSGD_ERR_FILE, "is cut short"},
-        {80, 3, 4, PSGD_ERR_UNSUPPORTED, "kind 3"},           {80, 0, 4, PSGD_ERR_UNSUPPORTED, "kind 0"},
-        {84, 0, 4, PSGD_ERR_FILE, "a name of 0 bytes"},       {84, UINT32_MAX, 4, PSGD_ERR_FILE, "is not in"},
-        {88, 0, 8, PSGD_ERR_FILE, "a section of 0 x 2"},      {88, UINT64_MAX, 8, PSGD_ERR_FILE, "is not in"},
-        {88, 0x8000000000000001, 8, PSGD_ERR_FILE, "is not"}, {96, 0, 4, PSGD_ERR_FILE, "a section of 3 x 0"},
-        {96, UINT32_MAX, 4, PSGD_ERR_FILE, "is not in"},      {112, 0, 1, PSGD_ERR_FILE, "a zero byte"},
+        {8, 2, 4, PSGD_ERR_UNSUPPORTED, "is of version 2"},
+        {8, 0, 4, PSGD_ERR_UNSUPPORTED, "is of version 0"},
+        {12, 3, 4, PSGD_ERR_FILE, "form 3"},
+        {16, 0, 4, PSGD_ERR_FILE, "worker 2 of 0"},
+        {16, UINT32_MAX, 4, PSGD_ERR_FILE, "worker 2 of 4"},
+        {16, 74566, 4, PSGD_ERR_FILE, "worker 2 of 74566"},
+        {20, 3, 4, PSGD_ERR_FILE, "worker 3 of 3"},
+        {56, 239, 8, PSGD_ERR_FILE, "says that it has 239"},
+        {64, 4, 4, PSGD_ERR_FILE, "a section is cut short"},
+        {64, 2, 4, PSGD_ERR_FILE, "48 bytes behind the last section"},
+        {64, 0, 4, PSGD_ERR_FILE, "bytes behind the last"},
+        {64, UINT32_MAX, 4, PSGD_ERR_FILE, "is cut short"},
+        {80, 3, 4, PSGD_ERR_UNSUPPORTED, "kind 3"},
+        {80, 0, 4, PSGD_ERR_UNSUPPORTED, "kind 0"},
+        {84, 0, 4, PSGD_ERR_FILE, "a name of 0 bytes"},
+        {84, UINT32_MAX, 4, PSGD_ERR_FILE, "is not in"},
+        {88, 0, 8, PSGD_ERR_FILE, "a section of 0 x 2"},
+        {88, UINT64_MAX, 8, PSGD_ERR_FILE, "is not in"},
+        {88, 0x8000000000000001, 8, PSGD_ERR_FILE, "is not"},
+        {96, 0, 4, PSGD_ERR_FILE, "a section of 3 x 0"},
+        {96, UINT32_MAX, 4, PSGD_ERR_FILE, "is not in"},
+        {112, 0, 1, PSGD_ERR_FILE, "a zero byte"},
     };
 
     for (size_t i = 0; i < sizeof(FORGERIES) / sizeof(FORGERIES[0]); ++i) {
