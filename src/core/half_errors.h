@@ -7,7 +7,7 @@
 
 /* Made where it is in 16 bits and something is compressed. */
 psgd_status_t psgd_half_errors_create(psgd_reducer_t *reducer);
-void          psgd_half_errors_destroy(psgd_device_t *device, psgd_half_errors_t *errors);
+void          psgd_half_errors_destroy(psgd_device_t *device, psgd_half_errors_t *h);
 
 /* By matrix index: reducer->errors, with offsets that in floats have the number of the first element. */
 const psgd_view_t *psgd_half_errors_places(const psgd_reducer_t *reducer);

@@ -24,8 +24,8 @@
 #include "ops/tune.h"
 
 /* The host buffer through which plain steps are staged, and whole error memories when they are exported. */
-static const uint64_t PLAIN_PIECE_ELEMS  = 32 * 1024 * 1024 / sizeof(float);
-static const uint64_t EXPORT_PIECE_ELEMS = 1024 * 1024 / sizeof(float);
+static const uint64_t PLAIN_PIECE_ELEMS  = UINT64_C(32) * 1024 * 1024 / sizeof(float);
+static const uint64_t EXPORT_PIECE_ELEMS = UINT64_C(1024) * 1024 / sizeof(float);
 
 /* ---- the factors between steps ---------------------------------------------------------------------------------- */
 

@@ -219,7 +219,7 @@ psgd_status_t psgd_reducer_change_ranks(psgd_reducer_t *r, const uint32_t *ranks
         status = prepare(r, ranks, &next);
     }
     status = psgd_reducer_agree(next, r->comm, status, r->patience, &r->log, &r->message_chunk);
-    if (status == PSGD_OK) {
+    if ((status == PSGD_OK) && (next != NULL)) {
         take_over(r, next);
     } else if ((status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_COMM)) { /* nobody can be told any more */
         psgd_reducer_poison(r, status, true);

@@ -191,7 +191,8 @@ static psgd_status_t set_errors(const psgd_reducer_t *r, float *errors, psgd_sta
     return PSGD_OK;
 }
 
-/* errors := the mean over the workers, in bounded pieces with a vote each; every worker comes here, whatever failed. */
+/* errors := the mean over the workers, in bounded pieces with a vote each; every worker comes here, whatever failed. NULL: it was
+ * memory that did. */
 static void average_errors(psgd_reducer_t *r, float *errors)
 {
     uint64_t bits        = psgd_reducer_hash_bits(r);
@@ -202,7 +203,7 @@ static void average_errors(psgd_reducer_t *r, float *errors)
         uint64_t rest  = r->plan->matrix_elems - begin;
         uint64_t elems = rest < piece_elems ? rest : piece_elems;
 
-        if (psgd_step_is_healthy(r)) {
+        if (psgd_step_is_healthy(r) && (errors != NULL)) {
             memcpy(payload, errors + begin, elems * sizeof(float));
         }
         psgd_exchange_begin(r, &r->message_chunk, (size_t)elems, bits);
@@ -210,7 +211,7 @@ static void average_errors(psgd_reducer_t *r, float *errors)
             psgd_exchange_finish(r, &r->message_chunk, "the export of the mean error");
         }
         psgd_exchange_average(r, &r->message_chunk);
-        if (psgd_step_is_healthy(r)) {
+        if (psgd_step_is_healthy(r) && (errors != NULL)) {
             memcpy(errors + begin, payload, elems * sizeof(float));
         }
     }
@@ -284,7 +285,7 @@ static psgd_status_t export_errors(psgd_reducer_t *r, psgd_error_form_t form, ps
     }
     if (form == PSGD_ERROR_MEAN) {
         status = export_mean(r, status, errors);
-        status = status == PSGD_OK ? put_means(r, errors, state) : status;
+        status = (status == PSGD_OK) && (errors != NULL) ? put_means(r, errors, state) : status;
     }
     psgd_device_free_host(r->device, errors);
     return status;

@@ -44,6 +44,7 @@ static bool is_platform_and_device(const char *which, uint64_t *platform_p, uint
     return read_number(&which, platform_p) && (*which++ == ':') && read_number(&which, device_p) && (*which == '\0');
 }
 
+/* NOLINTNEXTLINE(readability-function-size): tolower() is a large macro */
 static bool begins_with(const char *text, const char *start)
 {
     for (; *start != '\0'; ++text, ++start) {

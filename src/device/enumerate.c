@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -212,9 +213,15 @@ static bool missing(psgd_device_info_t *info, const char *format, ...)
 
 static bool is_opencl_12(const char *version)
 {
-    unsigned major, minor;
+    static const char WORD[] = "OpenCL ";
+    char             *end;
+    unsigned long     major;
 
-    return (sscanf(version, "OpenCL %u.%u", &major, &minor) == 2) && ((major > 1) || (minor >= 2));
+    if (strncmp(version, WORD, sizeof(WORD) - 1) != 0) {
+        return false;
+    }
+    major = strtoul(version + sizeof(WORD) - 1, &end, 10);
+    return (*end == '.') && ((major > 1) || ((major == 1) && (strtoul(end + 1, NULL, 10) >= 2)));
 }
 
 /* 64-bit integers, which our kernels count elements with, are optional in the embedded profile. */

@@ -59,7 +59,7 @@ static psgd_status_t append(text_t *text, const char *chars, size_t length)
     size_t needed = text->length + length + 1;
     char  *grown;
 
-    if (needed > text->room) {
+    if ((text->chars == NULL) || (needed > text->room)) {
         grown = realloc(text->chars, 2 * needed);
         if (grown == NULL) {
             return psgd_fail(PSGD_ERR_HOST_MEMORY, "no host memory for the text of a kernel (%zu bytes)", 2 * needed);

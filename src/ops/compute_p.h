@@ -24,12 +24,12 @@ psgd_status_t psgd_compute_p_create(psgd_ragged_t *ragged, psgd_form_t form, boo
 uint64_t psgd_compute_p_part_elems(const psgd_compute_p_t *compute_p);
 
 /* Allocates nothing. The items have been placed. */
-psgd_status_t psgd_compute_p_enqueue(psgd_compute_p_t *compute_p, const psgd_compute_p_views_t *views);
+psgd_status_t psgd_compute_p_enqueue(psgd_compute_p_t *a, const psgd_compute_p_views_t *views);
 
 /* PSGD_FORM_LAZY: what the error memory holds between two steps, M, becomes the error M - P^ Q_w^T itself. Whoever calls it
  * zeroes Q_w, so that the next pass finds the error as it is. */
-psgd_status_t psgd_compute_p_enqueue_settle(psgd_compute_p_t *compute_p, psgd_view_t p_before, psgd_view_t q_before);
+psgd_status_t psgd_compute_p_enqueue_settle(psgd_compute_p_t *a, psgd_view_t p_before, psgd_view_t q_before);
 
-void psgd_compute_p_destroy(psgd_compute_p_t *compute_p);
+void psgd_compute_p_destroy(psgd_compute_p_t *a);
 
 #endif

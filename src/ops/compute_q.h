@@ -14,9 +14,8 @@ psgd_status_t psgd_compute_q_create(psgd_ragged_t *ragged, psgd_form_t form, psg
 uint64_t psgd_compute_q_part_elems(const psgd_compute_q_t *compute_q);
 
 /* p_hat: r x rows; q_local: r x cols; parts: room for psgd_compute_q_part_elems() floats. Allocates nothing. */
-psgd_status_t psgd_compute_q_enqueue(psgd_compute_q_t *compute_q, psgd_view_t p_hat, psgd_view_t q_local,
-                                     psgd_view_t parts);
+psgd_status_t psgd_compute_q_enqueue(psgd_compute_q_t *b, psgd_view_t p_hat, psgd_view_t q_local, psgd_view_t parts);
 
-void psgd_compute_q_destroy(psgd_compute_q_t *compute_q);
+void psgd_compute_q_destroy(psgd_compute_q_t *b);
 
 #endif

@@ -1,8 +1,8 @@
 #include "ops/known_update.h"
 
 #include <math.h>
-#include <string.h>
 
+#include "base/bits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "ops/decompress.h"
@@ -80,7 +80,7 @@ static uint64_t count_wrong(const known_update_t *u)
         for (uint32_t j = 0; j < COLS; ++j) {
             float expected = expected_element(u, i, j);
 
-            wrong += memcmp(&expected, &u->host_update[i * COLS + j], sizeof(expected)) != 0;
+            wrong += psgd_bits_of(expected) != psgd_bits_of(u->host_update[i * COLS + j]);
         }
     }
     return wrong;

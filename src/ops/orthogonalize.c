@@ -363,9 +363,10 @@ static psgd_status_t launch(psgd_orthogonalizer_t *ortho, stage_t stage, size_t 
 /* Bytes of local memory: a sum for each column, or for each of a panel with a slab of others; and the tree. */
 static size_t sums_bytes(const psgd_orthogonalizer_t *ortho)
 {
-    size_t sums = (size_t)ortho->max_columns + BATCH;
+    size_t sums       = (size_t)ortho->max_columns + BATCH;
+    size_t panel_sums = (size_t)PANEL * SLAB;
 
-    return ((ortho->max_columns > PANEL) && (sums < PANEL * SLAB) ? PANEL * SLAB : sums) * sizeof(float);
+    return ((ortho->max_columns > PANEL) && (sums < panel_sums) ? panel_sums : sums) * sizeof(float);
 }
 
 static size_t scratch_bytes(const psgd_orthogonalizer_t *ortho)

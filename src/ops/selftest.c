@@ -5,6 +5,7 @@
 
 #include <Random123/philox.h>
 
+#include "base/bits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "device/cl_device.h"
@@ -24,8 +25,9 @@ enum {
     RANDOM_ELEMS  = 4096,
     PHILOX_WORDS  = 4,
     RANDOM_WORDS  = PHILOX_WORDS + 1, /* and the bits of the number made of them */
+    RANDOM_TOTAL  = RANDOM_ELEMS * RANDOM_WORDS,
     RANDOM_COLUMN = 3,
-    RANDOM_FIRST  = 0x7FFFF800        /* element numbers on both sides of 2^31 */
+    RANDOM_FIRST  = 0x7FFFF800 /* element numbers on both sides of 2^31 */
 };
 
 static const uint64_t RANDOM_KEY  = UINT64_C(0xFEDCBA9876543210);
@@ -75,7 +77,7 @@ static psgd_status_t draw_on_device(psgd_device_t *device, psgd_program_t *progr
     }
     status = psgd_kernel_enqueue(device, kernel, 1, &global, NULL, args, sizeof(args) / sizeof(args[0]));
     if (status == PSGD_OK) {
-        status = psgd_buffer_enqueue_read(device, memory, words, RANDOM_ELEMS * RANDOM_WORDS * sizeof(*words));
+        status = psgd_buffer_enqueue_read(device, memory, words, RANDOM_TOTAL * sizeof(*words));
     }
     status = psgd_device_settle(device, status, "the self-test of random numbers");
     psgd_kernel_destroy(kernel);
@@ -88,17 +90,16 @@ static psgd_status_t test_random(psgd_device_t *device, psgd_program_t *program,
     uint32_t     *words  = NULL;
     psgd_status_t status;
 
-    status = psgd_alloc(RANDOM_ELEMS * RANDOM_WORDS, sizeof(*words), "the self-test of random numbers", &words);
+    status = psgd_alloc(RANDOM_TOTAL, sizeof(*words), "the self-test of random numbers", &words);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_buffer_create(device, RANDOM_ELEMS * RANDOM_WORDS * sizeof(*words), "the self-test of random numbers",
-                                &memory);
+    status = psgd_buffer_create(device, RANDOM_TOTAL * sizeof(*words), "the self-test of random numbers", &memory);
     if (status == PSGD_OK) {
         status = draw_on_device(device, program, memory, words);
     }
     if (status == PSGD_OK) {
-        found->random_values = RANDOM_ELEMS * RANDOM_WORDS;
+        found->random_values = RANDOM_TOTAL;
         found->random_wrong  = count_wrong_random(words);
     }
     psgd_buffer_destroy(device, &memory);

@@ -429,6 +429,7 @@ static const struct {
     {"psgd-profile 2\n40 56 4 fused\n", "line 1: 'psgd-profile 2'"},
     {"psgd-profile 1\n-40 56 4 fused\n", "line 2"},
     {"psgd-profile 1\n40 56 4294967300 fused\n", "line 2"},
+    {"psgd-profile 1\n18446744073709551656 56 4 fused\n", "line 2"}, /* 2^64 + 40 */
     {"40 56 4 fused\n", "line 1: '40 56 4 fused'"},
     {"psgd-profile 1 \n", "line 1:"},
     {"\npsgd-profile 1\n", "line 1: ''"},

@@ -146,11 +146,11 @@ static void add_lstm(builder_t *b)
     for (int layer = 0; layer < LAYERS; ++layer) {
         for (int i = 0; i < 2; ++i) {
             snprintf(name, sizeof(name), "rnn.%s_l%d", matrices[i], layer);
-            ADD(b, name, 4 * WIDTH, WIDTH);
+            ADD(b, name, UINT64_C(4) * WIDTH, WIDTH);
         }
         for (int i = 0; i < 2; ++i) {
             snprintf(name, sizeof(name), "rnn.%s_l%d", vectors[i], layer);
-            ADD(b, name, 4 * WIDTH);
+            ADD(b, name, UINT64_C(4) * WIDTH);
         }
     }
     ADD(b, "decoder.bias", TOKENS);
@@ -167,11 +167,11 @@ static void add_gpt2(builder_t *b)
     for (unsigned layer = 0; layer < LAYERS; ++layer) {
         set_prefix(b, "h.%u.", layer);
         add_norm(b, "ln_1", WIDTH);
-        add_with_bias(b, "attn.c_attn", 3 * WIDTH, 2, (const uint64_t[]){WIDTH, 3 * WIDTH});
+        add_with_bias(b, "attn.c_attn", UINT64_C(3) * WIDTH, 2, (const uint64_t[]){WIDTH, UINT64_C(3) * WIDTH});
         add_with_bias(b, "attn.c_proj", WIDTH, 2, (const uint64_t[]){WIDTH, WIDTH});
         add_norm(b, "ln_2", WIDTH);
-        add_with_bias(b, "mlp.c_fc", 4 * WIDTH, 2, (const uint64_t[]){WIDTH, 4 * WIDTH});
-        add_with_bias(b, "mlp.c_proj", WIDTH, 2, (const uint64_t[]){4 * WIDTH, WIDTH});
+        add_with_bias(b, "mlp.c_fc", UINT64_C(4) * WIDTH, 2, (const uint64_t[]){WIDTH, UINT64_C(4) * WIDTH});
+        add_with_bias(b, "mlp.c_proj", WIDTH, 2, (const uint64_t[]){UINT64_C(4) * WIDTH, WIDTH});
     }
     set_prefix(b, "%s", "");
     add_norm(b, "ln_f", WIDTH);

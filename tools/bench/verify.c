@@ -358,7 +358,8 @@ static tool_status_t take_factors(const check_t *check, compare_job_t *job)
     tool_status_t status = TOOL_OK;
 
     for (int step = 0; step < NUM_STEPS && status == TOOL_OK; ++step) {
-        const psgd_state_t *before = check->imported[step] != NULL ? check->imported[step] : check->left[step - 1];
+        bool                is_imported = step == 0 || check->imported[step] != NULL;
+        const psgd_state_t *before      = is_imported ? check->imported[step] : check->left[step - 1];
 
         status = take_factor(before, job->item, factor_length(check, job->item, step), &job->before[step]);
         if (status == TOOL_OK && check->bench->options->warm_start != 0) { /* a cold step keeps none */

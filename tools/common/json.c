@@ -64,7 +64,7 @@ static void write_string(FILE *out, const char *text)
         } else if (length == 0) {
             fputs("\\ufffd", out);
         } else {
-            fwrite(at, 1, length, out);
+            (void)fwrite(at, 1, length, out);
         }
         at += length > 0 ? length : 1;
     }

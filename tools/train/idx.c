@@ -126,7 +126,7 @@ static tool_status_t read_header(idx_file_t *file, uint32_t num_dims, idx_t *idx
     }
     idx->num_dims = num_dims;
     for (uint32_t i = 0; i < IDX_MAX_DIMS; ++i) {
-        idx->dims[i] = i < num_dims ? big_endian(header + 4 + 4 * i) : 1;
+        idx->dims[i] = i < num_dims ? big_endian(header + 4 + 4 * (size_t)i) : 1;
         if (idx->dims[i] == 0 || idx->dims[i] > MAX_BYTES / bytes) {
             return tool_fail(TOOL_FAILED, "%s is damaged: its header claims a dimension of %u", file->path,
                              (unsigned)idx->dims[i]);

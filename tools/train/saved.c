@@ -68,7 +68,7 @@ tool_status_t saved_write(const char *path, const params_t *params, uint64_t ste
 {
     size_t        count = 2 * params->extent;
     float        *both  = NULL;
-    char          name[PATH_BYTES], temporary[PATH_BYTES];
+    char          name[PATH_BYTES] = "", temporary[PATH_BYTES] = "";
     head_t        head;
     tool_status_t status = tool_alloc(count, sizeof(*both), "what is saved", &both);
 
