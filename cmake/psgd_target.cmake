@@ -12,7 +12,17 @@ function(psgd_target_defaults target)
   if(PSGD_WARNINGS_AS_ERRORS)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
+  psgd_target_harden(${target})
   psgd_target_sanitize(${target})
+endfunction()
+
+# psgd_hardening.cmake. Code that may lie anywhere makes a program that may, too.
+function(psgd_target_harden target)
+  target_compile_options(${target} PRIVATE ${PSGD_HARDENING_COMPILE})
+  target_link_options(${target} PRIVATE ${PSGD_HARDENING_LINK})
+  if(PSGD_HARDENING)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  endif()
 endfunction()
 
 # The sanitizers of PSGD_SANITIZE, where there are any.
@@ -29,6 +39,7 @@ function(psgd_library_target target output_name)
     OUTPUT_NAME ${output_name} VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
   target_include_directories(${target} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  psgd_target_harden(${target})
   psgd_target_sanitize(${target})
   # What the library needs, it names; a sanitizer's runtime comes with the program.
   if(UNIX AND NOT APPLE AND NOT PSGD_SANITIZE)
