@@ -79,6 +79,7 @@ struct mpi_comm {
     MPI_Comm        comm;
     size_t          max_call_bytes;
     bool            is_aborted;
+    bool            is_copying; /* MPI may still write the copy's handle into `comm` */
     uint64_t        num_begun; /* collectives */
     double          next_look; /* for roll calls, by MPI_Wtime() */
     roll_t         *rolls;     /* W */
@@ -900,7 +901,9 @@ static psgd_status_t duplicate(mpi_comm_t *comm, MPI_Comm original, double deadl
     }
     status = mpi_check(comm, MPI_Comm_idup(original, &comm->comm, &request), "MPI_Comm_idup", "psgd_comm_mpi_create");
     if (status == PSGD_OK) {
-        status = wait_for_duplicate(comm, &request, deadline_seconds);
+        comm->is_copying = true;
+        status           = wait_for_duplicate(comm, &request, deadline_seconds);
+        comm->is_copying = status != PSGD_OK;
     }
     MPI_Comm_set_errhandler(original, handler);
     if (status == PSGD_OK) {
@@ -967,7 +970,7 @@ psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, siz
 free_comm:
     requests_free(comm);
     rolls_free(comm, false);
-    if (status != PSGD_ERR_TIMEOUT) { /* after which MPI may still write the copy's handle into *comm */
+    if (!comm->is_copying) {
         free(comm);
     }
     return status;

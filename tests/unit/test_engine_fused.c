@@ -539,7 +539,7 @@ static void check_memory_of_parts(uint32_t vector_floats, size_t rank)
 
 START_TEST(fused_parts__memory_of_partial_sums_is_bounded)
 {
-    static const size_t RANKS[]   = {4, 32, 1, 2, 8, 64, 256};
+    static const size_t RANKS[]   = {4, 32, 1, 256}; /* kernels of their own each */
     size_t              num_ranks = psgd_test_shapes_are_reduced() ? 2 : sizeof(RANKS) / sizeof(RANKS[0]);
 
     for (size_t n = 0; n < num_ranks; ++n) {
