@@ -7,7 +7,8 @@
  *   - no run crashes, hangs or leaks an allocation or an OpenCL object;
  *   - a call that fails does so on all workers with the same status, and says why, or, after the last vote of a step, on worker 0
  *     alone, whose reducer is poisoned, and the next call tells the others;
- *   - what failed is tried again: unless a reducer is poisoned, the updates in the end have the bits of a run without a fault. */
+ *   - what failed is tried again: unless a reducer is poisoned, the updates in the end have the bits of a run without a fault;
+ *   - where one is poisoned, new reducers go on from the checkpoint, if it came to that, to the same bits. */
 #define _XOPEN_SOURCE 700 /* mkdtemp() */
 #include <errno.h>
 #include <execinfo.h>
@@ -24,6 +25,7 @@
 
 enum {
     NUM_TENSORS  = 3,
+    CHANGED_RANK = 3,
     MAX_WORKERS  = 2,
     MAX_TRIES    = 3,
     RUN_SECONDS  = 120,
@@ -86,6 +88,7 @@ enum { NUM_SETUPS = sizeof(SETUPS) / sizeof(SETUPS[0]) };
 /* ---- one run ---- */
 
 typedef struct run {
+    bool           is_restart; /* from the checkpoint: only what comes behind it is done */
     const setup_t *setup;
     const char    *path; /* of a checkpoint */
     psgd_status_t  statuses[MAX_WORKERS][NUM_CALLS][MAX_TRIES];
@@ -119,6 +122,7 @@ static psgd_status_t create(actor_t *actor)
     psgd_config_t  config = PSGD_CONFIG_INIT;
 
     tensors[0]                  = job_tensor("w", 24, 20);
+    tensors[0].rank             = actor->run->is_restart ? CHANGED_RANK : 0;
     tensors[1]                  = job_tensor("b", VECTOR_ELEMS, 0);
     tensors[2]                  = job_tensor("large", 270, 250);
     tensors[2].rank             = PSGD_NEVER_COMPRESS;
@@ -155,7 +159,7 @@ static psgd_status_t export(actor_t *actor)
 
 static psgd_status_t change_ranks(actor_t *actor)
 {
-    const uint32_t ranks[NUM_TENSORS] = {3, 0, 0};
+    const uint32_t ranks[NUM_TENSORS] = {CHANGED_RANK, 0, 0};
 
     return psgd_reducer_set_ranks(actor->reducer, ranks, NUM_TENSORS);
 }
@@ -253,6 +257,12 @@ static psgd_status_t call_until_done(actor_t *actor, call_t call)
     return PSGD_OK;
 }
 
+/* A restart makes do without what lies before the checkpoint, and with it. */
+static bool is_left_out(const run_t *run, call_t call)
+{
+    return run->is_restart && (call != CALL_CREATE) && (call != CALL_LOAD) && (call != CALL_STEP_4);
+}
+
 static psgd_status_t act(worker_t *worker)
 {
     run_t        *run   = worker->user;
@@ -271,6 +281,9 @@ static psgd_status_t act(worker_t *worker)
 
         if ((call > CALL_CREATE) && (actor->reducer == NULL)) {
             break;
+        }
+        if (is_left_out(run, (call_t)call)) {
+            continue;
         }
         if (was_poisoned) { /* the others hear of it; and it is said again, at once */
             run->statuses[worker->index][call][0] = call_once(actor, (call_t)call);
@@ -440,8 +453,40 @@ static const char *first_failure(const run_t *run)
 }
 
 typedef struct tally {
-    uint64_t runs, fired, poisoned, failed;
+    uint64_t runs, fired, poisoned, restarted, failed;
 } tally_t;
+
+/* What becomes of the checkpoint that a poisoned run has left. */
+static const char *judge_restart(const run_t *run, const run_t *expected, char text[1024])
+{
+    static const fault_t none = {FAULT_NONE, 0, 0, false};
+    worker_outcome_t     outcomes[WORKERS_MAX];
+    run_t               *again = calloc(1, sizeof(*again));
+    const char          *wrong = NULL;
+
+    if (again == NULL) {
+        return "no memory for a restart";
+    }
+    again->setup      = run->setup;
+    again->path       = run->path;
+    again->is_restart = true;
+    injector_set(&none);
+    workers_try(run->setup->num_workers, act, again, outcomes);
+    for (uint32_t w = 0; (w < run->setup->num_workers) && (wrong == NULL); ++w) {
+        if (again->statuses[w][CALL_STEP_4][0] != PSGD_OK) {
+            snprintf(text, 1024, "worker %u's restart: %s %s %s", w, again->sentences[w][CALL_CREATE],
+                     again->sentences[w][CALL_LOAD], again->sentences[w][CALL_STEP_4]);
+            wrong = text;
+        } else if (memcmp(again->updates[w][NUM_STEPS - 1], expected->updates[w][NUM_STEPS - 1],
+                          sizeof(run->updates[0][0])) != 0) {
+            snprintf(text, 1024, "after a restart worker %u's update of step %d is not that of a run without a fault",
+                     w, NUM_STEPS);
+            wrong = text;
+        }
+    }
+    free(again);
+    return wrong;
+}
 
 /* One run with one fault; returns whether there was such a call. */
 static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *expected, run_t *run, const char *path,
@@ -451,6 +496,7 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
     worker_outcome_t outcomes[WORKERS_MAX];
     const char      *wrong = NULL;
     char             text[1024], what[160];
+    bool             has_fired;
 
     memset(run, 0, sizeof(*run));
     run->setup    = setup;
@@ -461,7 +507,7 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
     alarm(RUN_SECONDS);
     workers_try(setup->num_workers, act, run, outcomes);
     alarm(0);
-    remove_files(path);
+    describe(fault, what);
     for (uint32_t w = 0; (w < setup->num_workers) && (wrong == NULL); ++w) {
         wrong = outcomes[w].status != PSGD_OK ? outcomes[w].sentence : NULL;
     }
@@ -476,16 +522,21 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
         snprintf(text, sizeof(text), "%lld OpenCL objects leaked", (long long)(injector_live_objects() - objects));
         wrong = text;
     }
+    has_fired = injector_fired() > 0;
+    if ((wrong == NULL) && (expected != NULL) && run->is_poisoned[0] && (access(path, F_OK) == 0)) {
+        wrong = judge_restart(run, expected, text);
+        tally->restarted += 1;
+    }
+    remove_files(path);
     tally->runs += 1;
-    tally->fired += injector_fired() > 0 ? 1 : 0;
+    tally->fired += has_fired ? 1 : 0;
     tally->poisoned += run->is_poisoned[0] ? 1 : 0;
     if ((wrong != NULL) && !warms_up) {
-        describe(fault, what);
         printf("FAILED: %s: %s%s\n", what, wrong, first_failure(run));
         fflush(stdout);
         tally->failed += 1;
     }
-    return injector_fired() > 0;
+    return has_fired;
 }
 
 /* ---- all of them ---- */
@@ -557,9 +608,9 @@ START_TEST(faults__leave_nothing_behind)
     snprintf(path, sizeof(path), "%s/run", directory);
     run_plan(setup, plan, path, &tally);
     rmdir(directory);
-    printf("%s, %s: %llu runs, a fault in %llu, %llu poisoned, %llu wrong\n", setup->name, plan->name,
-           (unsigned long long)tally.runs, (unsigned long long)tally.fired, (unsigned long long)tally.poisoned,
-           (unsigned long long)tally.failed);
+    printf("%s, %s: %llu runs, a fault in %llu, %llu poisoned, %llu of them restarted from a checkpoint, %llu wrong\n",
+           setup->name, plan->name, (unsigned long long)tally.runs, (unsigned long long)tally.fired,
+           (unsigned long long)tally.poisoned, (unsigned long long)tally.restarted, (unsigned long long)tally.failed);
     fflush(stdout);
     ck_assert_uint_gt(tally.fired, 0);
     ck_assert_uint_eq(tally.failed, 0);
