@@ -372,7 +372,7 @@ typedef struct psgd_config {
     uint64_t         energy_every;
 
     /* Every so many steps worker 0 writes a line of statistics to the log, at level info: step, compression rate, bytes and
-     * milliseconds of a step on average since the last such line. Steps, default 0: never. */
+     * milliseconds of a step and of its phases on average since the last such line. Steps, default 0: never. */
     uint64_t         log_every;
 
     /* 0 (default): each matrix has factors of its own. 1: all tensors but those that are never compressed make one square

@@ -120,21 +120,43 @@ static void poison_lazy(psgd_reducer_t *r, bool is_plain)
     }
 }
 
+/* "compute_p 3.214, reduce_p 0.871": the phases of a step on average since the last line, in ms; those that took time. */
+static void list_phases(const psgd_reducer_t *r, char *text, size_t text_bytes)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (int phase = 0; (phase < PSGD_NUM_PHASES) && (used < text_bytes); ++phase) {
+        const uint64_t ns = r->stats.phase_ns_total[phase] - r->stats_logged.phase_ns_total[phase];
+
+        if (ns > 0) {
+            used +=
+                (size_t)snprintf(text + used, text_bytes - used, "%s%s %.3f", used > 0 ? ", " : "",
+                                 psgd_phase_name((psgd_phase_t)phase), (double)ns * 1e-6 / (double)r->steps_unlogged);
+        }
+    }
+}
+
 /* A line of statistics, where the schedule has one. */
 static void log_statistics(psgd_reducer_t *r)
 {
     const psgd_stats_t *now = &r->stats, *then = &r->stats_logged;
     const uint64_t      every = r->config.log_every;
+    char                phases[320];
 
     r->steps_unlogged += 1; /* not always `every`: a state may have brought another step */
     if ((every == 0) || (r->step_number % every != 0)) {
         return;
     }
     if (r->comm->worker_index == 0) {
-        psgd_log(&r->log, PSGD_LOG_INFO, "step %" PRIu64 ": %.1f times fewer elements a compressed step; %.6g MB and %.3f ms a step on "
-                 "average over the last %" PRIu64, r->step_number, now->compression_rate,
+        list_phases(r, phases, sizeof(phases));
+        psgd_log(&r->log, PSGD_LOG_INFO,
+                 "step %" PRIu64 ": %.1f times fewer elements a compressed step; %.6g MB and %.3f ms a step on average "
+                                 "over the last %" PRIu64 " (%s)",
+                 r->step_number, now->compression_rate,
                  (double)(now->bytes_total - then->bytes_total) * 1e-6 / (double)r->steps_unlogged,
-                 (double)(now->ns_total - then->ns_total) * 1e-6 / (double)r->steps_unlogged, r->steps_unlogged);
+                 (double)(now->ns_total - then->ns_total) * 1e-6 / (double)r->steps_unlogged, r->steps_unlogged,
+                 phases);
     }
     r->stats_logged   = r->stats;
     r->steps_unlogged = 0;

@@ -196,7 +196,10 @@ static _Atomic int num_lines;
 static void count_lines(psgd_log_level_t level, const char *line, void *user)
 {
     (void)user;
-    num_lines += (level == PSGD_LOG_INFO) && (strstr(line, "ms a step on average over the last 2") != NULL) ? 1 : 0;
+    num_lines += (level == PSGD_LOG_INFO) && (strstr(line, "ms a step on average over the last 2 (") != NULL) &&
+                         (strstr(line, "decompress ") != NULL)
+                     ? 1
+                     : 0;
 }
 
 START_TEST(log_every__writes_a_line_on_one_worker)
