@@ -197,7 +197,7 @@ static psgd_status_t step(worker_t *worker, psgd_reducer_t *reducer, cl_mem mem,
 static psgd_status_t bad_step(worker_t *worker, psgd_reducer_t *reducer, cl_mem mem, const bad_t *bad, uint32_t where)
 {
     float        *values = calloc(TOTAL_ELEMS, sizeof(*values));
-    char          named[16];
+    char          named[24];
     psgd_status_t status;
 
     worker_expects(values != NULL, "no memory for a gradient");
