@@ -33,6 +33,13 @@ function(psgd_target_sanitize target)
   endif()
 endfunction()
 
+# With PSGD_COVERAGE: counts which lines and branches of this target run, in threads too.
+function(psgd_target_count_coverage target)
+  if(PSGD_COVERAGE)
+    target_compile_options(${target} PRIVATE --coverage -fprofile-update=atomic)
+  endif()
+endfunction()
+
 # A library that others link: lib<output_name>, its version, and where its headers are, built and installed.
 function(psgd_library_target target output_name)
   set_target_properties(${target} PROPERTIES
@@ -41,6 +48,9 @@ function(psgd_library_target target output_name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   psgd_target_harden(${target})
   psgd_target_sanitize(${target})
+  if(PSGD_COVERAGE)
+    target_link_options(${target} PUBLIC --coverage)
+  endif()
   # What the library needs, it names; a sanitizer's runtime comes with the program.
   if(UNIX AND NOT APPLE AND NOT PSGD_SANITIZE)
     target_link_options(${target} PRIVATE LINKER:--no-undefined)
