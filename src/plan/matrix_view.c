@@ -67,8 +67,7 @@ psgd_status_t psgd_matrix_view_check(const psgd_matrix_view_t *view, uint64_t el
                          "; none may be 0 (or all fields of the view), and the batch is below 2^20",
                          view->batch, view->rows, view->cols);
     }
-    if ((view->rows > elems) || (view->cols > elems / view->rows) || (view->batch != elems / view->rows / view->cols) ||
-        (view->batch * view->rows * view->cols != elems)) {
+    if ((view->batch != elems / view->rows / view->cols) || (view->batch * view->rows * view->cols != elems)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
                          "its view is %" PRIu64 " matrices of %" PRIu64 " x %" PRIu64 ", but it has %" PRIu64
                          " elements",

@@ -353,18 +353,12 @@ static bool is_flattened(const psgd_tensor_t *tensor)
     return tensor->rank != PSGD_NEVER_COMPRESS;
 }
 
-/* The side of the smallest square that holds so many elements. */
+/* The side of the smallest square that holds so many elements: up to 2^48, of which a double's root is exact enough to be cut. */
 static uint64_t side_of_square(uint64_t elems)
 {
     uint64_t side = (uint64_t)sqrt((double)elems);
 
-    while (side * side < elems) {
-        side += 1;
-    }
-    while ((side > 1) && ((side - 1) * (side - 1) >= elems)) {
-        side -= 1;
-    }
-    return side;
+    return side * side < elems ? side + 1 : side;
 }
 
 /* The tensor behind the caller's, whose matrix is all of theirs. */

@@ -124,12 +124,12 @@ static void later_gradient(const job_t *job, uint32_t worker, uint32_t step, flo
     free(values);
 }
 
-START_TEST(checkpoint__the_exact_form_continues_bitwise_identically)
+/* Saved to the_path, and loaded from there. */
+static void assert_continues_exactly(int way)
 {
-    job_t        whole = checkpoint_job(_i), before = whole, after = whole;
+    job_t        whole = checkpoint_job(way), before = whole, after = whole;
     job_record_t whole_records[WORKERS_MAX], before_records[WORKERS_MAX], after_records[WORKERS_MAX];
 
-    snprintf(the_path, sizeof(the_path), "%s", path_of("exact"));
     whole.num_steps     = STEPS_BEFORE + STEPS_AFTER;
     before.num_steps    = STEPS_BEFORE;
     before.after_step   = save_exactly; /* after every step: each takes the place of the last */
@@ -153,6 +153,25 @@ START_TEST(checkpoint__the_exact_form_continues_bitwise_identically)
     job_records_free(&before, before_records);
     job_records_free(&after, after_records);
     empty_directory();
+}
+
+START_TEST(checkpoint__the_exact_form_continues_bitwise_identically)
+{
+    snprintf(the_path, sizeof(the_path), "%s", path_of("exact"));
+    assert_continues_exactly(_i);
+}
+END_TEST
+
+/* A file of the directory that one is in. */
+START_TEST(checkpoint__a_name_without_a_directory_is_a_path)
+{
+    char before[4096];
+
+    ck_assert_ptr_nonnull(getcwd(before, sizeof(before)));
+    ck_assert_int_eq(chdir(directory), 0);
+    snprintf(the_path, sizeof(the_path), "%s", "relative");
+    assert_continues_exactly(0);
+    ck_assert_int_eq(chdir(before), 0);
 }
 END_TEST
 
@@ -390,6 +409,50 @@ START_TEST(checkpoint__files_that_are_not_whole_or_not_there_are_refused)
     snprintf(path, sizeof(path), "%.200s.3.0", the_path);
     snprintf(the_path, sizeof(the_path), "%s", path);
     assert_nothing_has_changed(0, load_in_vain, NULL, PSGD_ERR_FILE, "load the manifest");
+    snprintf(the_path, sizeof(the_path), "%s", directory);
+    assert_nothing_has_changed(0, load_in_vain, NULL, PSGD_ERR_FILE, "is no file that can be read at once");
+    empty_directory();
+}
+END_TEST
+
+static void copy_file(const char *from, const char *to)
+{
+    static char bytes[1 << 20];
+    FILE       *file = fopen(from, "rb");
+    size_t      count;
+
+    ck_assert_ptr_nonnull(file);
+    count = fread(bytes, 1, sizeof(bytes), file);
+    ck_assert((count > 0) && (count < sizeof(bytes)));
+    fclose(file);
+    file = fopen(to, "wb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(bytes, 1, count, file), count);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* Whole files, each of them: of the other worker, of another save, of another form. */
+START_TEST(checkpoint__a_workers_file_that_belongs_to_another_save_is_refused)
+{
+    char path[PATH_BYTES], part[2][PATH_BYTES];
+
+    save_one(0, "exact", PSGD_ERROR_LOCAL);
+    snprintf(path, sizeof(path), "%s", the_path);
+    for (int w = 0; w < 2; ++w) {
+        snprintf(part[w], sizeof(part[w]), "%.200s.3.%d", path, w);
+    }
+    copy_file(part[1], part[0]);
+    assert_nothing_has_changed(0, load_in_vain, NULL, PSGD_ERR_FILE, "failed on worker 0 (");
+    save_one(1, "other", PSGD_ERROR_LOCAL);
+    snprintf(part[0], sizeof(part[0]), "%.200s.3.1", the_path);
+    snprintf(the_path, sizeof(the_path), "%s", path);
+    save_one(0, "exact", PSGD_ERROR_LOCAL);
+    copy_file(part[0], part[1]);
+    assert_nothing_has_changed(0, load_in_vain, NULL, PSGD_ERR_FILE, "failed on worker 1 (");
+    save_one(0, "mean", PSGD_ERROR_MEAN);
+    copy_file(the_path, part[1]);
+    snprintf(the_path, sizeof(the_path), "%s", path);
+    assert_nothing_has_changed(0, load_in_vain, NULL, PSGD_ERR_FILE, "failed on worker 1 (");
     empty_directory();
 }
 END_TEST
@@ -568,6 +631,8 @@ int main(void)
     tcase_add_loop_test(tcase, checkpoint__the_mean_form_continues_on_any_number_of_workers, 0, NUM_NUMBERS);
     tcase_add_loop_test(tcase, checkpoint__the_mean_form_is_exact_in_double_precision, 0, NUM_NUMBERS);
     tcase_add_test(tcase, checkpoint__files_that_are_not_whole_or_not_there_are_refused);
+    tcase_add_test(tcase, checkpoint__a_workers_file_that_belongs_to_another_save_is_refused);
+    tcase_add_test(tcase, checkpoint__a_name_without_a_directory_is_a_path);
     tcase_add_test(tcase, checkpoint__what_does_not_fit_is_refused);
     tcase_add_test(tcase, checkpoint__a_save_that_fails_leaves_the_one_before);
     tcase_add_test(tcase, checkpoint__files_of_the_save_before_go_also_where_a_worker_is_late);

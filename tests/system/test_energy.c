@@ -189,6 +189,41 @@ START_TEST(energy__an_error_memory_that_grows_and_does_not_slow_down_is_told_onc
 }
 END_TEST
 
+/* After a first gradient that is ten times as large, the memory takes longer to grow tenfold than its norms are kept one by one. */
+static void slow_gradient(const job_t *job, uint32_t worker, uint32_t step, float *gradient)
+{
+    float size = step == 0 ? 10.0f : 1.0f + 0.01f * (float)step;
+
+    constant_gradient(job, worker, step, gradient);
+    for (uint64_t i = 0; i < job_total_elems(job); ++i) {
+        gradient[i] *= size;
+    }
+}
+
+START_TEST(energy__an_error_memory_that_grows_slowly_is_told_too)
+{
+    psgd_tensor_t tensor = job_tensor("weight", 500, 600);
+    job_t         job    = job_describe(&tensor, 1);
+    job_record_t  record;
+
+    num_warnings            = 0;
+    job.num_steps           = 120;
+    job.exports_last_alone  = true;
+    job.give_gradient       = slow_gradient;
+    job.config.rank         = 1;
+    job.config.warm_start   = 0;
+    job.config.energy_every = 1;
+    job.config.engine       = PSGD_ENGINE_FUSED;
+    job.config.log          = count_warnings;
+    job.config.log_level    = PSGD_LOG_WARN;
+    job_run(&job, &record);
+    ck_assert_int_eq(num_warnings, 1);
+    ck_assert_uint_eq(record.stats[65].error_alarms, 0);
+    ck_assert_uint_eq(record.stats[job.num_steps - 1].error_alarms, 1);
+    job_record_free(&record);
+}
+END_TEST
+
 /* --- statistics on a schedule -------------------------------------------------------------------------------------- */
 
 static _Atomic int num_lines;
@@ -250,6 +285,7 @@ int main(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_loop_test(tcase, energy__is_that_of_the_gradients_and_of_the_error_memories, 0, NUM_OPTIONS);
     tcase_add_loop_test(tcase, energy__an_error_memory_that_grows_and_does_not_slow_down_is_told_once, 0, 2);
+    tcase_add_test(tcase, energy__an_error_memory_that_grows_slowly_is_told_too);
     tcase_add_test(tcase, log_every__writes_a_line_on_one_worker);
     tcase_add_test(tcase, energy__what_cannot_be_told_is_an_error);
     suite_add_tcase(suite, tcase);

@@ -431,6 +431,20 @@ static psgd_status_t part_and_sync(worker_t *worker)
                             PSGD_ERR_INVALID_ARGUMENT,
                             worker->index == 1 ? "there are no regions" : "failed on worker 1"));
         worker_needs(psgd_replica_check(reducer, regions, NUM_REGIONS));
+        worker_needs(
+            expect(psgd_replica_check(reducer, NULL, NUM_REGIONS), PSGD_ERR_INVALID_ARGUMENT, "regions is NULL"));
+        worker_needs(
+            expect(psgd_replica_sync(reducer, regions, NUM_REGIONS, WORKERS), PSGD_ERR_INVALID_ARGUMENT, "root is 3"));
+    }
+    {
+        const psgd_region_t overlap[] = {{other, 0, 8}, {mem, 0, 8}, {mem, 7, 4}},
+                            empty[]   = {{mem, 4, 4}, {other, 2, 0}},
+                            touch[]   = {{mem, 8, 4}, {other, 0, 12}, {mem, 0, 8}};
+
+        worker_needs(
+            expect(psgd_replica_sync(reducer, overlap, 3, 0), PSGD_ERR_INVALID_ARGUMENT, "regions 1 and 2 overlap"));
+        worker_needs(expect(psgd_replica_check(reducer, empty, 2), PSGD_ERR_INVALID_ARGUMENT, "region 1"));
+        worker_needs(psgd_replica_sync(reducer, touch, 3, 2));
     }
     psgd_reducer_destroy(reducer);
     clReleaseMemObject(mem);

@@ -398,6 +398,19 @@ START_TEST(update__parameters_have_the_bits_of_decompress_then_update)
 }
 END_TEST
 
+/* Of more than 256 KiB, which do not travel with the small ones. */
+START_TEST(update__a_tensor_that_travels_by_itself_is_updated_as_the_others)
+{
+    const psgd_tensor_t kept  = model[8];
+    update_case_t       which = RULES[_i % NUM_RULES];
+
+    which.way        = _i;
+    model[8].dims[0] = 65539;
+    workers_run(2, update_parameters, &which);
+    model[8] = kept;
+}
+END_TEST
+
 /* --- refusals ------------------------------------------------------------------------------------------------------ */
 
 static psgd_status_t refuse(const worker_t *worker, psgd_reducer_t *reducer, memory_t *memory, psgd_optimizer_t optimizer,
@@ -439,6 +452,19 @@ static psgd_status_t refuse_all(const worker_t *worker, psgd_reducer_t *reducer,
     wrong               = optimizer;
     wrong.learning_rate = (float)INFINITY;
     worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "learning_rate is inf"));
+    wrong               = optimizer;
+    wrong.learning_rate = -1.0f;
+    worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "learning_rate is -1"));
+    wrong          = optimizer;
+    wrong.momentum = 1.5f;
+    wrong.momenta  = memory->momentum_buffers;
+    worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "momentum is 1.5"));
+    wrong              = optimizer;
+    wrong.weight_decay = -0.5f;
+    worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "weight_decay is -0.5"));
+    wrong      = optimizer;
+    wrong.rule = PSGD_RULE_POWERSGD; /* whose sum is remembered without momentum, too */
+    worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_INVALID_ARGUMENT, "momenta is NULL"));
     wrong      = optimizer;
     wrong.rule = (psgd_rule_t)3;
     worker_needs(refuse(worker, reducer, memory, wrong, 0.0f, PSGD_ERR_UNSUPPORTED, "optimizer.rule is 3"));
@@ -515,6 +541,7 @@ int main(void)
     tcase_add_loop_test(tcase, step__gradients_are_scaled_before_anything_else, 0, NUM_WAYS);
     tcase_add_loop_test(tcase, reset_error__leaves_zeros_and_nothing_else_changes, 0, NUM_WAYS);
     tcase_add_loop_test(tcase, update__parameters_have_the_bits_of_decompress_then_update, 0, NUM_WAYS * NUM_RULES);
+    tcase_add_loop_test(tcase, update__a_tensor_that_travels_by_itself_is_updated_as_the_others, 0, NUM_WAYS);
     tcase_add_test(tcase, options__that_make_no_sense_are_told_to_all_and_nothing_has_changed);
     tcase_add_test(tcase, update__workers_with_other_numbers_are_told_apart);
     suite_add_tcase(suite, tcase);

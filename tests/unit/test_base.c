@@ -20,6 +20,12 @@
 
 START_TEST(status__every_status_has_its_name_and_words)
 {
+#define ROW(name_, value_, text_) \
+    ck_assert_int_eq(PSGD_##name_, value_); \
+    ck_assert_str_eq(psgd_status_name(PSGD_##name_), "PSGD_" #name_); \
+    ck_assert_str_eq(psgd_status_string(PSGD_##name_), text_);
+    PSGD_STATUS_TABLE(ROW)
+#undef ROW
     ck_assert_str_eq(psgd_status_name(PSGD_OK), "PSGD_OK");
     ck_assert_str_eq(psgd_status_name(PSGD_ERR_TIMEOUT), "PSGD_ERR_TIMEOUT");
     ck_assert_str_eq(psgd_status_string(PSGD_ERR_TIMEOUT), "the deadline passed");

@@ -83,6 +83,8 @@ END_TEST
 
 START_TEST(fail__stores_the_sentence_and_returns_the_status)
 {
+    ck_assert_int_eq(psgd_comm_fail(PSGD_ERR_TIMEOUT, NULL), PSGD_ERR_TIMEOUT);
+    ck_assert_str_eq(psgd_last_error(), psgd_status_string(PSGD_ERR_TIMEOUT));
     ck_assert_int_eq(psgd_comm_fail(PSGD_ERR_COMM, "worker %d %s", 3, "is gone"), PSGD_ERR_COMM);
     ck_assert_str_eq(psgd_last_error(), "worker 3 is gone");
     ck_assert_int_eq(psgd_comm_fail(PSGD_ERR_TIMEOUT, "before: %s", psgd_last_error()), PSGD_ERR_TIMEOUT);
@@ -214,10 +216,10 @@ START_TEST(wait__gives_up_after_the_deadline_and_names_what_it_waited_for)
 
     user_comm_init(&comm, -1);
     assert_ok(comm.table.begin_all_reduce(comm.table.self, data, 1, &request));
-    assert_fails(
-        psgd_comm_wait(&comm.table, request, patience, NULL, "reduce_p of step 12 (4 bytes)"), PSGD_ERR_TIMEOUT,
-        "reduce_p of step 12 (4 bytes): not complete after 0.20 s on worker 1 (communicator 'carrier pigeons', 2 "
-        "workers)");
+    assert_fails(psgd_comm_wait(&comm.table, request, patience, NULL, "reduce_p of step 12 (4 bytes)"),
+                 PSGD_ERR_TIMEOUT,
+                 "reduce_p of step 12 (4 bytes): not complete after 0."); /* 0.20, or a little more on a busy machine */
+    ck_assert_ptr_nonnull(strstr(psgd_last_error(), " s on worker 1 (communicator 'carrier pigeons', 2 workers)"));
     waited_ns = psgd_now_ns() - start_ns;
     ck_assert_msg(waited_ns >= patience.fail_ns, "waited %g s", (double)waited_ns * 1e-9);
     ck_assert_msg(waited_ns < 20 * patience.fail_ns, "waited %g s", (double)waited_ns * 1e-9);
@@ -252,7 +254,7 @@ START_TEST(wait__warns_once)
     assert_fails(psgd_comm_wait(&comm.table, request, patience, &log, "pigeons"), PSGD_ERR_TIMEOUT, "pigeons");
     ck_assert_int_eq(lines.count, 1);
     ck_assert_int_eq(lines.level, PSGD_LOG_WARN);
-    ck_assert_msg(strstr(lines.last, "still waiting for pigeons after 0.02 s") != NULL, "%s", lines.last);
+    ck_assert_msg(strstr(lines.last, "still waiting for pigeons after 0.") != NULL, "%s", lines.last);
     ck_assert_msg(strstr(lines.last, "giving up after 0.30 s") != NULL, "%s", lines.last);
 }
 END_TEST

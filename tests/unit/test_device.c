@@ -697,6 +697,22 @@ START_TEST(cl_check__maps_memory_errors_and_names_all)
 }
 END_TEST
 
+/* OpenCL 1.2 has -1 to -19 and -30 to -68. */
+START_TEST(cl_error__every_error_of_opencl_1_2_has_a_name_of_its_own)
+{
+    const char *unknown = psgd_cl_error_name(-9999);
+
+    for (cl_int a = 0; a >= -69; --a) {
+        bool is_known = (a >= -19) || ((a <= -30) && (a >= -68));
+
+        ck_assert_msg((strcmp(psgd_cl_error_name(a), unknown) != 0) == is_known, "%d is %s", a, psgd_cl_error_name(a));
+        for (cl_int b = 0; is_known && (b > a); --b) {
+            ck_assert_str_ne(psgd_cl_error_name(a), psgd_cl_error_name(b));
+        }
+    }
+}
+END_TEST
+
 /* ---- listing and choosing ---- */
 
 START_TEST(list__counts_and_fills_as_far_as_there_is_room)
@@ -906,6 +922,7 @@ static Suite *make_suite(void)
     tcase_add_test(programs, sources__embedded_kernels_equal_the_files);
     tcase_add_test(programs, sources__nested_includes_keep_line_numbers);
     tcase_add_test(programs, cl_check__maps_memory_errors_and_names_all);
+    tcase_add_test(programs, cl_error__every_error_of_opencl_1_2_has_a_name_of_its_own);
     tcase_add_test(choosing, list__counts_and_fills_as_far_as_there_is_room);
     tcase_add_test(choosing, list__wrong_arguments_are_refused);
     tcase_add_test(choosing, list__structs_of_a_newer_program_keep_their_stride);

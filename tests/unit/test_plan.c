@@ -1,6 +1,7 @@
 /* The plan: which tensors are compressed, as which matrices, and where they lie. Pure host arithmetic. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "plan/plan.h"
 #include "support/suite.h"
@@ -173,6 +174,7 @@ START_TEST(plan__regions_follow_each_other_without_gap_or_overlap)
     ck_assert_uint_eq(plan->p_elems, p_end);
     ck_assert_uint_eq(plan->q_elems, q_end);
     ck_assert_uint_eq(plan->total_elems, 9000 + 17 + 4096 + 6200);
+    ck_assert_uint_eq(plan->matrix_elems, 9000 + 4096 + 6200);
     ck_assert_uint_eq(plan->compressed_elems, p_end + q_end + 17);
     psgd_plan_destroy(plan);
 }
@@ -446,6 +448,96 @@ START_TEST(plan__refuses_what_cannot_be_planned_and_names_the_tensor)
 }
 END_TEST
 
+/* What the kernels' tables, the random counters and offsets in bytes can number. */
+START_TEST(plan__takes_what_can_be_numbered_and_refuses_more)
+{
+    psgd_config_t config = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan   = NULL;
+    psgd_tensor_t tensor = TENSOR("w", 2, 1, 1, 1, 1, 1, 1, 2);
+
+    assert_ok(psgd_plan_create(&tensor, 1, &config, &plan));
+    psgd_plan_destroy(plan);
+    plan                        = NULL;
+    config.min_compression_rate = 0.0;
+    tensor                      = TENSOR("w", UINT32_MAX, 2);
+    assert_ok(psgd_plan_create(&tensor, 1, &config, &plan));
+    psgd_plan_destroy(plan);
+    plan           = NULL;
+    tensor.dims[0] = UINT64_C(1) << 32;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_UNSUPPORTED, "a side of 2^32 or more");
+    tensor = TENSOR("w", 2, UINT64_C(1) << 32);
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_UNSUPPORTED, "a side of 2^32 or more");
+    tensor       = TENSOR("w", 3, UINT32_MAX / 3);
+    tensor.dtype = PSGD_F16;
+    assert_ok(psgd_plan_create(&tensor, 1, &config, &plan));
+    psgd_plan_destroy(plan);
+    plan           = NULL;
+    tensor.dims[1] = UINT32_MAX / 3 + 1;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_UNSUPPORTED, "has fewer than 2^32");
+    ck_assert_ptr_null(plan);
+}
+END_TEST
+
+/* `count` tensors of so many elements each, which are not compressed, or are as many matrices of one element. */
+static psgd_tensor_t *make_many(size_t count, uint64_t elems, bool is_batch)
+{
+    static char    names[5000][24];
+    psgd_tensor_t *tensors = calloc(count, sizeof(*tensors));
+
+    ck_assert_ptr_nonnull(tensors);
+    for (size_t i = 0; i < count; ++i) {
+        snprintf(names[i], sizeof(names[i]), "%zu", i);
+        tensors[i] = TENSOR(names[i], elems);
+        if (is_batch) {
+            tensors[i].view = (psgd_matrix_view_t){elems, 1, 1, 1, 1, 1};
+        } else {
+            tensors[i].rank = PSGD_NEVER_COMPRESS;
+        }
+    }
+    return tensors;
+}
+
+START_TEST(plan__all_tensors_hold_up_to_2_to_the_48_elements_and_2_to_the_32_matrices_less_one)
+{
+    psgd_config_t  config  = PSGD_CONFIG_INIT;
+    psgd_plan_t   *plan    = NULL;
+    psgd_tensor_t *tensors = make_many(513, UINT64_C(1) << 39, false);
+
+    tensors[512].dims[0] = 1;
+    assert_ok(psgd_plan_create(tensors, 512, &config, &plan)); /* 2^48 */
+    psgd_plan_destroy(plan);
+    plan = NULL;
+    assert_fails(psgd_plan_create(tensors, 513, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "more than 2^48 elements");
+    free(tensors);
+
+    tensors = make_many(4097, (UINT64_C(1) << 20) - 1, true);
+    assert_fails(psgd_plan_create(tensors, 4097, &config, &plan), PSGD_ERR_UNSUPPORTED, "there may be 2^32 - 1");
+    free(tensors);
+    ck_assert_ptr_null(plan);
+}
+END_TEST
+
+START_TEST(plan__half_iterations_stay_within_the_largest_rank)
+{
+    psgd_config_t config = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan   = NULL;
+    psgd_tensor_t tensor = TENSOR("w", 5000, 5000);
+
+    config.half_iterations = PSGD_MAX_HALF_ITERATIONS;
+    tensor.rank            = PSGD_MAX_RANK / PSGD_MAX_HALF_ITERATIONS;
+    assert_ok(psgd_plan_create(&tensor, 1, &config, &plan));
+    psgd_plan_destroy(plan);
+    plan = NULL;
+    tensor.rank += 1;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "times config.half_iterations");
+    tensor.rank = 1;
+    config.half_iterations += 1;
+    assert_fails(psgd_plan_create(&tensor, 1, &config, &plan), PSGD_ERR_INVALID_ARGUMENT, "config.half_iterations is");
+    ck_assert_ptr_null(plan);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plan");
@@ -468,6 +560,9 @@ int main(void)
     tcase_add_test(tcase, plan__a_budget_goes_where_a_column_captures_most_for_its_bytes);
     tcase_add_test(tcase, plan__a_budget_counts_what_travels_as_it_is_and_keeps_ranks_that_were_given);
     tcase_add_test(tcase, plan__refuses_what_cannot_be_planned_and_names_the_tensor);
+    tcase_add_test(tcase, plan__takes_what_can_be_numbered_and_refuses_more);
+    tcase_add_test(tcase, plan__all_tensors_hold_up_to_2_to_the_48_elements_and_2_to_the_32_matrices_less_one);
+    tcase_add_test(tcase, plan__half_iterations_stay_within_the_largest_rank);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
 }

@@ -65,6 +65,21 @@ START_TEST(vote__sums_are_exact_and_equal_items_read_as_equal_up_to_the_largest_
 }
 END_TEST
 
+/* A flag for each status; and of each item 64 bits, in pieces of 8 while squares of those add up exactly, then of 4: of each the sum
+ * and that of squares. */
+START_TEST(vote__takes_no_more_room_than_sums_need_to_be_exact)
+{
+    size_t flags = 0;
+
+#define ROW(name_, value_, text_) flags += 1;
+    PSGD_STATUS_TABLE(ROW)
+#undef ROW
+    ck_assert_uint_eq(psgd_vote_elems(1), flags + PSGD_VOTE_NUM_ITEMS * 8 * 2);
+    ck_assert_uint_eq(psgd_vote_elems(258), flags + PSGD_VOTE_NUM_ITEMS * 8 * 2);
+    ck_assert_uint_eq(psgd_vote_elems(259), flags + PSGD_VOTE_NUM_ITEMS * 16 * 2);
+}
+END_TEST
+
 START_TEST(vote__one_differing_bit_of_one_worker_is_seen)
 {
     uint32_t num_workers = WORKERS[_i];
@@ -139,6 +154,7 @@ int main(void)
     Suite *suite = suite_create("vote");
     TCase *tcase = tcase_create("vote");
 
+    tcase_add_test(tcase, vote__takes_no_more_room_than_sums_need_to_be_exact);
     tcase_add_loop_test(tcase, vote__sums_are_exact_and_equal_items_read_as_equal_up_to_the_largest_number_of_workers, 0,
                         NUM_WORKERS);
     tcase_add_loop_test(tcase, vote__one_differing_bit_of_one_worker_is_seen, 0, NUM_WORKERS);
