@@ -3,8 +3,8 @@
  *     ANSWERS_LAYER_DEVICE="4103 fails -5"          clGetDeviceInfo of 0x1007
  *     ANSWERS_LAYER_DEVICE="4135 is 0"              a number
  *     ANSWERS_LAYER_DEVICE="4143 says OpenCL 1.1"   a text
- *     ANSWERS_LAYER_FAILS="clGetDeviceIDs 0 -6"       clGetPlatformIDs, clGetPlatformInfo, clGetDeviceIDs, in its call by the form:
- *                                                      0 where it is asked how many there are, 1 where for what they are */
+ *     ANSWERS_LAYER_FAILS="clGetDeviceIDs 0 -6"     clGetPlatformIDs, clGetPlatformInfo, clGetDeviceIDs, in its call by the form:
+ *                                                   0 where it is asked how many there are, 1 where for what they are */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -64,6 +64,8 @@ typedef struct setup {
     uint32_t       half_iterations;
     psgd_dtype_t   wire;
     bool           is_clipped; /* and its energy is measured */
+    bool
+        has_optimizer; /* whose step is taken on parameters, from scaled gradients; and the error memory is in 16 bits */
 } setup_t;
 
 static const setup_t SETUPS[] = {
@@ -81,6 +83,7 @@ static const setup_t SETUPS[] = {
      .is_clipped  = true},
     {.name = "lazy form", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .is_lazy = true},
     {.name = "16 bits", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .wire = PSGD_BF16},
+    {.name = "an optimizer's step", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .has_optimizer = true},
 };
 
 enum { NUM_SETUPS = sizeof(SETUPS) / sizeof(SETUPS[0]) };
@@ -95,7 +98,7 @@ typedef struct run {
     char           sentences[MAX_WORKERS][NUM_CALLS][512]; /* of the first try */
     bool           is_poisoned[MAX_WORKERS];
     bool           has_given_up; /* worker 0: no memory even to tell the others of a fault */
-    float          updates[MAX_WORKERS][NUM_STEPS][TOTAL_ELEMS];
+    float          updates[MAX_WORKERS][NUM_STEPS][TOTAL_ELEMS]; /* or parameters, after each step */
 } run_t;
 
 /* What a worker works with. */
@@ -103,8 +106,8 @@ typedef struct actor {
     run_t          *run;
     worker_t       *worker;
     psgd_reducer_t *reducer;
-    cl_mem          mem;
-    psgd_buffer_t   grads[NUM_TENSORS];
+    cl_mem          mem, params, momenta;
+    psgd_buffer_t   grads[NUM_TENSORS], param_buffers[NUM_TENSORS], momentum_buffers[NUM_TENSORS];
     float           values[TOTAL_ELEMS];
 } actor_t;
 
@@ -135,6 +138,7 @@ static psgd_status_t create(actor_t *actor)
     config.max_norm             = setup->is_clipped ? 1.0 : 0.0;
     config.energy_every         = setup->is_clipped ? 2 : 0;
     config.check_every          = setup->is_clipped ? 1 : 0;
+    config.error_dtype          = setup->has_optimizer ? PSGD_BF16 : PSGD_F32;
     config.log                  = ignore_line;
     config.log_level            = PSGD_LOG_DEBUG; /* lines are made, too */
     config.deadline_seconds     = 10.0;
@@ -143,8 +147,25 @@ static psgd_status_t create(actor_t *actor)
                                tensors, NUM_TENSORS, &config, actor->worker->comm, &actor->reducer);
 }
 
+static psgd_status_t step_of_optimizer(actor_t *actor)
+{
+    psgd_optimizer_t    optimizer = PSGD_OPTIMIZER_INIT;
+    psgd_step_options_t options   = PSGD_STEP_OPTIONS_INIT;
+
+    optimizer.learning_rate = 0.1f;
+    optimizer.momentum      = 0.9f;
+    optimizer.params        = actor->param_buffers;
+    optimizer.momenta       = actor->momentum_buffers;
+    options.optimizer       = &optimizer;
+    options.gradient_scale  = 0.3f;
+    return psgd_reducer_step_with(actor->reducer, actor->grads, NUM_TENSORS, &options);
+}
+
 static psgd_status_t step(actor_t *actor)
 {
+    if (actor->run->setup->has_optimizer) {
+        return step_of_optimizer(actor);
+    }
     return psgd_reducer_step(actor->reducer, actor->grads, NUM_TENSORS);
 }
 
@@ -176,7 +197,8 @@ static psgd_status_t load(actor_t *actor)
 
 static psgd_status_t check(actor_t *actor)
 {
-    const psgd_region_t region = {actor->mem, 4, TOTAL_ELEMS * sizeof(float) - 4};
+    const psgd_region_t region = {actor->run->setup->has_optimizer ? actor->params : actor->mem, 4,
+                                  TOTAL_ELEMS * sizeof(float) - 4};
 
     return psgd_replica_check(actor->reducer, &region, 1);
 }
@@ -252,7 +274,8 @@ static psgd_status_t call_until_done(actor_t *actor, call_t call)
         run->is_poisoned[w] = (status != PSGD_OK) && (actor->reducer != NULL) && is_poisoned(actor);
     }
     if ((step_of(call) >= 0) && (status == PSGD_OK)) {
-        return test_buffer_read(actor->worker->device, actor->mem, 0, run->updates[w][step_of(call)], TOTAL_ELEMS);
+        return test_buffer_read(actor->worker->device, run->setup->has_optimizer ? actor->params : actor->mem, 0,
+                                run->updates[w][step_of(call)], TOTAL_ELEMS);
     }
     return PSGD_OK;
 }
@@ -261,6 +284,30 @@ static psgd_status_t call_until_done(actor_t *actor, call_t call)
 static bool is_left_out(const run_t *run, call_t call)
 {
     return run->is_restart && (call != CALL_CREATE) && (call != CALL_LOAD) && (call != CALL_STEP_4);
+}
+
+static void place(psgd_buffer_t buffers[NUM_TENSORS], cl_mem mem)
+{
+    buffers[0] = (psgd_buffer_t){mem, 0};
+    buffers[1] = (psgd_buffer_t){mem, MATRIX_ELEMS * sizeof(float)};
+    buffers[2] = (psgd_buffer_t){mem, (MATRIX_ELEMS + VECTOR_ELEMS) * sizeof(float)};
+}
+
+/* Gradients; parameters and momenta, where they begin. */
+static psgd_status_t create_buffers(actor_t *actor)
+{
+    const test_device_t *device = actor->worker->device;
+
+    worker_needs(test_buffer_create(device, TOTAL_ELEMS, &actor->mem));
+    worker_needs(test_buffer_create(device, TOTAL_ELEMS, &actor->params));
+    worker_needs(test_buffer_create(device, TOTAL_ELEMS, &actor->momenta));
+    worker_needs(test_buffer_write(device, actor->momenta, 0, actor->values, TOTAL_ELEMS));
+    test_random_fill(actor->values, TOTAL_ELEMS, 49);
+    worker_needs(test_buffer_write(device, actor->params, 0, actor->values, TOTAL_ELEMS));
+    place(actor->grads, actor->mem);
+    place(actor->param_buffers, actor->params);
+    place(actor->momentum_buffers, actor->momenta);
+    return PSGD_OK;
 }
 
 static psgd_status_t act(worker_t *worker)
@@ -272,10 +319,7 @@ static psgd_status_t act(worker_t *worker)
     worker_expects(actor != NULL, "no memory");
     actor->run      = run;
     actor->worker   = worker;
-    status          = test_buffer_create(worker->device, TOTAL_ELEMS, &actor->mem);
-    actor->grads[0] = (psgd_buffer_t){actor->mem, 0};
-    actor->grads[1] = (psgd_buffer_t){actor->mem, MATRIX_ELEMS * sizeof(float)};
-    actor->grads[2] = (psgd_buffer_t){actor->mem, (MATRIX_ELEMS + VECTOR_ELEMS) * sizeof(float)};
+    status          = create_buffers(actor);
     for (int call = 0; (call < NUM_CALLS) && (status == PSGD_OK); ++call) {
         bool was_poisoned = run->is_poisoned[worker->index];
 
@@ -298,6 +342,8 @@ static psgd_status_t act(worker_t *worker)
     if (worker->index == 0) {
         injector_disarm();
     }
+    clReleaseMemObject(actor->momenta);
+    clReleaseMemObject(actor->params);
     clReleaseMemObject(actor->mem);
     free(actor);
     return status;
@@ -523,7 +569,8 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
         wrong = text;
     }
     has_fired = injector_fired() > 0;
-    if ((wrong == NULL) && (expected != NULL) && run->is_poisoned[0] && (access(path, F_OK) == 0)) {
+    /* Parameters are the caller's, and so is restoring them. */
+    if ((wrong == NULL) && (expected != NULL) && run->is_poisoned[0] && !setup->has_optimizer && (access(path, F_OK) == 0)) {
         wrong = judge_restart(run, expected, text);
         tally->restarted += 1;
     }
