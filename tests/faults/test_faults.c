@@ -64,8 +64,8 @@ typedef struct setup {
     uint32_t       half_iterations;
     psgd_dtype_t   wire;
     bool           is_clipped; /* and its energy is measured */
-    bool
-        has_optimizer; /* whose step is taken on parameters, from scaled gradients; and the error memory is in 16 bits */
+    bool           has_optimizer; /* whose step is taken on parameters, from scaled gradients */
+    bool           is_folded;     /* the matrix lies otherwise in its tensor, and the error memory is in 16 bits */
 } setup_t;
 
 static const setup_t SETUPS[] = {
@@ -83,7 +83,11 @@ static const setup_t SETUPS[] = {
      .is_clipped  = true},
     {.name = "lazy form", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .is_lazy = true},
     {.name = "16 bits", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .wire = PSGD_BF16},
-    {.name = "an optimizer's step", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .has_optimizer = true},
+    {.name          = "an optimizer's step",
+     .num_workers   = 2,
+     .engine        = PSGD_ENGINE_FUSED,
+     .has_optimizer = true,
+     .is_folded     = true},
 };
 
 enum { NUM_SETUPS = sizeof(SETUPS) / sizeof(SETUPS[0]) };
@@ -138,7 +142,8 @@ static psgd_status_t create(actor_t *actor)
     config.max_norm             = setup->is_clipped ? 1.0 : 0.0;
     config.energy_every         = setup->is_clipped ? 2 : 0;
     config.check_every          = setup->is_clipped ? 1 : 0;
-    config.error_dtype          = setup->has_optimizer ? PSGD_BF16 : PSGD_F32;
+    config.error_dtype           = setup->is_folded ? PSGD_BF16 : PSGD_F32;
+    config.orthogonalize_shorter = setup->is_folded;
     config.log                  = ignore_line;
     config.log_level            = PSGD_LOG_DEBUG; /* lines are made, too */
     config.deadline_seconds     = 10.0;
@@ -664,6 +669,53 @@ START_TEST(faults__leave_nothing_behind)
 }
 END_TEST
 
+/* A self-test in which a call fails says so, or passes all the same where it could do without. Its programs stay in the layer that compiles
+ * once: OpenCL's objects are not compared. */
+static bool test_device_with(const plan_t *plan, const fault_t *fault, uint64_t *wrong)
+{
+    const int64_t   allocations = injector_live_allocations();
+    cl_device_id    device      = workers_device(0)->id;
+    psgd_selftest_t found       = PSGD_SELFTEST_INIT;
+    psgd_status_t   status;
+    bool            has_fired;
+
+    injector_set(fault);
+    injector_arm();
+    status = psgd_device_selftest(device, &found);
+    injector_disarm();
+    has_fired = injector_fired() > 0;
+    injector_stop();
+    if ((found.passed != (status == PSGD_OK)) || ((status != PSGD_OK) && (psgd_last_error()[0] == '\0')) ||
+        (injector_live_allocations() != allocations)) {
+        printf("FAILED: the self-test: %s number %lld (%s) fails with %d: %s, passed %d, %lld allocations leaked\n",
+               plan->name, (long long)fault->number, injector_name(), fault->code, psgd_status_name(status),
+               found.passed, (long long)(injector_live_allocations() - allocations));
+        *wrong += 1;
+    }
+    return has_fired;
+}
+
+START_TEST(faults__of_a_selftest_are_told)
+{
+    const plan_t *plan  = &PLANS[_i];
+    uint64_t      wrong = 0;
+    const int64_t step  = (stride + 9) / 10; /* a self-test is short */
+    int64_t       number;
+
+    if ((strcmp(kind, "all") != 0) && (strcmp(kind, plan->name) != 0)) {
+        return;
+    }
+    test_device_with(plan, &(fault_t){FAULT_NONE, 0, 0, false}, &wrong); /* what is kept for later is there then */
+    for (number = 1; test_device_with(plan, &(fault_t){plan->kind, number, plan->codes[0], false}, &wrong);
+         number += step) {
+    }
+    printf("the self-test, %s: faults up to call %lld, %llu wrong\n", plan->name, (long long)number,
+           (unsigned long long)wrong);
+    fflush(stdout);
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 START_TEST(faults__have_their_layer)
 {
     for (uint32_t w = 0; w < MAX_WORKERS; ++w) {
@@ -691,6 +743,7 @@ int main(int argc, char **argv)
     signal(SIGALRM, die);
     tcase_set_timeout(tcase, 0);
     tcase_add_test(tcase, faults__have_their_layer);
+    tcase_add_loop_test(tcase, faults__of_a_selftest_are_told, 0, NUM_PLANS);
     tcase_add_loop_test(tcase, faults__leave_nothing_behind, 0, NUM_SETUPS * NUM_PLANS);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);
