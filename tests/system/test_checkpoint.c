@@ -175,6 +175,29 @@ START_TEST(checkpoint__a_name_without_a_directory_is_a_path)
 }
 END_TEST
 
+static void save_one(int way, const char *name, psgd_error_form_t form)
+{
+    job_t        job = checkpoint_job(way);
+    job_record_t records[WORKERS_MAX];
+
+    snprintf(the_path, sizeof(the_path), "%s", path_of(name));
+    job.num_steps  = STEPS_BEFORE;
+    job.after_step = form == PSGD_ERROR_MEAN ? save_mean : save_exactly;
+    job_run(&job, records);
+    job_records_free(&job, records);
+}
+
+/* Two workers take the place of three: the files of the one that is not there any more go as well. */
+START_TEST(checkpoint__files_of_more_workers_than_there_are_now_go)
+{
+    save_one(1, "exact", PSGD_ERROR_LOCAL);
+    ck_assert_uint_eq(count_files(), 1 + 3);
+    save_one(0, "exact", PSGD_ERROR_LOCAL);
+    ck_assert_uint_eq(count_files(), 1 + 2);
+    empty_directory();
+}
+END_TEST
+
 /* --- the mean form ------------------------------------------------------------------------------------------------- */
 
 enum { RESUMED_STEPS = 20, SAVED_WORKERS = 4 };
@@ -364,18 +387,6 @@ static void assert_nothing_has_changed(int way, psgd_status_t (*in_vain)(const j
     job_records_free(&tries, records);
 }
 
-static void save_one(int way, const char *name, psgd_error_form_t form)
-{
-    job_t        job = checkpoint_job(way);
-    job_record_t records[WORKERS_MAX];
-
-    snprintf(the_path, sizeof(the_path), "%s", path_of(name));
-    job.num_steps  = STEPS_BEFORE;
-    job.after_step = form == PSGD_ERROR_MEAN ? save_mean : save_exactly;
-    job_run(&job, records);
-    job_records_free(&job, records);
-}
-
 static void change_file(const char *path, long at, const char *bytes, size_t count)
 {
     FILE *file = fopen(path, "r+b");
@@ -534,6 +545,37 @@ START_TEST(checkpoint__a_save_that_fails_leaves_the_one_before)
 }
 END_TEST
 
+static psgd_status_t load_and_save_in_vain(const job_t *job, uint32_t worker, uint32_t step, psgd_reducer_t *reducer)
+{
+    psgd_status_t status = load(job, worker, step, reducer);
+
+    return status == PSGD_OK ? save_in_vain(job, worker, step, reducer) : status;
+}
+
+/* Its files have the names of those of the save that stands, which are not removed. */
+START_TEST(checkpoint__a_save_that_fails_at_the_same_step_leaves_the_one_before)
+{
+    refusal_t    expected = {PSGD_ERR_FILE, "failed on worker 1 ("};
+    job_t        tries    = checkpoint_job(0);
+    job_record_t records[WORKERS_MAX];
+    char         in_the_way[PATH_BYTES];
+
+    save_one(0, "exact", PSGD_ERROR_LOCAL);
+    snprintf(in_the_way, sizeof(in_the_way), "%.200s.%u.1.new", the_path, STEPS_BEFORE);
+    ck_assert_int_eq(mkdir(in_the_way, 0777), 0);
+    tries.num_steps   = 1;
+    tries.before_step = load_and_save_in_vain;
+    tries.user        = &expected;
+    for (int again = 0; again < 2; ++again) {
+        job_run(&tries, records);
+        job_records_free(&tries, records);
+        ck_assert_uint_eq(count_files(), 1 + 2 + 1);
+    }
+    rmdir(in_the_way);
+    empty_directory();
+}
+END_TEST
+
 /* --- a worker that is late ----------------------------------------------------------------------------------------- */
 
 enum { LATE_STEPS = 4 };
@@ -628,6 +670,7 @@ int main(void)
     }
     tcase_set_timeout(tcase, 0);
     tcase_add_loop_test(tcase, checkpoint__the_exact_form_continues_bitwise_identically, 0, NUM_WAYS);
+    tcase_add_test(tcase, checkpoint__files_of_more_workers_than_there_are_now_go);
     tcase_add_loop_test(tcase, checkpoint__the_mean_form_continues_on_any_number_of_workers, 0, NUM_NUMBERS);
     tcase_add_loop_test(tcase, checkpoint__the_mean_form_is_exact_in_double_precision, 0, NUM_NUMBERS);
     tcase_add_test(tcase, checkpoint__files_that_are_not_whole_or_not_there_are_refused);
@@ -635,6 +678,7 @@ int main(void)
     tcase_add_test(tcase, checkpoint__a_name_without_a_directory_is_a_path);
     tcase_add_test(tcase, checkpoint__what_does_not_fit_is_refused);
     tcase_add_test(tcase, checkpoint__a_save_that_fails_leaves_the_one_before);
+    tcase_add_test(tcase, checkpoint__a_save_that_fails_at_the_same_step_leaves_the_one_before);
     tcase_add_test(tcase, checkpoint__files_of_the_save_before_go_also_where_a_worker_is_late);
     tcase_add_test(tcase, checkpoint__a_directory_that_is_not_there_is_told_and_nothing_changes);
     tcase_add_test(tcase, checkpoint__null_and_forms_that_are_not_files_are_told);
