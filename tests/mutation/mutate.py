@@ -9,8 +9,9 @@ A mutant is killed when a test of its group fails or takes far longer than witho
 Those that survive are listed. Each is a test that is missing, or a change that makes no difference: that is for a reader to tell.
 The same seed takes the same sample of the same source.
 
-Works in build-mutation/, on a copy of the tree with a build of its own; kernels are read from that copy (PSGD_KERNEL_DIR), so that
-a mutant of one needs no build. Exits with 1 where fewer than --aim percent of the mutants are killed.
+Works in build-mutation/ (or MUTATION_DIR, so that two can run at once), on a copy of the tree with a build of its own. Kernels are
+read from that copy (PSGD_KERNEL_DIR), so that a mutant of one needs no build. Exits with 1 where fewer than --aim percent of the
+mutants are killed.
 """
 
 import argparse
@@ -30,7 +31,7 @@ sys.dont_write_bytecode = True
 import mutants
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WORK = ROOT / "build-mutation"
+WORK = ROOT / pathlib.Path(os.environ.get("MUTATION_DIR", "build-mutation"))
 TREE, BUILD = WORK / "tree", WORK / "build"
 CACHE = WORK / "test-kernel-cache"
 
