@@ -98,19 +98,15 @@ static cl_int CL_API_CALL answering_clGetDeviceInfo(cl_device_id device, cl_devi
 EXPORTED cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispatch *target_dispatch,
                                         cl_uint *num_entries_ret, const cl_icd_dispatch **layer_dispatch_ret)
 {
-    const cl_uint ours = sizeof(layer) / sizeof(layer.clGetPlatformIDs);
+    const cl_int result = layer_begin(num_entries, target_dispatch, num_entries_ret, layer_dispatch_ret, &layer);
 
-    if ((target_dispatch == NULL) || (num_entries_ret == NULL) || (layer_dispatch_ret == NULL) ||
-        (num_entries < ours)) {
-        return CL_INVALID_VALUE;
+    if (result != CL_SUCCESS) {
+        return result;
     }
     target                  = target_dispatch;
-    layer                   = *target_dispatch;
     layer.clGetPlatformIDs  = answering_clGetPlatformIDs;
     layer.clGetPlatformInfo = answering_clGetPlatformInfo;
     layer.clGetDeviceIDs    = answering_clGetDeviceIDs;
     layer.clGetDeviceInfo   = answering_clGetDeviceInfo;
-    *num_entries_ret        = ours;
-    *layer_dispatch_ret     = &layer;
     return CL_SUCCESS;
 }

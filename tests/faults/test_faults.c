@@ -575,7 +575,8 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
     }
     has_fired = injector_fired() > 0;
     /* Parameters are the caller's, and so is restoring them. */
-    if ((wrong == NULL) && (expected != NULL) && run->is_poisoned[0] && !setup->has_optimizer && (access(path, F_OK) == 0)) {
+    if ((wrong == NULL) && (expected != NULL) && run->is_poisoned[0] && !setup->has_optimizer &&
+        (access(path, F_OK) == 0)) {
         wrong = judge_restart(run, expected, text);
         tally->restarted += 1;
     }

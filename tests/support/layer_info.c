@@ -26,3 +26,18 @@ EXPORTED cl_int CL_API_CALL clGetLayerInfo(cl_layer_info what, size_t capacity, 
     default: return CL_INVALID_VALUE;
     }
 }
+
+cl_int layer_begin(cl_uint num_entries, const cl_icd_dispatch *target_dispatch, cl_uint *num_entries_ret,
+                   const cl_icd_dispatch **layer_dispatch_ret, cl_icd_dispatch *layer)
+{
+    const cl_uint ours = sizeof(*layer) / sizeof(layer->clGetPlatformIDs);
+
+    if ((target_dispatch == NULL) || (num_entries_ret == NULL) || (layer_dispatch_ret == NULL) ||
+        (num_entries < ours)) {
+        return CL_INVALID_VALUE;
+    }
+    *layer              = *target_dispatch;
+    *num_entries_ret    = ours;
+    *layer_dispatch_ret = layer;
+    return CL_SUCCESS;
+}

@@ -222,14 +222,12 @@ static cl_int CL_API_CALL get_build_info(cl_program handle, cl_device_id device,
 EXPORTED cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispatch *target_dispatch,
                                         cl_uint *num_entries_ret, const cl_icd_dispatch **layer_dispatch_ret)
 {
-    const cl_uint ours = sizeof(layer) / sizeof(layer.clGetPlatformIDs);
+    const cl_int result = layer_begin(num_entries, target_dispatch, num_entries_ret, layer_dispatch_ret, &layer);
 
-    if ((target_dispatch == NULL) || (num_entries_ret == NULL) || (layer_dispatch_ret == NULL) ||
-        (num_entries < ours)) {
-        return CL_INVALID_VALUE;
+    if (result != CL_SUCCESS) {
+        return result;
     }
     target                          = target_dispatch;
-    layer                           = *target_dispatch;
     layer.clCreateProgramWithSource = create_program;
     layer.clBuildProgram            = build_program;
     layer.clRetainProgram           = retain_program;
@@ -238,7 +236,5 @@ EXPORTED cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispat
     layer.clCreateKernelsInProgram  = create_kernels;
     layer.clGetProgramInfo          = get_program_info;
     layer.clGetProgramBuildInfo     = get_build_info;
-    *num_entries_ret                = ours;
-    *layer_dispatch_ret             = &layer;
     return CL_SUCCESS;
 }
