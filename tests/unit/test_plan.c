@@ -195,6 +195,14 @@ START_TEST(plan__tensors_may_have_up_to_2_to_the_40_elements_less_one)
 }
 END_TEST
 
+START_TEST(plan__elements_have_as_many_bytes_as_their_type)
+{
+    ck_assert_uint_eq(psgd_dtype_bytes(PSGD_F32), 4);
+    ck_assert_uint_eq(psgd_dtype_bytes(PSGD_F16), 2);
+    ck_assert_uint_eq(psgd_dtype_bytes(PSGD_BF16), 2);
+}
+END_TEST
+
 /* A tensor of 4 x 30 elements, with this view. */
 static psgd_status_t plan_view(psgd_matrix_view_t view, psgd_plan_t **plan_p)
 {
@@ -251,6 +259,9 @@ START_TEST(plan__refuses_views_that_do_not_cover_each_element_once)
 
     assert_fails(plan_view((psgd_matrix_view_t){0, 4, 30, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT, "tensor 0 'w'");
     assert_fails(plan_view((psgd_matrix_view_t){0, 0, 0, 0, 0, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT, "none may be 0");
+    assert_fails(plan_view((psgd_matrix_view_t){1, 0, 30, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
+                 "none may be 0");
+    assert_fails(plan_view((psgd_matrix_view_t){1, 4, 0, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT, "none may be 0");
     assert_fails(plan_view((psgd_matrix_view_t){1 << 20, 4, 30, 0, 30, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
                  "below 2^20");
     assert_fails(plan_view((psgd_matrix_view_t){1, 4, 29, 0, 29, 1}, &plan), PSGD_ERR_INVALID_ARGUMENT,
@@ -552,6 +563,7 @@ int main(void)
     tcase_add_test(tcase, plan__small_and_large_tensors_part_at_256_KiB);
     tcase_add_test(tcase, plan__regions_follow_each_other_without_gap_or_overlap);
     tcase_add_test(tcase, plan__tensors_may_have_up_to_2_to_the_40_elements_less_one);
+    tcase_add_test(tcase, plan__elements_have_as_many_bytes_as_their_type);
     tcase_add_test(tcase, plan__a_batch_is_as_many_matrices);
     tcase_add_test(tcase, plan__what_does_not_lie_as_its_matrices_is_copied);
     tcase_add_test(tcase, plan__refuses_views_that_do_not_cover_each_element_once);
