@@ -136,7 +136,7 @@ static psgd_status_t open(known_update_t *u, psgd_form_t form)
         u->scale    = psgd_view_at(u->q_scaled, MAX_Q * sizeof(float));
         u->update   = psgd_view_at(u->scale, SCALE * sizeof(float));
         u->error    = psgd_view_at(u->update, ELEMS * sizeof(float));
-        status      = psgd_buffer_enqueue_zero(u->device, u->update, 2 * ELEMS * sizeof(float));
+        status      = psgd_buffer_enqueue_zero(u->device, u->update, sizeof(u->host_update) * 2);
     }
     return psgd_device_settle(u->device, status, "the known answer of the update");
 }
