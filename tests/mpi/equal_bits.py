@@ -26,7 +26,8 @@ ALL_REDUCES = ("sched_naive", "sched_smp", "sched_recursive_doubling", "sched_re
                "tsp_recexch_multiple_buffer", "tsp_recexch_single_buffer/3", "tsp_recexch_multiple_buffer/3",
                "tsp_recexch_single_buffer/4", "tsp_recexch_multiple_buffer/4", "tsp_tree", "tsp_ring",
                "tsp_recexch_reduce_scatter_recexch_allgatherv")
-REDUCE_SCATTERS = ("sched_noncommutative", "sched_recursive_doubling", "sched_pairwise", "sched_recursive_halving", "tsp_recexch")
+# Not sched_noncommutative: MPICH stops a program that forces it on segments of unlike sizes.
+REDUCE_SCATTERS = ("sched_recursive_doubling", "sched_pairwise", "sched_recursive_halving", "tsp_recexch")
 ALL_GATHERS = ("sched_brucks", "sched_recursive_doubling", "sched_ring", "tsp_recexch_doubling", "tsp_recexch_halving", "tsp_ring",
                "tsp_brucks")
 
