@@ -44,19 +44,6 @@ static psgd_status_t name_failures(const psgd_reducer_t *r, const uint64_t *told
                : psgd_fail(status, "%s failed on %s%s%s", doing, names, local != PSGD_OK ? "; here: " : "", own);
 }
 
-/* Whether what came are words that workers send. */
-static bool are_statuses(const uint64_t *told, uint32_t num_workers)
-{
-    for (uint32_t w = 0; w < num_workers; ++w) {
-        const psgd_status_t status = (psgd_status_t) - (int64_t)told[NUM_TOLD * w + TOLD_STATUS];
-
-        if (strcmp(psgd_status_name(status), "unknown status") == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Every worker comes here, and leaves with the same status. The marks of all must be equal, where they ask for it. */
 static psgd_status_t vote(psgd_reducer_t *r, psgd_status_t local, uint64_t mark, bool marks_are_equal,
                           const char *doing)
@@ -68,12 +55,6 @@ static psgd_status_t vote(psgd_reducer_t *r, psgd_status_t local, uint64_t mark,
 
     snprintf(sentence, sizeof(sentence), "%s", local != PSGD_OK ? psgd_last_error() : "");
     status = psgd_gather_words(&r->gather, r->comm, own, NUM_TOLD, r->patience, &r->log, doing);
-    if ((status == PSGD_OK) && !are_statuses(told, r->comm->num_workers)) {
-        status =
-            psgd_fail(PSGD_ERR_COMM,
-                      "%s: what the workers told each other cannot be read; the communicator '%s' damaged a message",
-                      doing, r->comm->name);
-    }
     if (status != PSGD_OK) { /* nobody can be told any more */
         psgd_reducer_poison(r, status, true);
         r->poison.is_cut_off = true;

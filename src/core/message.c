@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/vectorize.h"
@@ -228,14 +229,55 @@ static void split_words(const uint64_t *words, size_t num_words, float *pieces)
     }
 }
 
-static void join_words(const float *pieces, size_t num_words, uint64_t *words)
+/* Whether the pieces are those of words: what a damaged message holds may be any number. */
+static bool join_words(const float *pieces, size_t num_words, uint64_t *words)
 {
+    for (size_t i = 0; i < num_words * PIECES; ++i) {
+        if (!((pieces[i] >= 0.0f) && (pieces[i] <= 65535.0f))) {
+            return false;
+        }
+    }
     for (size_t i = 0; i < num_words; ++i) {
         words[i] = 0;
         for (size_t k = 0; k < PIECES; ++k) {
             words[i] |= (uint64_t)pieces[i * PIECES + k] << (16 * k);
         }
     }
+    return true;
+}
+
+/* What travels behind a worker's words: a damaged message must not be believed. */
+static uint64_t check_of(const uint64_t *words, size_t num_words)
+{
+    uint64_t check = num_words;
+
+    for (size_t i = 0; i < num_words; ++i) {
+        check = psgd_hash_u64(check, words[i]);
+    }
+    return check;
+}
+
+/* A worker's words and their check, in floats. */
+static size_t slot_elems(size_t num_words)
+{
+    return (num_words + 1) * PIECES;
+}
+
+/* The words of all workers, from their slots. */
+static psgd_status_t read_slots(psgd_gather_t *gather, const psgd_comm_t *comm, size_t num_words, const char *what)
+{
+    for (uint32_t w = 0; w < comm->num_workers; ++w) {
+        const float *slot  = gather->pieces + w * slot_elems(num_words);
+        uint64_t    *words = gather->words + w * num_words, check;
+
+        if (!join_words(slot, num_words, words) || !join_words(slot + num_words * PIECES, 1, &check) ||
+            (check != check_of(words, num_words))) {
+            return psgd_fail(PSGD_ERR_COMM,
+                             "%s: what worker %u told cannot be read; the communicator '%s' damaged a message", what, w,
+                             comm->name);
+        }
+    }
+    return PSGD_OK;
 }
 
 psgd_status_t psgd_gather_create(psgd_gather_t *gather, size_t max_words, uint32_t num_workers)
@@ -246,7 +288,7 @@ psgd_status_t psgd_gather_create(psgd_gather_t *gather, size_t max_words, uint32
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_alloc(max_words * PIECES * num_workers, sizeof(*gather->pieces), "the words of all workers",
+    return psgd_alloc(slot_elems(max_words) * num_workers, sizeof(*gather->pieces), "the words of all workers",
                       &gather->pieces);
 }
 
@@ -261,18 +303,21 @@ void psgd_gather_destroy(psgd_gather_t *gather)
 
 uint64_t psgd_gather_bytes(size_t num_words, uint32_t num_workers)
 {
-    return (uint64_t)num_words * PIECES * num_workers * sizeof(float);
+    return (uint64_t)slot_elems(num_words) * num_workers * sizeof(float);
 }
 
 psgd_status_t psgd_gather_words(psgd_gather_t *gather, const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
                                 psgd_patience_t patience, const psgd_log_t *log, const char *what)
 {
-    size_t          elems   = num_words * PIECES * comm->num_workers;
+    const size_t    elems   = slot_elems(num_words) * comm->num_workers;
+    const uint64_t  check   = check_of(words, num_words);
+    float          *own     = gather->pieces + slot_elems(num_words) * comm->worker_index;
     psgd_request_t *request = NULL;
     psgd_status_t   status;
 
     memset(gather->pieces, 0, elems * sizeof(float));
-    split_words(words, num_words, gather->pieces + num_words * PIECES * comm->worker_index);
+    split_words(words, num_words, own);
+    split_words(&check, 1, own + num_words * PIECES);
     status = psgd_comm_result(comm, comm->begin_all_reduce(comm->self, gather->pieces, elems, &request));
     if (status != PSGD_OK) {
         return status;
@@ -283,6 +328,5 @@ psgd_status_t psgd_gather_words(psgd_gather_t *gather, const psgd_comm_t *comm, 
         return status;
     }
     gather->is_pending = false;
-    join_words(gather->pieces, num_words * comm->num_workers, gather->words);
-    return PSGD_OK;
+    return read_slots(gather, comm, num_words, what);
 }

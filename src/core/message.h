@@ -83,7 +83,8 @@ psgd_status_t psgd_gather_create(psgd_gather_t *gather, size_t max_words, uint32
 void          psgd_gather_destroy(psgd_gather_t *gather);
 
 /* Every worker learns the num_words words of every worker. A collective, by all_reduce alone, so that it works with every
- * communicator: each worker adds its words to zeros in a place of its own, 16 bits a float. `words` may lie in gather->words. */
+ * communicator: each worker adds its words, and a check of them, to zeros in a place of its own, 16 bits a float;
+ * PSGD_ERR_COMM where what has come is not what was sent. `words` may lie in gather->words. */
 psgd_status_t psgd_gather_words(psgd_gather_t *gather, const psgd_comm_t *comm, const uint64_t *words, size_t num_words,
                                 psgd_patience_t patience, const psgd_log_t *log, const char *what);
 uint64_t      psgd_gather_bytes(size_t num_words, uint32_t num_workers); /* what that hands to the communicator */
