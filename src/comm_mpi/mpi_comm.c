@@ -14,10 +14,9 @@
  *                            in the order in which they were sent, and both ends begin in the same order
  *
  * A worker that has died or hangs gives no MPI error: its peers' requests are just never complete, and the deadline of
- * whoever waits finds out. To say who it is, that one calls the roll: it asks all others how many collectives they have begun.
- * Those that wait themselves look for such questions now and then, and answer. MPI has no way to take a request back. So a
- * communicator with unfinished requests is left to MPI when it is destroyed, with the memory that MPI may still use; MPI_Finalize
- * may then wait for ever, and MPI_Abort is the way out.
+ * whoever waits finds out, and who it is by a roll call (roll_call.h). MPI has no way to take such a request back. So a
+ * communicator with unfinished requests is left to MPI when it is destroyed, with the memory that MPI may still use;
+ * MPI_Finalize may then wait for ever, and MPI_Abort is the way out.
  *
  * After creation memory is allocated only by the first reduce_scatter of its size (for this worker's segment) and the
  * first collective above max_call_bytes (for its list of parts). */
@@ -27,23 +26,20 @@
 #include <limits.h>
 #include <math.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "comm_mpi/roll_call.h"
 
 enum {
     MAX_REQUESTS   = 32,         /* under way at once */
     MAX_CALL_BYTES = 1073741824, /* 2^30 */
     ALL_TO_ALL_TAG = 0,
-    ROLL_CALL_TAG  = 1,
-    ANSWER_TAG     = 2,
     POLL_SLEEP_NS  = 50000
 };
 
 static const double DEFAULT_DEADLINE_SECONDS = 600.0;
-static const double ROLL_CALL_SECONDS        = 1.0; /* that a roll call takes at most */
-static const double LOOK_SECONDS             = 0.1; /* between two looks for one */
 
 typedef struct mpi_comm mpi_comm_t;
 
@@ -66,23 +62,13 @@ struct psgd_request {
     size_t          segment_elems;
 };
 
-/* What this worker and another one tell each other in roll calls. */
-typedef struct roll {
-    MPI_Request question, answer; /* sent; MPI_REQUEST_NULL: none is under way */
-    uint64_t    asked, answered;  /* their contents: not read, and the collectives begun here */
-    uint64_t    heard;            /* the collectives begun there */
-    bool        is_heard;
-} roll_t;
-
 struct mpi_comm {
     psgd_comm_t     table;
     MPI_Comm        comm;
     size_t          max_call_bytes;
     bool            is_aborted;
     bool            is_copying; /* MPI may still write the copy's handle into `comm` */
-    uint64_t        num_begun; /* collectives */
-    double          next_look; /* for roll calls, by MPI_Wtime() */
-    roll_t         *rolls;     /* W */
+    psgd_roll_call_t roll_call;
     uint32_t        num_under_way;
     psgd_request_t *free_requests;
     psgd_request_t  requests[MAX_REQUESTS];
@@ -167,7 +153,7 @@ static psgd_status_t request_start(mpi_comm_t *comm, const char *what, size_t nu
     ++comm->num_under_way;
     request->is_under_way = true;
     request->what         = what;
-    request->number       = comm->num_begun++;
+    request->number       = comm->roll_call.num_begun++;
     request->num_parts    = 0;
     request->next_part    = 0;
     request->segment      = NULL;
@@ -261,135 +247,6 @@ static void fill_int_counts(const mpi_comm_t *comm, psgd_request_t *request, con
         displ += (int)counts[w];
     }
     request->is_vector = true;
-}
-
-/* -------------------------------------------------------------------------------------------------- roll calls ---- */
-
-/* To worker w, unless what it was told before is still on its way. Whether it fails makes no difference: then it is not heard. */
-static void tell(const mpi_comm_t *comm, uint32_t w, int tag)
-{
-    roll_t      *roll    = &comm->rolls[w];
-    bool         is_asking = tag == ROLL_CALL_TAG;
-    MPI_Request *request = is_asking ? &roll->question : &roll->answer;
-    uint64_t    *word    = is_asking ? &roll->asked : &roll->answered;
-    int          is_free = 0;
-
-    if ((MPI_Test(request, &is_free, MPI_STATUS_IGNORE) != MPI_SUCCESS) || !is_free) {
-        return;
-    }
-    *word = comm->num_begun;
-    MPI_Isend(word, 1, MPI_UINT64_T, (int)w, tag, comm->comm, request);
-}
-
-/* Takes a message of a roll call that has come, if one has. Returns whose it is, or num_workers. */
-static uint32_t hear(const mpi_comm_t *comm, int tag, uint64_t *word_p)
-{
-    int        has_come = 0;
-    MPI_Status message;
-
-    if ((MPI_Iprobe(MPI_ANY_SOURCE, tag, comm->comm, &has_come, &message) != MPI_SUCCESS) || !has_come ||
-        (MPI_Recv(word_p, 1, MPI_UINT64_T, message.MPI_SOURCE, tag, comm->comm, MPI_STATUS_IGNORE) != MPI_SUCCESS)) {
-        return comm->table.num_workers;
-    }
-    return (uint32_t)message.MPI_SOURCE;
-}
-
-static void answer_roll_calls(const mpi_comm_t *comm)
-{
-    uint64_t unused;
-
-    for (uint32_t w = hear(comm, ROLL_CALL_TAG, &unused); w < comm->table.num_workers; w = hear(comm, ROLL_CALL_TAG, &unused)) {
-        tell(comm, w, ANSWER_TAG);
-    }
-}
-
-/* Seldom enough to cost nothing. */
-static void look_for_roll_calls(mpi_comm_t *comm)
-{
-    const double now = MPI_Wtime();
-
-    if (now >= comm->next_look) {
-        comm->next_look = now + LOOK_SECONDS;
-        answer_roll_calls(comm);
-    }
-}
-
-/* Asks all, and listens until all have answered or the time is over. */
-static void call_roll(mpi_comm_t *comm)
-{
-    const struct timespec rest      = {0, POLL_SLEEP_NS};
-    const double          end       = MPI_Wtime() + ROLL_CALL_SECONDS;
-    uint32_t              num_heard = 1;
-    uint64_t              word      = 0;
-
-    for (uint32_t w = 0; w < comm->table.num_workers; ++w) {
-        comm->rolls[w].is_heard = w == comm->table.worker_index;
-        comm->rolls[w].heard    = comm->num_begun;
-        if (w != comm->table.worker_index) {
-            tell(comm, w, ROLL_CALL_TAG);
-        }
-    }
-    while ((num_heard < comm->table.num_workers) && (MPI_Wtime() < end)) {
-        uint32_t w = hear(comm, ANSWER_TAG, &word);
-
-        answer_roll_calls(comm); /* others' time is up, too */
-        if (w == comm->table.num_workers) {
-            nanosleep(&rest, NULL);
-        } else if (!comm->rolls[w].is_heard) {
-            comm->rolls[w].is_heard = true;
-            comm->rolls[w].heard    = word;
-            num_heard += 1;
-        }
-    }
-}
-
-/* Whom a sentence speaks of. */
-typedef bool (*is_meant_fn)(const roll_t *roll, uint64_t number);
-
-static bool is_silent(const roll_t *roll, uint64_t number)
-{
-    (void)number;
-    return !roll->is_heard;
-}
-
-static bool is_behind(const roll_t *roll, uint64_t number)
-{
-    return roll->is_heard && (roll->heard <= number);
-}
-
-/* "<what> worker 2" or "<what> workers 1, 2", as far as there is room, behind what is there. Returns whether there are any. */
-static bool add_workers(const mpi_comm_t *comm, uint64_t number, is_meant_fn is_meant, const char *what, char *text,
-                        size_t text_bytes)
-{
-    char     list[96] = "";
-    size_t   used = 0, length = strlen(text);
-    uint32_t count = 0;
-
-    for (uint32_t w = 0; w < comm->table.num_workers; ++w) {
-        if (is_meant(&comm->rolls[w], number)) {
-            used += used < 80 ? (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", used > 0 ? ", " : "", w) : 0;
-            ++count;
-        }
-    }
-    if (count > 0) {
-        snprintf(text + length, text_bytes - length, "%s%s worker%s %s", length > 0 ? "; " : "", what,
-                 count > 1 ? "s" : "", list);
-    }
-    return count > 0;
-}
-
-static void mpi_name_late(void *self, const psgd_request_t *request, char *text, size_t text_bytes)
-{
-    mpi_comm_t *comm = self;
-    bool        are_silent, are_behind;
-
-    call_roll(comm);
-    are_silent = add_workers(comm, request->number, is_silent, "no answer (dead, stopped, or busy elsewhere) from",
-                             text, text_bytes);
-    are_behind = add_workers(comm, request->number, is_behind, "not begun by", text, text_bytes);
-    if (!are_silent && !are_behind) {
-        snprintf(text, text_bytes, "all workers have begun it, so what connects them is slow, or has lost something");
-    }
 }
 
 /* ------------------------------------------------------------------------------------------------- collectives ---- */
@@ -690,7 +547,7 @@ static psgd_status_t mpi_test(void *self, psgd_request_t *request, int *done_p)
 {
     mpi_comm_t *comm = self;
 
-    look_for_roll_calls(comm);
+    psgd_roll_call_look(&comm->roll_call);
     for (; request->next_part < request->num_parts; ++request->next_part) {
         int           is_complete = 0;
         psgd_status_t status      = part_test(comm, request, request->next_part, &is_complete);
@@ -711,6 +568,13 @@ static psgd_status_t mpi_test(void *self, psgd_request_t *request, int *done_p)
     return PSGD_OK;
 }
 
+static void mpi_name_late(void *self, const psgd_request_t *request, char *text, size_t text_bytes)
+{
+    mpi_comm_t *comm = self;
+
+    psgd_roll_call_name_late(&comm->roll_call, request->number, text, text_bytes);
+}
+
 static void mpi_abort(void *self)
 {
     mpi_comm_t *comm = self;
@@ -719,26 +583,6 @@ static void mpi_abort(void *self)
 }
 
 /* --------------------------------------------------------------------------------------- creation, destruction ---- */
-
-static bool is_sent(MPI_Request *request)
-{
-    int is_complete = 0;
-
-    return (*request == MPI_REQUEST_NULL) || ((MPI_Test(request, &is_complete, MPI_STATUS_IGNORE) == MPI_SUCCESS) && is_complete);
-}
-
-/* What is still on its way may be read by MPI: then the memory stays. */
-static void rolls_free(mpi_comm_t *comm, bool is_finalized)
-{
-    bool is_idle = true;
-
-    for (uint32_t w = 0; !is_finalized && (comm->rolls != NULL) && (w < comm->table.num_workers); ++w) {
-        is_idle = is_sent(&comm->rolls[w].question) && is_sent(&comm->rolls[w].answer) && is_idle;
-    }
-    if (is_idle) {
-        free(comm->rolls);
-    }
-}
 
 static void requests_free(mpi_comm_t *comm)
 {
@@ -766,22 +610,13 @@ static void mpi_destroy(void *self)
         MPI_Comm_free(&comm->comm); /* if it fails, there is nobody to tell, and only the handle is lost */
     }
     requests_free(comm);
-    rolls_free(comm, is_finalized != 0);
+    psgd_roll_call_close(&comm->roll_call, is_finalized != 0);
     free(comm);
 }
 
 static psgd_status_t requests_allocate(mpi_comm_t *comm)
 {
     size_t num_workers = comm->table.num_workers;
-
-    comm->rolls = calloc(num_workers, sizeof(*comm->rolls));
-    if (comm->rolls == NULL) {
-        return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "no host memory for a communicator of %zu workers", num_workers);
-    }
-    for (size_t w = 0; w < num_workers; ++w) {
-        comm->rolls[w].question = MPI_REQUEST_NULL;
-        comm->rolls[w].answer   = MPI_REQUEST_NULL;
-    }
 
     for (size_t i = MAX_REQUESTS; i-- > 0;) {
         psgd_request_t *request = &comm->requests[i];
@@ -907,6 +742,7 @@ static psgd_status_t duplicate(mpi_comm_t *comm, MPI_Comm original, double deadl
     }
     MPI_Comm_set_errhandler(original, handler);
     if (status == PSGD_OK) {
+        comm->roll_call.comm = comm->comm;
         status = mpi_check(comm, MPI_Comm_set_errhandler(comm->comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler",
                            "psgd_comm_mpi_create");
     }
@@ -960,6 +796,10 @@ psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, siz
     if (status != PSGD_OK) {
         goto free_comm;
     }
+    status = psgd_roll_call_open(&comm->roll_call, (uint32_t)size, (uint32_t)index);
+    if (status != PSGD_OK) {
+        goto free_comm;
+    }
     status = duplicate(comm, original, deadline_seconds == 0.0 ? DEFAULT_DEADLINE_SECONDS : deadline_seconds);
     if (status != PSGD_OK) {
         goto free_comm;
@@ -969,7 +809,7 @@ psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, siz
 
 free_comm:
     requests_free(comm);
-    rolls_free(comm, false);
+    psgd_roll_call_close(&comm->roll_call, false);
     if (!comm->is_copying) {
         free(comm);
     }
