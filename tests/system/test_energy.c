@@ -164,23 +164,32 @@ static void constant_gradient(const job_t *job, uint32_t worker, uint32_t step, 
     test_random_fill(gradient, job_total_elems(job), 77);
 }
 
+/* A job of one matrix at rank 1 from a new Q each step, which forgets much; warnings are counted from now on. */
+static job_t forgetful_job(const psgd_tensor_t *tensor,
+                           void (*give_gradient)(const job_t *, uint32_t, uint32_t, float *), uint32_t num_steps)
+{
+    job_t job = job_describe(tensor, 1);
+
+    num_warnings            = 0;
+    job.num_steps           = num_steps;
+    job.exports_last_alone  = true;
+    job.give_gradient       = give_gradient;
+    job.config.rank         = 1;
+    job.config.warm_start   = 0;
+    job.config.energy_every = 1;
+    job.config.engine       = PSGD_ENGINE_FUSED;
+    job.config.log          = count_warnings;
+    job.config.log_level    = PSGD_LOG_WARN;
+    return job;
+}
+
 /* At rank 1 a random matrix of 20 x 20 is remembered until the memory settles; one of 500 x 600 grows and grows. */
 START_TEST(energy__an_error_memory_that_grows_and_does_not_slow_down_is_told_once)
 {
     psgd_tensor_t tensor = _i == 0 ? job_tensor("weight", 20, 20) : job_tensor("weight", 500, 600);
-    job_t         job    = job_describe(&tensor, 1);
+    job_t         job    = forgetful_job(&tensor, constant_gradient, 40);
     job_record_t  record;
 
-    num_warnings                    = 0;
-    job.num_steps                   = 40;
-    job.exports_last_alone          = true;
-    job.give_gradient               = constant_gradient;
-    job.config.rank                 = 1;
-    job.config.warm_start           = 0;
-    job.config.energy_every         = 1;
-    job.config.engine               = PSGD_ENGINE_FUSED;
-    job.config.log                  = count_warnings;
-    job.config.log_level            = PSGD_LOG_WARN;
     job_run(&job, &record);
     ck_assert_int_eq(num_warnings, _i);
     ck_assert_uint_eq(record.stats[0].error_alarms, 0);
@@ -203,19 +212,9 @@ static void slow_gradient(const job_t *job, uint32_t worker, uint32_t step, floa
 START_TEST(energy__an_error_memory_that_grows_slowly_is_told_too)
 {
     psgd_tensor_t tensor = job_tensor("weight", 500, 600);
-    job_t         job    = job_describe(&tensor, 1);
+    job_t         job    = forgetful_job(&tensor, slow_gradient, 120);
     job_record_t  record;
 
-    num_warnings            = 0;
-    job.num_steps           = 120;
-    job.exports_last_alone  = true;
-    job.give_gradient       = slow_gradient;
-    job.config.rank         = 1;
-    job.config.warm_start   = 0;
-    job.config.energy_every = 1;
-    job.config.engine       = PSGD_ENGINE_FUSED;
-    job.config.log          = count_warnings;
-    job.config.log_level    = PSGD_LOG_WARN;
     job_run(&job, &record);
     ck_assert_int_eq(num_warnings, 1);
     ck_assert_uint_eq(record.stats[65].error_alarms, 0);
