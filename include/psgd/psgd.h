@@ -368,7 +368,8 @@ typedef struct psgd_config {
     double           max_norm;
 
     /* Every so many steps, beginning with step 0, measure how much of the gradients the factors capture: psgd_reducer_get_energy().
-     * Costs a pass over the gradients, and a message of 32 bytes a worker and matrix and 16 a worker, in those steps. Steps, default 0: never. */
+     * Costs a pass over the gradients, and a message of 32 bytes a worker and matrix and 16 a worker, in those steps. Steps, default
+     * 0: never. */
     uint64_t         energy_every;
 
     /* Every so many steps worker 0 writes a line of statistics to the log, at level info: step, compression rate, bytes and
