@@ -291,7 +291,7 @@ typedef enum psgd_sharing {
                               * communicator has no reduce_scatter or all_gather, by sums with zeros */
 } psgd_sharing_t;
 
-/* How a reducer compresses. Everything but staging, the log, the deadlines and exact_phase_times must be the same on all
+/* How a reducer compresses. Everything but staging, the log, the deadlines, exact_phase_times and progress_thread must be the same on all
  * workers; creation compares it and names what differs. */
 typedef struct psgd_config {
     size_t        struct_size;          /* set by PSGD_CONFIG_INIT */
@@ -414,6 +414,20 @@ typedef struct psgd_config {
      * step compares the hashes of all workers: PSGD_ERR_DIVERGED names step and worker. Factors and means are compared in every
      * step anyway. Costs one pass over the gradients in those steps. Steps, default 0: never. */
     uint64_t         check_every;
+
+    /* 0 (default): all gradients are compressed and exchanged together. Otherwise they are divided into buckets, runs of tensors that
+     * have so many bytes of gradients or a little more: while one bucket's factors travel, the next is compressed, and with
+     * psgd_reducer_submit() both happen while the backward pass still computes gradients. Buckets are filled from the last tensor to the
+     * first, as a backward pass brings them; tensors are never cut. Smaller buckets overlap more and send more messages: begin with
+     * 1 to 25 MB. The library's work goes to an OpenCL queue of its own then. A step happens as a whole, however many
+     * buckets it has. With half_iterations or flatten there is one bucket. Bytes. */
+    uint64_t         bucket_bytes;
+
+    /* 0 (default): a step that was submitted goes on when the library is called. 1: a thread of the library's goes on with it, between
+     * psgd_reducer_submit() and psgd_reducer_wait(). The library's work goes to an OpenCL queue of its own then. The communicator must
+     * allow it (psgd_comm_t.any_thread; MPI: MPI_THREAD_MULTIPLE), or creation fails with PSGD_ERR_UNSUPPORTED. Log lines may come from
+     * that thread. May differ between workers. */
+    int              progress_thread;
 } psgd_config_t;
 
 /* The name under which the state holds the matrix of a flattened gradient (psgd_config_t.flatten). */
@@ -421,7 +435,7 @@ typedef struct psgd_config {
 
 #define PSGD_CONFIG_INIT \
     { sizeof(psgd_config_t), 4, 2.0, 0, 1, 1, 0, PSGD_ENGINE_AUTO, NULL, 0, PSGD_STAGING_AUTO, 0.0, 0.0, 0, NULL, NULL, \
-      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32, PSGD_F32, PSGD_SHARING_AUTO, 0 }
+      PSGD_LOG_WARN, 0, 0.0, 0, 0, 0, 0, 0, PSGD_F32, PSGD_F32, PSGD_SHARING_AUTO, 0, 0, 0 }
 
 /* ------------------------------------------------------------------------------------------------------------------
  * 5. Communicators
@@ -484,6 +498,10 @@ typedef struct psgd_comm {
      * request's collective, as far as that can be known: "worker 2 has not begun it". Empty: nothing is known. The one function
      * that may take a moment: a second. Optional. */
     void (*name_late)(void *self, const psgd_request_t *request, char *text, size_t text_bytes);
+
+    /* 1: the functions may be called from any thread, one at a time, whatever the program does in its other threads. 0: from the thread that
+     * created it. psgd_config_t.progress_thread needs 1. */
+    int any_thread;
 } psgd_comm_t;
 
 /* One worker alone: every collective completes at once. *comm_p is freed by psgd_comm_destroy().
@@ -618,6 +636,62 @@ PSGD_API psgd_status_t psgd_reducer_step_with(psgd_reducer_t *reducer, const psg
 PSGD_API psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, float *const *grads, size_t num_grads,
                                                    const psgd_step_options_t *options);
 
+/* ---- A step in parts: begin, submit, wait ----
+ *
+ * A backward pass has the last layer's gradient long before the first one's. Submitted as they come, gradients are compressed and sent
+ * while it goes on:
+ *
+ *    for (each layer, from the last to the first) {
+ *        ... enqueue what computes its gradient ...
+ *        psgd_reducer_submit(reducer, layer, &grads[layer], 1, 0, NULL);
+ *    }
+ *    psgd_reducer_wait(reducer, NULL);                        (now all buffers hold the update)
+ *
+ * A bucket (psgd_config_t.bucket_bytes) begins when the last of its tensors has been submitted, and not before all buckets behind it have
+ * begun, whatever order tensors come in; so submit the last tensors first. A step is one on all workers or on none, as
+ * psgd_reducer_step() is, which is the same with everything submitted at once: the same buckets give the same bits.
+ *
+ * What waits for the device or for other workers goes on whenever the library is called: by psgd_reducer_submit(), psgd_reducer_poll(),
+ * and psgd_reducer_wait(); or by a thread of its own (psgd_config_t.progress_thread). With config.sharing by owners, submitting may wait
+ * for other workers.
+ *
+ * Between the first of these calls and psgd_reducer_wait() no other function of the reducer but psgd_reducer_get_stats() and
+ * psgd_reducer_destroy() may be called: PSGD_ERR_INVALID_ARGUMENT. A call that fails has told the other workers nothing yet:
+ * psgd_reducer_wait() does, and must be called on every worker all the same. */
+
+/* Begins a step that has options (NULL: none). They are read here; what they point to stays until psgd_reducer_wait() returns. A step without
+ * options may begin with its first psgd_reducer_submit() as well. Local, does not wait. Errors: those of wrong arguments;
+ * PSGD_ERR_POISONED; PSGD_ERR_INVALID_ARGUMENT where a step has begun already. */
+PSGD_API psgd_status_t psgd_reducer_begin(psgd_reducer_t *reducer, const psgd_step_options_t *options);
+
+/* Submits the gradients of tensors first_tensor to first_tensor + num_grads - 1: one, several, or all. Each tensor is submitted once a step.
+ *
+ *   grads       a buffer a tensor, as of psgd_reducer_step(); they belong to the reducer until psgd_reducer_wait() returns
+ *   wait_list   num_events events of the reducer's context after which the gradients are there; retained. NULL with 0: they are there
+ *               after all that was enqueued on the reducer's queue so far
+ *
+ * Does not wait. Errors: PSGD_ERR_INVALID_ARGUMENT, also for a tensor submitted twice; PSGD_ERR_POISONED; PSGD_ERR_OPENCL,
+ * PSGD_ERR_HOST_MEMORY; and the status with which the step has failed, here or elsewhere, since it began. */
+PSGD_API psgd_status_t psgd_reducer_submit(psgd_reducer_t *reducer, size_t first_tensor, const psgd_buffer_t *grads,
+                                           size_t num_grads, cl_uint num_events, const cl_event *wait_list);
+
+/* The same with gradients in host memory, as of psgd_reducer_step_host(); a step may have both. */
+PSGD_API psgd_status_t psgd_reducer_submit_host(psgd_reducer_t *reducer, size_t first_tensor, float *const *grads,
+                                                size_t num_grads);
+
+/* Goes on with a step that has begun, as far as is possible without waiting; does nothing where none has. Errors: PSGD_ERR_INVALID_ARGUMENT,
+ * and the status with which the step has failed. */
+PSGD_API psgd_status_t psgd_reducer_poll(psgd_reducer_t *reducer);
+
+/* Ends the step that was submitted: on PSGD_OK all buffers hold the update, or will when *event_p is complete. A collective; its errors, and
+ * what they leave behind, are those of psgd_reducer_step(); PSGD_ERR_INVALID_ARGUMENT, on all workers, where one of them has not
+ * submitted every tensor, or nothing.
+ *
+ *   event_p   NULL: waits for the device. Otherwise *event_p is set on PSGD_OK, and the call returns when the step is decided; release it by
+ *             clReleaseEvent(). Commands that are enqueued on the reducer's queue later come after it by themselves. What fails on the
+ *             device until then is told by the next call. Host gradients are waited for all the same */
+PSGD_API psgd_status_t psgd_reducer_wait(psgd_reducer_t *reducer, cl_event *event_p);
+
 /* Forgets what compression has left out so far: zeroes this worker's error memory. Local; the updates stay the same on all workers also
  * where only some do it. Waits for the device. Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_POISONED, PSGD_ERR_OPENCL,
  * PSGD_ERR_TIMEOUT. */
@@ -704,9 +778,12 @@ typedef struct psgd_stats {
     double   update_norm;                  /* with max_norm: the 2-norm of the last update before it was clipped; else 0 */
     uint64_t clipped_steps;                /* committed steps whose update was clipped */
     uint64_t error_alarms;                 /* with energy_every: how often a log line warned of a growing error memory */
+    uint64_t network_ns_last;              /* of the last committed step: while the host waited for other workers and the device had
+                                            * nothing to do */
+    uint64_t network_ns_total;
 } psgd_stats_t;
 
-#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 }, 0.0, 0, 0 }
+#define PSGD_STATS_INIT { sizeof(psgd_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, { 0 }, { 0 }, 0.0, 0, 0, 0, 0 }
 
 /* Copies the statistics. Local; works on a poisoned reducer too. Errors: PSGD_ERR_INVALID_ARGUMENT. */
 PSGD_API psgd_status_t psgd_reducer_get_stats(const psgd_reducer_t *reducer, psgd_stats_t *stats_p);

@@ -20,7 +20,8 @@ extern "C" {
  *   deadline_seconds   how long to wait for all processes to call this; finite; 0: 600. It bounds this call alone
  *   comm_p             freed by psgd_comm_destroy(), before MPI_Finalize
  *
- * Calls MPI only from the thread that uses the communicator: MPI_THREAD_FUNNELED is enough where that is the main thread.
+ * Calls MPI only from the thread that uses the communicator: MPI_THREAD_FUNNELED is enough where that is the main thread. For
+ * psgd_config_t.progress_thread MPI must have been initialized with MPI_THREAD_MULTIPLE before this call.
  * After a deadline has passed or the communicator has failed, messages may stay under way for ever, and MPI_Finalize may wait
  * for them: end the job by MPI_Abort.
  *

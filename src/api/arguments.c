@@ -117,6 +117,10 @@ static psgd_status_t check_config(const psgd_config_t *config)
     if (status != PSGD_OK) {
         return status;
     }
+    status = check_flag(config->progress_thread, "progress_thread");
+    if (status != PSGD_OK) {
+        return status;
+    }
     status = check_flag(config->flatten, "flatten");
     if (status != PSGD_OK) {
         return status;
@@ -245,5 +249,18 @@ psgd_status_t psgd_check_comm(const psgd_comm_t *comm)
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "comm has worker_index %u of num_workers %u; there are 1 to %d workers, "
                          "numbered from 0", comm->worker_index, comm->num_workers, PSGD_MAX_WORKERS);
     }
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_check_idle(psgd_reducer_t *reducer, const char *function)
+{
+    if (reducer == NULL) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: reducer is NULL", function);
+    }
+    if (reducer->step.is_open) {
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: a step was begun or submitted, and psgd_reducer_wait() has not ended it",
+                         function);
+    }
+    psgd_reducer_settle(reducer);
     return PSGD_OK;
 }

@@ -5,6 +5,7 @@
 #include <psgd/psgd.h>
 
 #include "base/log.h"
+#include "core/reducer.h"
 
 /* A struct of the caller's, compiled against an older, equal or newer header, as one of this header: what an older one lacks stays as
  * in *known, what a newer one has beyond must be zero. `what` names it in errors, with the macro that initializes it.
@@ -23,6 +24,9 @@ psgd_status_t psgd_read_config(const psgd_config_t *given, psgd_config_t *config
 
 /* num_tensors tensors of the caller's struct size as an array of this header's; freed by psgd_free(). */
 psgd_status_t psgd_read_tensors(const psgd_tensor_t *given, size_t num_tensors, psgd_tensor_t **tensors_p);
+
+/* A reducer that no step is under way in (psgd_reducer_submit()); what it still had to wait for has been waited for. */
+psgd_status_t psgd_check_idle(psgd_reducer_t *reducer, const char *function);
 
 /* A communicator that can be used: its size, workers and required functions. */
 psgd_status_t psgd_check_comm(const psgd_comm_t *comm);

@@ -1,4 +1,5 @@
 /* The doors to what a reducer remembers between steps: state, checkpoints. */
+#include "api/arguments.h"
 #include "base/status.h"
 #include "core/checkpoint.h"
 #include "core/state.h"
@@ -7,6 +8,8 @@
 
 psgd_status_t psgd_reducer_export_state(psgd_reducer_t *reducer, psgd_error_form_t form, psgd_state_t **state_p)
 {
+    psgd_status_t status;
+
     if ((reducer == NULL) || (state_p == NULL)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_export_state: %s is NULL",
                          reducer == NULL ? "reducer" : "state_p");
@@ -17,16 +20,20 @@ psgd_status_t psgd_reducer_export_state(psgd_reducer_t *reducer, psgd_error_form
                          "PSGD_ERROR_LOCAL or PSGD_ERROR_MEAN",
                          (int)form);
     }
-    return psgd_reducer_state_export(reducer, form, state_p);
+    status = psgd_check_idle(reducer, "psgd_reducer_export_state");
+    return status == PSGD_OK ? psgd_reducer_state_export(reducer, form, state_p) : status;
 }
 
 psgd_status_t psgd_reducer_import_state(psgd_reducer_t *reducer, const psgd_state_t *state)
 {
+    psgd_status_t status;
+
     if ((reducer == NULL) || (state == NULL)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_import_state: %s is NULL",
                          reducer == NULL ? "reducer" : "state");
     }
-    return psgd_reducer_state_import(reducer, state);
+    status = psgd_check_idle(reducer, "psgd_reducer_import_state");
+    return status == PSGD_OK ? psgd_reducer_state_import(reducer, state) : status;
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------------------------- */
@@ -40,10 +47,10 @@ static psgd_status_t check_path(const char *path, const char *function)
 
 psgd_status_t psgd_reducer_save(psgd_reducer_t *reducer, const char *path, psgd_error_form_t form)
 {
-    psgd_status_t status;
+    psgd_status_t status = psgd_check_idle(reducer, "psgd_reducer_save");
 
-    if (reducer == NULL) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_save: reducer is NULL"); /* nobody can be told */
+    if (status != PSGD_OK) {
+        return status; /* nobody can be told */
     }
     status = check_path(path, "psgd_reducer_save");
     if ((form != PSGD_ERROR_MEAN) && (form != PSGD_ERROR_LOCAL)) {
@@ -55,10 +62,10 @@ psgd_status_t psgd_reducer_save(psgd_reducer_t *reducer, const char *path, psgd_
 
 psgd_status_t psgd_reducer_load(psgd_reducer_t *reducer, const char *path)
 {
-    psgd_status_t status;
+    psgd_status_t status = psgd_check_idle(reducer, "psgd_reducer_load");
 
-    if (reducer == NULL) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_load: reducer is NULL"); /* nobody can be told */
+    if (status != PSGD_OK) {
+        return status; /* nobody can be told */
     }
     status = check_path(path, "psgd_reducer_load");
     return psgd_checkpoint_load(reducer, path, status);

@@ -8,10 +8,12 @@
 /* Nanoseconds from an arbitrary start. */
 uint64_t psgd_now_ns(void);
 
-/* How long a wait may take. */
+/* How long a wait may take, and what is looked at meanwhile. */
 typedef struct psgd_patience {
     uint64_t warn_ns; /* after this, one warning */
     uint64_t fail_ns; /* after this, PSGD_ERR_TIMEOUT */
+    void (*watch)(void *watched); /* called between two polls; NULL: nothing is */
+    void *watched;
 } psgd_patience_t;
 
 /* Seconds to nanoseconds, saturating; for 0 the given default. */

@@ -111,6 +111,7 @@ psgd_status_t psgd_self_comm_open(psgd_comm_t **comm_p)
         .test                 = self_test,
         .abort                = self_abort,
         .destroy              = self_destroy,
+        .any_thread           = 1,
     };
     *comm_p = &comm->table;
     return PSGD_OK;

@@ -11,25 +11,62 @@ struct psgd_stager {
     psgd_device_t *device;
     psgd_staging_t how;
     psgd_pinned_t  pinned; /* PSGD_STAGING_PINNED */
+    bool           keeps_going;
 };
 
-/* ---- the three ways ---- */
+/* ---- reading: the three ways ---- */
 
-static psgd_status_t read_by_copy(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what)
+static psgd_status_t enqueue_read(psgd_stager_t *stager, psgd_staged_read_t *read)
 {
-    psgd_status_t status = psgd_buffer_enqueue_read(stager->device, from, host, bytes);
-
-    return status == PSGD_OK ? psgd_device_wait(stager->device, what) : status;
+    switch (stager->how) {
+    case PSGD_STAGING_MAP:
+        return psgd_buffer_enqueue_map(stager->device, read->from, read->bytes, PSGD_MAP_READ, &read->mapped);
+    case PSGD_STAGING_PINNED:
+        return psgd_buffer_enqueue_read(stager->device, read->from, stager->pinned.host, read->bytes);
+    case PSGD_STAGING_AUTO:
+    case PSGD_STAGING_COPY: break;
+    }
+    return psgd_buffer_enqueue_read(stager->device, read->from, read->host, read->bytes);
 }
 
-static psgd_status_t read_by_pinned_memory(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes,
-                                           const char *what)
+/* The device has done its part. */
+static psgd_status_t take_read(psgd_stager_t *stager, const psgd_staged_read_t *read)
 {
-    psgd_status_t status = read_by_copy(stager, from, stager->pinned.host, bytes, what);
-
-    if (status == PSGD_OK) {
-        memcpy(host, stager->pinned.host, bytes);
+    switch (stager->how) {
+    case PSGD_STAGING_MAP:
+        memcpy(read->host, read->mapped, read->bytes);
+        return psgd_buffer_enqueue_unmap(stager->device, read->from, read->mapped);
+    case PSGD_STAGING_PINNED: memcpy(read->host, stager->pinned.host, read->bytes); break;
+    case PSGD_STAGING_AUTO:
+    case PSGD_STAGING_COPY: break;
     }
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_stager_begin_read(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes,
+                                     psgd_staged_read_t *read_p)
+{
+    psgd_status_t status;
+
+    *read_p = (psgd_staged_read_t){.from = from, .host = host, .bytes = bytes};
+    status  = enqueue_read(stager, read_p);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    read_p->is_under_way = true;
+    return psgd_device_mark(stager->device, &read_p->mark);
+}
+
+psgd_status_t psgd_stager_end_read(psgd_stager_t *stager, psgd_staged_read_t *read, const char *what)
+{
+    psgd_status_t status = psgd_device_wait_mark(stager->device, &read->mark, what);
+
+    if (status != PSGD_OK) {
+        psgd_stager_cancel_read(stager, read);
+        return status;
+    }
+    status = take_read(stager, read);
+    memset(read, 0, sizeof(*read));
     return status;
 }
 
@@ -41,22 +78,31 @@ static void give_up_map(psgd_stager_t *stager, psgd_view_t view, void *mapped)
     }
 }
 
-static psgd_status_t read_by_map(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what)
+void psgd_stager_cancel_read(psgd_stager_t *stager, psgd_staged_read_t *read)
 {
-    void         *mapped = NULL;
-    psgd_status_t status = psgd_buffer_enqueue_map(stager->device, from, bytes, PSGD_MAP_READ, &mapped);
-
-    if (status != PSGD_OK) {
-        return status;
+    psgd_mark_drop(&read->mark);
+    if (read->mapped != NULL) {
+        give_up_map(stager, read->from, read->mapped);
     }
-    status = psgd_device_wait(stager->device, what);
-    if (status != PSGD_OK) {
-        give_up_map(stager, from, mapped);
-        return status;
-    }
-    memcpy(host, mapped, bytes);
-    return psgd_buffer_enqueue_unmap(stager->device, from, mapped);
+    memset(read, 0, sizeof(*read));
 }
+
+psgd_status_t psgd_stager_read(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what)
+{
+    psgd_staged_read_t read;
+    psgd_status_t      status = psgd_stager_begin_read(stager, from, host, bytes, &read);
+
+    if (status != PSGD_OK) { /* what could be enqueued of it may be under way */
+        if (read.is_under_way) {
+            status = psgd_device_settle(stager->device, status, what);
+        }
+        psgd_stager_cancel_read(stager, &read);
+        return status;
+    }
+    return psgd_stager_end_read(stager, &read, what);
+}
+
+/* ---- writing ---- */
 
 static psgd_status_t write_by_map(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes, const char *what)
 {
@@ -75,21 +121,14 @@ static psgd_status_t write_by_map(psgd_stager_t *stager, const void *host, psgd_
     return psgd_buffer_enqueue_unmap(stager->device, to, mapped);
 }
 
-psgd_status_t psgd_stager_read(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what)
-{
-    switch (stager->how) {
-    case PSGD_STAGING_MAP: return read_by_map(stager, from, host, bytes, what);
-    case PSGD_STAGING_PINNED: return read_by_pinned_memory(stager, from, host, bytes, what);
-    case PSGD_STAGING_AUTO:
-    case PSGD_STAGING_COPY: break;
-    }
-    return read_by_copy(stager, from, host, bytes, what);
-}
-
 psgd_status_t psgd_stager_write(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes, const char *what)
 {
     switch (stager->how) {
-    case PSGD_STAGING_MAP: return write_by_map(stager, host, to, bytes, what);
+    case PSGD_STAGING_MAP:
+        if (!stager->keeps_going) {
+            return write_by_map(stager, host, to, bytes, what);
+        }
+        break;
     case PSGD_STAGING_PINNED: memcpy(stager->pinned.host, host, bytes); host = stager->pinned.host; break;
     case PSGD_STAGING_AUTO:
     case PSGD_STAGING_COPY: break;
@@ -184,6 +223,11 @@ psgd_status_t psgd_stager_create(psgd_device_t *device, psgd_staging_t how, psgd
     }
     *stager_p = stager;
     return PSGD_OK;
+}
+
+void psgd_stager_keep_going(psgd_stager_t *stager)
+{
+    stager->keeps_going = true;
 }
 
 psgd_staging_t psgd_stager_how(const psgd_stager_t *stager)

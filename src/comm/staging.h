@@ -22,12 +22,33 @@ typedef struct psgd_stager psgd_stager_t;
 psgd_status_t psgd_stager_create(psgd_device_t *device, psgd_staging_t how, psgd_view_t scratch, size_t max_bytes,
                                  psgd_stager_t **stager_p);
 
+/* From here on psgd_stager_write() never waits for the device, as mapping does: where it would, the driver copies. */
+void psgd_stager_keep_going(psgd_stager_t *stager);
+
 /* Which way was taken: not PSGD_STAGING_AUTO. */
 psgd_staging_t psgd_stager_how(const psgd_stager_t *stager);
 
 /* host = view, after all that was enqueued before. Waits for the device; `what` names it in errors, as for
  * psgd_device_wait(), whose errors it has. With psgd_device_is_stuck() the device may still write to `host`. */
 psgd_status_t psgd_stager_read(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes, const char *what);
+
+/* The same in two parts, so that the host has something else to do in between. What a read that has begun needs lies in
+ * *read_p, all zero before and after. */
+typedef struct psgd_staged_read {
+    psgd_mark_t mark;   /* reached when psgd_stager_end_read() does not wait */
+    psgd_view_t from;
+    void       *host;   /* where it goes */
+    size_t      bytes;
+    void       *mapped; /* PSGD_STAGING_MAP */
+    bool        is_under_way;
+} psgd_staged_read_t;
+
+psgd_status_t psgd_stager_begin_read(psgd_stager_t *stager, psgd_view_t from, void *host, size_t bytes,
+                                     psgd_staged_read_t *read_p);
+psgd_status_t psgd_stager_end_read(psgd_stager_t *stager, psgd_staged_read_t *read, const char *what);
+
+/* Instead of the second part, after the device has been waited for; fine where there was no first. */
+void psgd_stager_cancel_read(psgd_stager_t *stager, psgd_staged_read_t *read);
 
 /* view = host. Enqueued; `host` belongs to the transfer until the device is waited for. One write at a time of a pinned
  * stager: the device is waited for before the next. */

@@ -626,6 +626,7 @@ static void worker_init(worker_t *worker, group_t *group, uint32_t index)
         .test                 = threads_test,
         .abort                = threads_abort,
         .destroy              = threads_destroy,
+        .any_thread           = 1,
         .name_late            = threads_name_late,
     };
 }

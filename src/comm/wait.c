@@ -65,6 +65,9 @@ psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, p
             return give_up(comm, request, waited_ns, what);
         }
         warn_once(comm, waited_ns, patience, log, what, &is_warned);
+        if (patience.watch != NULL) {
+            patience.watch(patience.watched);
+        }
         psgd_rest(round);
     }
 }

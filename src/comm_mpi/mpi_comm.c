@@ -753,6 +753,8 @@ free_handler:
 
 static void fill_table(mpi_comm_t *comm, int size, int index)
 {
+    int provided = MPI_THREAD_SINGLE;
+
     comm->table = (psgd_comm_t){
         .struct_size          = sizeof(psgd_comm_t),
         .name                 = "mpi",
@@ -768,6 +770,7 @@ static void fill_table(mpi_comm_t *comm, int size, int index)
         .abort                = mpi_abort,
         .destroy              = mpi_destroy,
         .name_late            = mpi_name_late,
+        .any_thread           = (MPI_Query_thread(&provided) == MPI_SUCCESS) && (provided == MPI_THREAD_MULTIPLE),
     };
 }
 

@@ -126,7 +126,7 @@ static void log_plan(const psgd_reducer_t *r)
              " (%.1f times fewer), %zu of %zu matrices by the fused engine%s",
              psgd_device_limits(r->device)->name, r->stats.num_compressed_tensors, r->plan->num_given,
              r->plan->total_elems, r->stats.compressed_elems, r->stats.compression_rate, num_fused,
-             r->plan->num_matrices, r->owners != NULL ? ", each matrix's factors made orthonormal by its owner" : "");
+             r->plan->num_matrices, r->buckets[0].owners != NULL ? ", each matrix's factors made orthonormal by its owner" : "");
 }
 
 psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,
@@ -141,12 +141,12 @@ psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psg
         return status;
     }
     status = psgd_choose_create_engines(r);
-    if ((status == PSGD_OK) && psgd_owners_are_wanted(r)) {
-        status = psgd_owners_create(r);
+    for (size_t i = 0; (status == PSGD_OK) && psgd_owners_are_wanted(r) && (i < r->num_buckets); ++i) {
+        status = psgd_owners_create(&r->buckets[i]);
     }
     status = psgd_agree_on_sums(r, status, 0);
-    if ((status == PSGD_OK) && (r->owners != NULL)) {
-        psgd_owners_activate(r);
+    for (size_t i = 0; (status == PSGD_OK) && psgd_owners_are_wanted(r) && (i < r->num_buckets); ++i) {
+        psgd_owners_activate(&r->buckets[i]);
     }
     if (status == PSGD_OK) {
         log_plan(r);

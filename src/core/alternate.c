@@ -114,23 +114,12 @@ static const float *in_factor(const psgd_reducer_t *r)
 /* The first message carries the small uncompressed tensors too. */
 static psgd_message_t *message_of(psgd_reducer_t *r)
 {
-    return r->alternation->half == 0 ? &r->message_1 : &r->message_2;
+    return r->alternation->half == 0 ? &r->buckets->message_1 : &r->buckets->message_2;
 }
 
 static uint64_t small_elems(const psgd_reducer_t *r)
 {
     return r->alternation->half == 0 ? r->plan->small_elems : 0;
-}
-
-static psgd_view_t small_view(const psgd_reducer_t *r)
-{
-    return psgd_view_at(r->message_1_view, (size_t)r->alternation->room_elems * sizeof(float));
-}
-
-/* Behind the factor of the first message. */
-static float *small_means(const psgd_reducer_t *r)
-{
-    return psgd_message_payload(&r->message_1) + (r->message_1.payload_elems - r->plan->small_elems);
 }
 
 /* ---- a half-iteration ---- */
@@ -157,10 +146,10 @@ static psgd_status_t form_m(psgd_reducer_t *r)
 /* P^ = orthonormalize(P), or Q^ = orthonormalize(Q). */
 static psgd_status_t orthonormalize(psgd_reducer_t *r)
 {
-    psgd_orthogonalizer_t *orthogonalizer = computes_q(r) ? r->orthogonalizer_p : r->orthogonalizer_q;
+    psgd_orthogonalizer_t *orthogonalizer = computes_q(r) ? r->buckets->orthogonalizer_p : r->buckets->orthogonalizer_q;
     psgd_status_t          status;
 
-    status = psgd_traffic_stage_out(r, in_factor(r), r->q, in_elems(r) * sizeof(float), "the factor to start from");
+    status = psgd_traffic_stage_out(r->buckets, in_factor(r), r->q, in_elems(r) * sizeof(float), "the factor to start from");
     if (status != PSGD_OK) {
         return status;
     }
@@ -169,7 +158,7 @@ static psgd_status_t orthonormalize(psgd_reducer_t *r)
 
 static void share_hat(psgd_reducer_t *r)
 {
-    psgd_owners_share(r, in_hat(r), computes_q(r) ? PSGD_FACTOR_P : PSGD_FACTOR_Q);
+    psgd_owners_share(r->buckets, in_hat(r), computes_q(r) ? PSGD_FACTOR_P : PSGD_FACTOR_Q);
 }
 
 /* Q_w = M^T P^, or P_w = M Q^; the orthonormal factor goes to those of the update. */
@@ -190,8 +179,8 @@ static psgd_status_t multiply(psgd_reducer_t *r)
         return status;
     }
     views.errors = NULL; /* M is there already */
-    return computes_q(r) ? psgd_engines_enqueue_compute_q(r->engines, &views)
-                         : psgd_engines_enqueue_compute_p(r->engines, &views);
+    return computes_q(r) ? psgd_engines_enqueue_compute_q(r->buckets->engines, &views)
+                         : psgd_engines_enqueue_compute_p(r->buckets->engines, &views);
 }
 
 /* This worker's factor into the message, the small tensors behind it; and the hash of the orthonormal factor. Waits. */
@@ -200,20 +189,20 @@ static psgd_status_t read_message(psgd_reducer_t *r)
     psgd_message_t *message = message_of(r);
     psgd_status_t   status  = PSGD_OK;
 
-    if ((r->packer != NULL) && (r->alternation->half == 0)) {
-        status = psgd_packer_enqueue_pack(r->packer, r->step.grads, small_view(r));
+    if ((r->buckets->packer != NULL) && (r->alternation->half == 0)) {
+        status = psgd_packer_enqueue_pack(r->buckets->packer, r->step_grads, r->buckets->small);
         if (status == PSGD_OK) {
-            status = psgd_buffer_enqueue_read(r->device, small_view(r), psgd_message_payload(message) + out_elems(r),
+            status = psgd_buffer_enqueue_read(r->device, r->buckets->small, psgd_message_payload(message) + out_elems(r),
                                               (size_t)small_elems(r) * sizeof(float));
         }
     }
     if ((status == PSGD_OK) && (r->plan->num_matrices > 0)) {
-        status = psgd_hasher_enqueue(r->hasher, in_hat(r), in_elems(r), &r->step.p_hat_hash);
+        status = psgd_hasher_enqueue(r->hasher, in_hat(r), in_elems(r), &r->buckets->p_hat_hash);
     }
     if ((status != PSGD_OK) || (out_elems(r) == 0)) {
         return status == PSGD_OK ? psgd_device_wait(r->device, psgd_phase_name(phase_of_product(r))) : status;
     }
-    return psgd_traffic_stage_in(r, r->message_1_view, psgd_message_payload(message), out_elems(r),
+    return psgd_traffic_stage_in(r->buckets, r->message_1_view, psgd_message_payload(message), out_elems(r),
                                  psgd_phase_name(phase_of_product(r)));
 }
 
@@ -223,7 +212,7 @@ static uint64_t hash_common(const psgd_reducer_t *r)
     const psgd_alternation_t *a    = r->alternation;
     uint64_t                  hash = psgd_hash_words(in_factor(r), in_elems(r), r->half_iterations_done + a->half);
 
-    return psgd_hash_u64(psgd_hash_u64(psgd_hash_u64(hash, r->step.p_hat_hash), a->common_hash), r->check_hash);
+    return psgd_hash_u64(psgd_hash_u64(psgd_hash_u64(hash, r->buckets->p_hat_hash), a->common_hash), r->check_hash);
 }
 
 /* M = M - P^ Q_w^T, or M - P_w Q^^T. */
@@ -241,12 +230,12 @@ static void reduce(psgd_reducer_t *r)
 
     if (psgd_step_is_healthy(r)) {
         psgd_step_note(r, read_message(r));
-        psgd_energy_add(r, psgd_message_payload(message), computes_q(r));
+        psgd_energy_add(r->buckets, psgd_message_payload(message), computes_q(r));
     }
     message->kind = computes_q(r) ? PSGD_FACTOR_Q : PSGD_FACTOR_P;
     psgd_exchange_begin(r, message, (size_t)(out_elems(r) + small_elems(r)), hash_common(r));
     if ((r->plan->num_matrices > 0) && psgd_step_is_healthy(r)) {
-        psgd_step_note(r, psgd_traffic_write_sent(r, message, r->message_1_view));
+        psgd_step_note(r, psgd_traffic_write_sent(r->buckets, message, r->message_1_view));
     }
     if (!is_last && (r->plan->num_matrices > 0) && psgd_step_is_healthy(r)) {
         psgd_step_note(r, take_off(r));
@@ -269,13 +258,13 @@ static void iterate_half(psgd_reducer_t *r)
 
     if (has_matrices) {
         psgd_phase_compute(r, orthonormal, orthonormalize);
-        if (r->owners != NULL) {
+        if (r->buckets->owners != NULL) {
             psgd_phase_exchange(r, orthonormal, share_hat);
         }
         psgd_phase_compute(r, phase_of_product(r), multiply);
     }
     if (r->alternation->half + 1 == r->alternation->count) { /* the large tensors are there before the last vote */
-        psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, psgd_step_finish_plain);
+        psgd_step_finish_plain(r->buckets);
     }
     psgd_phase_exchange(r, reduction, reduce);
 }
@@ -367,7 +356,6 @@ static double square_of_pieces(const psgd_reducer_t *r)
 static void take_norm(psgd_reducer_t *r)
 {
     psgd_alternation_t *a     = r->alternation;
-    float              *small = small_means(r);
     double              square;
 
     if (!psgd_norm_is_wanted(r)) {
@@ -379,8 +367,8 @@ static void take_norm(psgd_reducer_t *r)
     } else {
         square = square_of_means(r);
     }
-    psgd_norm_take(r, square + psgd_traffic_square_of_uncompressed(r, small));
-    psgd_traffic_clip_uncompressed(r, small);
+    psgd_norm_take(r, square + psgd_traffic_square_of_uncompressed(r->buckets));
+    psgd_traffic_clip_uncompressed(r->buckets);
 }
 
 /* The means of all half-iterations clipped, and scaled for the update, all of a matrix's alike. */
@@ -422,7 +410,7 @@ static psgd_status_t stack_means(psgd_reducer_t *r)
         (size_t)(a->count * a->room_elems) * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
     psgd_status_t status;
 
-    status = psgd_traffic_stage_out(r, a->scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
+    status = psgd_traffic_stage_out(r->buckets, a->scaled, r->q, bytes, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
     for (uint32_t half = 0; (status == PSGD_OK) && (half < a->count); ++half) {
         bool is_q = psgd_alternation_computes_q(r->half_iterations_done + half);
 
@@ -450,14 +438,17 @@ static psgd_status_t update_parameters(psgd_reducer_t *r)
     const psgd_view_t         none = {NULL, 0};
     const bool                any  = r->plan->num_matrices > 0;
 
-    return psgd_update_enqueue(r, any ? psgd_stack_view(a->p_stack) : none, any ? psgd_stack_view(a->q_stack) : none,
-                               small_means(r), small_view(r));
+    psgd_status_t             status = psgd_traffic_write_small(r->buckets);
+
+    return status == PSGD_OK ? psgd_update_enqueue(r, any ? psgd_stack_view(a->p_stack) : none,
+                                                   any ? psgd_stack_view(a->q_stack) : none, r->buckets->small)
+                             : status;
 }
 
 /* An optimizer that cannot take the factors follows. */
 static psgd_status_t write_uncompressed(psgd_reducer_t *r)
 {
-    psgd_status_t status = psgd_traffic_write_uncompressed(r, small_means(r), small_view(r));
+    psgd_status_t status = psgd_traffic_write_uncompressed(r->buckets);
 
     return (status == PSGD_OK) && (r->step.update != NULL) ? psgd_update_enqueue_written(r) : status;
 }
@@ -486,10 +477,10 @@ static void keep_factor(psgd_reducer_t *r)
 {
     psgd_alternation_t *a = r->alternation;
 
-    a->common_hash = psgd_hash_words(small_means(r), r->plan->small_elems, 0);
+    a->common_hash = psgd_hash_words(psgd_bucket_small_means(r->buckets), r->plan->small_elems, 0);
     if (r->plan->large_elems > 0) {
         a->common_hash = psgd_hash_u64(
-            a->common_hash, psgd_hash_words(psgd_message_payload(&r->message_large), r->plan->large_elems, 0));
+            a->common_hash, psgd_hash_words(psgd_message_payload(&r->buckets->message_large), r->plan->large_elems, 0));
     }
     memcpy(r->factor, a->means + (a->count - 1) * a->room_elems, (size_t)out_elems(r) * sizeof(float));
     memset(r->is_imported, 0, r->plan->num_matrices * sizeof(r->is_imported[0]));
@@ -500,7 +491,8 @@ void psgd_step_alternating(psgd_reducer_t *r)
     psgd_alternation_t *a = r->alternation;
 
     psgd_step_draw_cold_factors(r);
-    psgd_phase_exchange(r, PSGD_PHASE_EXCHANGE_PLAIN, psgd_step_begin_plain);
+    psgd_bucket_compute(r->buckets, PSGD_PHASE_EXCHANGE_PLAIN, psgd_traffic_begin_reading_large);
+    psgd_step_send_plain(r->buckets);
     for (a->half = 0; a->half < a->count; ++a->half) {
         iterate_half(r);
     }

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "core/agree.h"
+#include "core/bucket.h"
 #include "core/traffic.h"
 #include "ops/tune.h"
 
@@ -219,34 +220,44 @@ static void end_dry_run(psgd_reducer_t *r, dry_run_t *dry)
 }
 
 /* Drivers compile a kernel when it is first enqueued, PoCL for seconds: better now than in the first step. */
-static psgd_status_t run_engines_once(psgd_reducer_t *r)
+static psgd_status_t run_engines_once(psgd_bucket_t *b, const dry_run_t *dry)
 {
-    dry_run_t     dry;
-    psgd_status_t status = begin_dry_run(r, &dry);
+    psgd_step_views_t views = psgd_bucket_views(b);
+    psgd_status_t     status;
 
+    views.grads = dry->grads + b->plan->first_matrix;
+    status      = psgd_engines_enqueue_compute_p(b->engines, &views);
     if (status == PSGD_OK) {
-        status = psgd_engines_enqueue_compute_p(r->engines, &dry.views);
+        status = psgd_engines_enqueue_compute_q(b->engines, &views);
     }
-    if (status == PSGD_OK) {
-        status = psgd_engines_enqueue_compute_q(r->engines, &dry.views);
+    return status == PSGD_OK ? psgd_engines_enqueue_decompress(b->engines, &views) : status;
+}
+
+static psgd_status_t create_engines(psgd_bucket_t *b, const dry_run_t *dry)
+{
+    const psgd_reducer_t *r = b->reducer;
+    psgd_status_t         status;
+
+    if (b->plan->num_matrices == 0) {
+        return PSGD_OK;
     }
-    if (status == PSGD_OK) {
-        status = psgd_engines_enqueue_decompress(r->engines, &dry.views);
-    }
-    status = psgd_device_settle(r->device, status, "the first run of the engines");
-    end_dry_run(r, &dry);
-    return status;
+    status = psgd_engines_create(r->device, b->plan, r->choices + b->plan->first_matrix, r->form, &b->engines);
+    return status == PSGD_OK ? run_engines_once(b, dry) : status;
 }
 
 psgd_status_t psgd_choose_create_engines(psgd_reducer_t *r)
 {
-    psgd_status_t status;
+    dry_run_t     dry;
+    psgd_status_t status = begin_dry_run(r, &dry);
 
-    if (r->plan->num_matrices == 0) {
-        return PSGD_OK;
+    for (size_t i = 0; (status == PSGD_OK) && (i < r->num_buckets); ++i) {
+        status = create_engines(&r->buckets[i], &dry);
     }
-    status = psgd_engines_create(r->device, r->plan, r->choices, r->form, &r->engines);
-    return status == PSGD_OK ? run_engines_once(r) : status;
+    if (r->plan->num_matrices > 0) {
+        status = psgd_device_settle(r->device, status, "the first run of the engines");
+    }
+    end_dry_run(r, &dry);
+    return status;
 }
 
 /* ---- by measurement ---- */

@@ -1,13 +1,11 @@
 #include "core/copies.h"
 
 #include "base/memory.h"
-#include "core/phases.h"
 #include "ops/arrange.h"
 
 struct psgd_copies {
     psgd_arena_t    arena;
     psgd_view_t    *places; /* of the copies, by tensor index */
-    psgd_view_t    *grads;  /* of a step, by tensor index: copies, and the caller's where there is none */
     psgd_arrange_t *arrange;
     psgd_view_t     padding; /* what fills up the flattened gradient */
     size_t          padding_bytes;
@@ -24,18 +22,18 @@ static uint64_t bytes_of_copy(const psgd_plan_t *plan, size_t i)
     return has_own ? tensor->elems * sizeof(float) : 0;
 }
 
-static psgd_status_t create_memory(psgd_reducer_t *r, psgd_copies_t *copies)
+static psgd_status_t create_memory(psgd_bucket_t *b, psgd_copies_t *copies)
 {
     psgd_array_t *arrays = NULL;
-    psgd_status_t status = psgd_alloc(r->plan->num_tensors, sizeof(*arrays), "the table of copies", &arrays);
+    psgd_status_t status = psgd_alloc(b->plan->num_tensors, sizeof(*arrays), "the table of copies", &arrays);
 
     if (status != PSGD_OK) {
         return status;
     }
-    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
-        arrays[i] = (psgd_array_t){r->plan->tensors[i].name, bytes_of_copy(r->plan, i)};
+    for (size_t i = 0; i < b->plan->num_tensors; ++i) {
+        arrays[i] = (psgd_array_t){b->plan->tensors[i].name, bytes_of_copy(b->plan, i)};
     }
-    status = psgd_arena_create(r->device, arrays, r->plan->num_tensors, "the copies of gradients", &copies->arena,
+    status = psgd_arena_create(b->reducer->device, arrays, b->plan->num_tensors, "the copies of gradients", &copies->arena,
                                copies->places);
     psgd_free(arrays);
     return status;
@@ -56,32 +54,28 @@ static void place_flattened(const psgd_plan_t *plan, psgd_copies_t *copies)
     copies->padding_bytes = (size_t)(plan->tensors[plan->num_given].elems - plan->flattened_elems) * sizeof(float);
 }
 
-psgd_status_t psgd_copies_create(psgd_reducer_t *r)
+psgd_status_t psgd_copies_create(psgd_bucket_t *b)
 {
     psgd_copies_t *copies;
     psgd_status_t  status;
 
-    status = psgd_alloc(1, sizeof(*copies), "the copies of gradients", &r->copies);
+    status = psgd_alloc(1, sizeof(*copies), "the copies of gradients", &b->copies);
     if (status != PSGD_OK) {
         return status;
     }
-    copies = r->copies;
-    status = psgd_alloc(r->plan->num_tensors, sizeof(*copies->places), "the table of copies", &copies->places);
+    copies = b->copies;
+    status = psgd_alloc(b->plan->num_tensors, sizeof(*copies->places), "the table of copies", &copies->places);
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(r->plan->num_tensors, sizeof(*copies->grads), "the table of gradients", &copies->grads);
+    status = create_memory(b, copies);
     if (status != PSGD_OK) {
         return status;
     }
-    status = create_memory(r, copies);
-    if (status != PSGD_OK) {
-        return status;
+    if (b->plan->num_tensors > b->plan->num_given) {
+        place_flattened(b->plan, copies);
     }
-    if (r->plan->num_tensors > r->plan->num_given) {
-        place_flattened(r->plan, copies);
-    }
-    return psgd_arrange_create(r->device, r->plan, false, &copies->arrange);
+    return psgd_arrange_create(b->reducer->device, b->plan, false, &copies->arrange);
 }
 
 void psgd_copies_destroy(psgd_device_t *device, psgd_copies_t *copies)
@@ -91,32 +85,29 @@ void psgd_copies_destroy(psgd_device_t *device, psgd_copies_t *copies)
     }
     psgd_arrange_destroy(copies->arrange);
     psgd_arena_destroy(device, &copies->arena);
-    psgd_free(copies->grads);
     psgd_free(copies->places);
     psgd_free(copies);
 }
 
 /* ---- a step ---- */
 
-psgd_status_t psgd_copies_take(psgd_reducer_t *r)
+psgd_status_t psgd_copies_take(psgd_bucket_t *b)
 {
-    psgd_copies_t *copies = r->copies;
+    psgd_copies_t *copies = b->copies;
     psgd_status_t  status = PSGD_OK;
 
-    for (size_t i = 0; i < r->plan->num_tensors; ++i) {
-        copies->grads[i] =
-            bytes_of_copy(r->plan, i) > 0 || r->plan->tensors[i].is_copied ? copies->places[i] : r->step.given[i];
+    for (size_t i = 0; i < b->plan->num_tensors; ++i) {
+        if ((bytes_of_copy(b->plan, i) > 0) || b->plan->tensors[i].is_copied) {
+            b->grads[i] = copies->places[i];
+        }
     }
-    r->step.grads = copies->grads;
     if (copies->padding_bytes > 0) {
-        status = psgd_buffer_enqueue_zero(r->device, copies->padding, copies->padding_bytes);
+        status = psgd_buffer_enqueue_zero(b->reducer->device, copies->padding, copies->padding_bytes);
     }
-    return status == PSGD_OK ? psgd_arrange_enqueue_in(copies->arrange, r->step.given, copies->places) : status;
+    return status == PSGD_OK ? psgd_arrange_enqueue_in(copies->arrange, b->given, copies->places) : status;
 }
 
-psgd_status_t psgd_copies_give(psgd_reducer_t *r)
+psgd_status_t psgd_copies_give(psgd_bucket_t *b)
 {
-    psgd_status_t status = psgd_arrange_enqueue_out(r->copies->arrange, r->copies->places, r->step.given);
-
-    return status == PSGD_OK ? psgd_device_wait(r->device, "the copying of the update") : status;
+    return b->copies == NULL ? PSGD_OK : psgd_arrange_enqueue_out(b->copies->arrange, b->copies->places, b->given);
 }

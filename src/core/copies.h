@@ -3,16 +3,16 @@
 #ifndef PSGD_CORE_COPIES_H
 #define PSGD_CORE_COPIES_H
 
-#include "core/reducer.h"
+#include "core/bucket.h"
 
 /* The plan has some. */
-psgd_status_t psgd_copies_create(psgd_reducer_t *reducer);
+psgd_status_t psgd_copies_create(psgd_bucket_t *bucket);
 void          psgd_copies_destroy(psgd_device_t *device, psgd_copies_t *copies);
 
-/* step.grads, from the caller's: where the step finds gradients and leaves the update. Enqueues the copying in. */
-psgd_status_t psgd_copies_take(psgd_reducer_t *reducer);
+/* Of tensors that are copied, the bucket's gradients become the copies, into which the caller's are copied. Enqueued. */
+psgd_status_t psgd_copies_take(psgd_bucket_t *bucket);
 
-/* The update into the caller's gradients. Waits. */
-psgd_status_t psgd_copies_give(psgd_reducer_t *reducer);
+/* The update into the caller's gradients. Enqueued. */
+psgd_status_t psgd_copies_give(psgd_bucket_t *bucket);
 
 #endif

@@ -49,27 +49,32 @@ bool psgd_energy_is_wanted(const psgd_reducer_t *r)
     return (r->energy != NULL) && (r->step_number % r->config.energy_every == 0);
 }
 
+void psgd_energy_begin(psgd_reducer_t *r)
+{
+    if (psgd_energy_is_wanted(r)) {
+        memset(r->energy->own, 0, r->plan->num_matrices * ITEMS * sizeof(*r->energy->own));
+    }
+}
+
 psgd_status_t psgd_energy_enqueue(psgd_reducer_t *r)
 {
-    psgd_energy_meter_t *meter = r->energy;
-    psgd_step_views_t    views = psgd_traffic_step_views(r);
-    psgd_status_t        status;
+    psgd_step_views_t views = psgd_traffic_step_views(r);
+    psgd_status_t     status;
 
     if (!psgd_energy_is_wanted(r)) {
         return PSGD_OK;
     }
-    memset(meter->own, 0, r->plan->num_matrices * ITEMS * sizeof(*meter->own));
-    status = psgd_matrices_place(&meter->matrices, &views);
-    return status == PSGD_OK ? psgd_squares_enqueue(meter->squares) : status;
+    status = psgd_matrices_place(&r->energy->matrices, &views);
+    return status == PSGD_OK ? psgd_squares_enqueue(r->energy->squares) : status;
 }
 
-void psgd_energy_add(psgd_reducer_t *r, const float *factor, bool is_q)
+void psgd_energy_add(psgd_bucket_t *b, const float *factor, bool is_q)
 {
-    for (size_t m = 0; psgd_energy_is_wanted(r) && (m < r->plan->num_matrices); ++m) {
-        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
+    for (size_t m = 0; psgd_energy_is_wanted(b->reducer) && (m < b->plan->num_matrices); ++m) {
+        const psgd_plan_matrix_t *matrix = &b->plan->matrices[m];
         uint64_t                  elems  = (is_q ? matrix->cols : matrix->rows) * matrix->r;
 
-        r->energy->own[ITEMS * m] +=
+        b->reducer->energy->own[ITEMS * (b->plan->first_matrix + m)] +=
             psgd_norm_square(factor + (is_q ? matrix->q_offset_elems : matrix->p_offset_elems), (size_t)elems);
     }
 }

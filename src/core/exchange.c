@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "core/pipeline.h"
 #include "core/update.h"
 
 bool psgd_step_goes_on(const psgd_reducer_t *reducer)
@@ -222,7 +223,7 @@ void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, cons
 
     snprintf(sentence, sizeof(sentence), "%s of step %" PRIu64 " (%" PRIu64 " bytes)", what, reducer->step_number,
              psgd_message_bytes(message));
-    status = psgd_message_finish(message, reducer->comm, reducer->patience, &reducer->log, sentence, &verdict);
+    status = psgd_message_finish(message, reducer->comm, psgd_pipeline_patience(reducer), &reducer->log, sentence, &verdict);
     if (status != PSGD_OK) {
         break_off(reducer, status);
         return;

@@ -22,6 +22,7 @@
     ROW("config.max_norm", double_bits(config->max_norm)) \
     ROW("config.energy_every", config->energy_every) \
     ROW("config.check_every", config->check_every) \
+    ROW("config.bucket_bytes", config->bucket_bytes) \
     ROW("config.half_iterations", config->half_iterations) \
     ROW("config.byte_budget", config->byte_budget) \
     ROW("config.error_dtype", (uint64_t)config->error_dtype) \

@@ -73,6 +73,8 @@ static size_t factor_elems(const psgd_message_t *message)
 static void cast(psgd_message_t *message, size_t payload_elems, const psgd_ballot_t *ballot, uint32_t num_workers)
 {
     message->payload_elems = payload_elems;
+    message->has_second    = false;
+    message->failure       = PSGD_OK;
     message->ballot        = *ballot;
     psgd_vote_cast(ballot, num_workers, message->host);
     if (ballot->failure != PSGD_OK) {
@@ -126,64 +128,68 @@ psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size
     return status;
 }
 
-/* The second half of a message by owners, or both of what it still needs: the sums are there. */
-static psgd_status_t share_sums(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
-                                const psgd_log_t *log, const char *what)
+/* A collective of it is complete: takes what it has brought, and begins another where that is not all. */
+static psgd_status_t go_on(psgd_message_t *message, const psgd_comm_t *comm)
 {
-    float        *payload = psgd_message_payload(message);
-    psgd_status_t status  = PSGD_OK;
+    float *payload = psgd_message_payload(message);
+    bool   is_last = message->has_second;
 
-    if (!message->is_sharing) {
-        psgd_owned_take_sums(message->owned, payload, message->payload_elems, message->host);
-        if (message->shares_later) {
+    message->request = NULL;
+    if (message->narrow != NULL) {
+        if (is_last) {
+            psgd_narrow_end(message->narrow, payload, message->host);
             return PSGD_OK;
         }
-        psgd_vote_cast(&message->ballot, comm->num_workers, message->host);
-        status = psgd_owned_begin_sharing(message->owned, payload, message->host, comm, &message->request);
-        if (status == PSGD_OK) {
-            status = psgd_comm_wait(comm, message->request, patience, log, what);
-        }
+        message->has_second = true;
+        return psgd_narrow_continue(message->narrow, comm, &message->request);
     }
-    if (status == PSGD_OK) {
+    if (!is_by_owners(message)) {
+        return PSGD_OK;
+    }
+    if (is_last || message->is_sharing) {
         psgd_owned_take_shared(message->owned, payload, message->host);
+        return PSGD_OK;
     }
-    return status;
+    psgd_owned_take_sums(message->owned, payload, message->payload_elems, message->host);
+    if (message->shares_later) {
+        return PSGD_OK;
+    }
+    message->has_second = true;
+    psgd_vote_cast(&message->ballot, comm->num_workers, message->host);
+    return psgd_owned_begin_sharing(message->owned, payload, message->host, comm, &message->request);
 }
 
-/* The second half of an exchange in 16 bits. */
-static psgd_status_t bring_sums(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
-                                const psgd_log_t *log, const char *what)
+bool psgd_message_is_here(psgd_message_t *message, const psgd_comm_t *comm)
 {
-    psgd_status_t status = psgd_narrow_continue(message->narrow, comm, &message->request);
+    int is_done = 1;
 
-    if (status == PSGD_OK) {
-        status = psgd_comm_wait(comm, message->request, patience, log, what);
+    while ((message->request != NULL) && (message->failure == PSGD_OK) && is_done) {
+        message->failure = psgd_comm_result(comm, comm->test(comm->self, message->request, &is_done));
+        if ((message->failure == PSGD_OK) && is_done) {
+            message->failure = go_on(message, comm);
+        }
     }
-    if (status == PSGD_OK) {
-        psgd_narrow_end(message->narrow, psgd_message_payload(message), message->host);
-    }
-    return status;
+    return (message->request == NULL) || (message->failure != PSGD_OK);
 }
 
 psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
                                   const psgd_log_t *log, const char *what, psgd_verdict_t *verdict_p)
 {
-    psgd_status_t status = psgd_comm_wait(comm, message->request, patience, log, what);
+    psgd_status_t status = message->failure;
 
-    if ((status == PSGD_OK) && (message->narrow != NULL)) {
-        message->request = NULL;
-        status           = bring_sums(message, comm, patience, log, what);
-    }
-    if ((status == PSGD_OK) && is_by_owners(message)) {
-        message->request = NULL;
-        status           = share_sums(message, comm, patience, log, what);
-    }
     if (status != PSGD_OK) {
-        return status; /* the request stays: what it points to may still be written */
+        return psgd_fail_in(status, "%s", what);
     }
-    message->request = NULL;
-    *verdict_p       = psgd_vote_count(message->host, comm->num_workers);
-    return PSGD_OK;
+    while ((status == PSGD_OK) && (message->request != NULL)) {
+        status = psgd_comm_wait(comm, message->request, patience, log, what);
+        if (status == PSGD_OK) {
+            status = go_on(message, comm);
+        }
+    }
+    if (status == PSGD_OK) {
+        *verdict_p = psgd_vote_count(message->host, comm->num_workers);
+    }
+    return status; /* where it failed, the request stays: what it points to may still be written */
 }
 
 PSGD_VECTORIZE

@@ -15,6 +15,8 @@ typedef struct psgd_message {
     size_t          payload_elems;  /* of the payload, this time */
     uint64_t        bits;           /* the ballot's PSGD_VOTE_BITS, to name who differs */
     psgd_request_t *request;        /* under way; NULL: none */
+    bool            has_second;     /* under way: the second of two collectives, which bring the sums */
+    psgd_status_t   failure;        /* of psgd_message_is_here() */
 
     /* For factors in 16 bits: which the payload begins with this time, and how their sums come back. */
     psgd_narrow_t     *narrow; /* NULL: all of it travels in single precision */
@@ -25,7 +27,7 @@ typedef struct psgd_message {
     psgd_owned_t           *owned;        /* NULL: one all-reduce */
     const psgd_partition_t *partition;    /* who owns what of the payload; NULL: runs of it */
     bool                    shares_later; /* the sums stay with their owners, until psgd_message_begin_sharing() */
-    bool                    is_sharing;   /* under way: the second half */
+    bool                    is_sharing;   /* what was begun is the second half alone */
     psgd_ballot_t           ballot;       /* as it was cast */
 } psgd_message_t;
 
@@ -55,6 +57,10 @@ psgd_status_t psgd_message_begin_sharing(psgd_message_t *message, size_t payload
 psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size_t elems, uint32_t root,
                                      const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
                                      const char *what);
+
+/* Whether psgd_message_finish() does not wait any more: it is complete, or has failed, or is not under way. Makes progress: begins the
+ * second of its collectives where the first is complete, so that all workers ask this at the same place among their collectives. */
+bool psgd_message_is_here(psgd_message_t *message, const psgd_comm_t *comm);
 
 /* Waits until it is complete, and counts the votes. `what` as for psgd_comm_wait(). */
 psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,

@@ -62,11 +62,14 @@ static int by_size(const void *a, const void *b)
     return (left->matrix > right->matrix) - (left->matrix < right->matrix);
 }
 
-static uint32_t least_loaded(const size_t *loads, uint32_t num_workers)
+/* Of equal ones the first from worker `first` on, so that the matrices of several buckets do not all go to worker 0. */
+static uint32_t least_loaded(const size_t *loads, uint32_t num_workers, size_t first)
 {
-    uint32_t least = 0;
+    uint32_t least = (uint32_t)(first % num_workers);
 
-    for (uint32_t w = 1; w < num_workers; ++w) {
+    for (uint32_t i = 1; i < num_workers; ++i) {
+        uint32_t w = (uint32_t)((first + i) % num_workers);
+
         least = loads[w] < loads[least] ? w : least;
     }
     return least;
@@ -92,7 +95,7 @@ static psgd_status_t deal_owners(const psgd_plan_t *plan, psgd_factor_kind_t kin
     }
     qsort(cards, plan->num_matrices, sizeof(*cards), by_size);
     for (size_t i = 0; i < plan->num_matrices; ++i) {
-        uint32_t owner = least_loaded(loads, num_workers);
+        uint32_t owner = least_loaded(loads, num_workers, plan->first_matrix);
 
         deal->owners[cards[i].matrix] = owner;
         loads[owner] += cards[i].elems;
@@ -137,27 +140,27 @@ static void fill_partition(const psgd_plan_t *plan, const deal_t *deal, psgd_fac
     partition->first[num_workers] = used;
 }
 
-static psgd_status_t create_deal(const psgd_reducer_t *r, psgd_factor_kind_t kind, bool can_broadcast, deal_t *deal)
+static psgd_status_t create_deal(const psgd_bucket_t *b, psgd_factor_kind_t kind, bool can_broadcast, deal_t *deal)
 {
-    const uint32_t num_workers = r->comm->num_workers;
-    const size_t   count       = r->plan->num_matrices;
+    const uint32_t num_workers = b->reducer->comm->num_workers;
+    const size_t   count       = b->plan->num_matrices;
     psgd_status_t  status      = psgd_alloc(count, sizeof(*deal->owners), "the owners of matrices", &deal->owners);
 
     if (status == PSGD_OK) {
         status = psgd_alloc(count, sizeof(*deal->dominates), "the matrices that dominate", &deal->dominates);
     }
     if (status == PSGD_OK) {
-        status = deal_owners(r->plan, kind, num_workers, deal);
+        status = deal_owners(b->plan, kind, num_workers, deal);
     }
     if (status == PSGD_OK) {
         status = psgd_partition_allocate(count, num_workers, &deal->partition);
     }
     for (size_t m = 0; (status == PSGD_OK) && can_broadcast && (m < count); ++m) {
-        deal->dominates[m] = is_dominating(r->plan, kind, m, num_workers);
+        deal->dominates[m] = is_dominating(b->plan, kind, m, num_workers);
         deal->num_dominating += deal->dominates[m] ? 1 : 0;
     }
     if (status == PSGD_OK) {
-        fill_partition(r->plan, deal, kind, 0, num_workers, &deal->partition);
+        fill_partition(b->plan, deal, kind, 0, num_workers, &deal->partition);
     }
     return status;
 }
@@ -180,25 +183,25 @@ bool psgd_owners_are_wanted(const psgd_reducer_t *r)
 }
 
 /* The orthogonalizer of a kind for this worker's matrices, in place of that for all; NULL where it owns none. */
-static psgd_status_t take_orthogonalizer(psgd_reducer_t *r, psgd_factor_kind_t kind, psgd_orthogonalizer_t **for_all)
+static psgd_status_t take_orthogonalizer(psgd_bucket_t *b, psgd_factor_kind_t kind, psgd_orthogonalizer_t **for_all)
 {
-    const deal_t          *deal    = &r->owners->deals[kind];
+    const deal_t          *deal    = &b->owners->deals[kind];
     psgd_columns_t        *columns = NULL;
     psgd_orthogonalizer_t *own     = NULL;
     size_t                 count   = 0;
     psgd_status_t          status;
 
-    status = psgd_alloc(r->plan->num_matrices, sizeof(*columns), "the table of columns", &columns);
+    status = psgd_alloc(b->plan->num_matrices, sizeof(*columns), "the table of columns", &columns);
     if (status != PSGD_OK) {
         return status;
     }
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        if (deal->owners[m] == r->comm->worker_index) {
-            columns[count++] = psgd_reducer_columns_of(r, m, kind == PSGD_FACTOR_P);
+    for (size_t m = 0; m < b->plan->num_matrices; ++m) {
+        if (deal->owners[m] == b->reducer->comm->worker_index) {
+            columns[count++] = psgd_bucket_columns_of(b, m, kind == PSGD_FACTOR_P);
         }
     }
     if (count > 0) {
-        status = psgd_orthogonalizer_create(r->device, columns, count, &own);
+        status = psgd_orthogonalizer_create(b->reducer->device, columns, count, &own);
     }
     psgd_free(columns);
     if (status == PSGD_OK) {
@@ -208,73 +211,75 @@ static psgd_status_t take_orthogonalizer(psgd_reducer_t *r, psgd_factor_kind_t k
     return status;
 }
 
-static psgd_status_t create_messages(psgd_reducer_t *r, psgd_owners_t *owners)
+static psgd_status_t create_messages(psgd_bucket_t *b, psgd_owners_t *owners)
 {
-    const size_t  vote_elems = r->message_1.vote_elems;
+    const size_t  vote_elems = b->message_1.vote_elems;
     psgd_status_t status     = PSGD_OK;
     size_t        elems      = 0;
 
     if (!owners->copies) {
         return PSGD_OK;
     }
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        elems += owners->deals[PSGD_FACTOR_P].dominates[m] ? place_of(&r->plan->matrices[m], PSGD_FACTOR_P).elems : 0;
+    for (size_t m = 0; m < b->plan->num_matrices; ++m) {
+        elems += owners->deals[PSGD_FACTOR_P].dominates[m] ? place_of(&b->plan->matrices[m], PSGD_FACTOR_P).elems : 0;
     }
     if (elems > 0) {
-        status = psgd_message_create(&owners->dominating, elems, r->comm->num_workers);
+        status = psgd_message_create(&owners->dominating, elems, b->reducer->comm->num_workers);
     }
     if (status == PSGD_OK) {
-        status = psgd_owned_create(r->message_1.capacity_elems, vote_elems, r->comm, &owners->owned_1);
+        status = psgd_owned_create(b->message_1.capacity_elems, vote_elems, b->reducer->comm, &owners->owned_1);
     }
     if (status == PSGD_OK) {
-        status = psgd_owned_create(r->message_2.capacity_elems, vote_elems, r->comm, &owners->owned_2);
+        status = psgd_owned_create(b->message_2.capacity_elems, vote_elems, b->reducer->comm, &owners->owned_2);
     }
     if (status == PSGD_OK) {
-        status = psgd_owned_create(r->message_large.capacity_elems, vote_elems, r->comm, &owners->owned_large);
+        status = psgd_owned_create(b->message_large.capacity_elems, vote_elems, b->reducer->comm, &owners->owned_large);
     }
-    return status == PSGD_OK
-               ? psgd_owned_create(r->message_chunk.capacity_elems, vote_elems, r->comm, &owners->owned_chunk)
-               : status;
+    if ((status == PSGD_OK) && (b == b->reducer->buckets)) { /* the reducer's, which all buckets use in turn */
+        status =
+            psgd_owned_create(b->reducer->message_chunk.capacity_elems, vote_elems, b->reducer->comm, &owners->owned_chunk);
+    }
+    return status;
 }
 
-static psgd_status_t create_partition_of_message_1(psgd_reducer_t *r, psgd_owners_t *owners)
+static psgd_status_t create_partition_of_message_1(psgd_bucket_t *b, psgd_owners_t *owners)
 {
-    const uint32_t num_workers = r->comm->num_workers;
+    const uint32_t num_workers = b->reducer->comm->num_workers;
     psgd_status_t  status =
-        psgd_partition_allocate(r->plan->num_matrices + num_workers, num_workers, &owners->message_1);
+        psgd_partition_allocate(b->plan->num_matrices + num_workers, num_workers, &owners->message_1);
 
     if (status == PSGD_OK) {
-        fill_partition(r->plan, &owners->deals[PSGD_FACTOR_P], PSGD_FACTOR_P, (size_t)r->plan->small_elems, num_workers,
+        fill_partition(b->plan, &owners->deals[PSGD_FACTOR_P], PSGD_FACTOR_P, (size_t)b->plan->small_elems, num_workers,
                        &owners->message_1);
     }
     return status;
 }
 
-psgd_status_t psgd_owners_create(psgd_reducer_t *r)
+psgd_status_t psgd_owners_create(psgd_bucket_t *b)
 {
-    const psgd_comm_t *comm   = r->comm;
+    const psgd_comm_t *comm   = b->reducer->comm;
     psgd_owners_t     *owners = NULL;
     psgd_status_t      status = psgd_alloc(1, sizeof(*owners), "the owners of matrices", &owners);
 
     if (status != PSGD_OK) {
         return status;
     }
-    r->owners      = owners;
+    b->owners      = owners;
     owners->copies = (comm->begin_reduce_scatter != NULL) && (comm->begin_all_gather != NULL);
     for (int kind = 0; (kind < NUM_KINDS) && (status == PSGD_OK); ++kind) {
-        status = create_deal(r, (psgd_factor_kind_t)kind, owners->copies && (comm->begin_broadcast != NULL),
+        status = create_deal(b, (psgd_factor_kind_t)kind, owners->copies && (comm->begin_broadcast != NULL),
                              &owners->deals[kind]);
     }
     if (status == PSGD_OK) {
-        status = create_partition_of_message_1(r, owners);
+        status = create_partition_of_message_1(b, owners);
     }
     if (status == PSGD_OK) {
-        status = create_messages(r, owners);
+        status = create_messages(b, owners);
     }
-    if ((status == PSGD_OK) && (r->plan->num_matrices > 0)) {
-        status = take_orthogonalizer(r, PSGD_FACTOR_P, &r->orthogonalizer_p);
+    if ((status == PSGD_OK) && (b->plan->num_matrices > 0)) {
+        status = take_orthogonalizer(b, PSGD_FACTOR_P, &b->orthogonalizer_p);
         if (status == PSGD_OK) {
-            status = take_orthogonalizer(r, PSGD_FACTOR_Q, &r->orthogonalizer_q);
+            status = take_orthogonalizer(b, PSGD_FACTOR_Q, &b->orthogonalizer_q);
         }
     }
     return status;
@@ -287,26 +292,28 @@ static void hand_over(psgd_owned_t **owned, psgd_message_t *message)
     *owned         = NULL;
 }
 
-void psgd_owners_activate(psgd_reducer_t *r)
+void psgd_owners_activate(psgd_bucket_t *b)
 {
-    psgd_owners_t *owners = r->owners;
+    psgd_owners_t *owners = b->owners;
 
     if (!owners->copies) {
         return;
     }
-    hand_over(&owners->owned_1, &r->message_1);
-    hand_over(&owners->owned_2, &r->message_2);
-    hand_over(&owners->owned_large, &r->message_large);
-    hand_over(&owners->owned_chunk, &r->message_chunk);
-    if (psgd_owners_take_p(r)) {
-        r->message_1.partition    = &owners->message_1;
-        r->message_1.shares_later = true;
+    hand_over(&owners->owned_1, &b->message_1);
+    hand_over(&owners->owned_2, &b->message_2);
+    hand_over(&owners->owned_large, &b->message_large);
+    if (owners->owned_chunk != NULL) {
+        hand_over(&owners->owned_chunk, &b->reducer->message_chunk);
+    }
+    if (psgd_owners_take_p(b)) {
+        b->message_1.partition    = &owners->message_1;
+        b->message_1.shares_later = true;
     }
 }
 
-void psgd_owners_destroy(psgd_reducer_t *r, bool keep_memory)
+void psgd_owners_destroy(psgd_bucket_t *b, bool keep_memory)
 {
-    psgd_owners_t *owners = r->owners;
+    psgd_owners_t *owners = b->owners;
 
     if (owners == NULL) {
         return;
@@ -321,34 +328,34 @@ void psgd_owners_destroy(psgd_reducer_t *r, bool keep_memory)
         free_deal(&owners->deals[kind]);
     }
     psgd_free(owners);
-    r->owners = NULL;
+    b->owners = NULL;
 }
 
 /* ---- P to its owners, and P^ back ---- */
 
-bool psgd_owners_take_p(const psgd_reducer_t *r)
+bool psgd_owners_take_p(const psgd_bucket_t *b)
 {
-    return (r->owners != NULL) && r->owners->copies && (r->message_1.narrow == NULL) &&
-           (r->config.half_iterations == 0);
+    return (b->owners != NULL) && b->owners->copies && (b->message_1.narrow == NULL) &&
+           (b->reducer->config.half_iterations == 0);
 }
 
 /* The P that dominate, from message 1 into their own or back, where this worker owns them; returns their elements. */
-static size_t copy_dominating(const psgd_reducer_t *r, bool back)
+static size_t copy_dominating(const psgd_bucket_t *b, bool back)
 {
-    const deal_t *deal    = &r->owners->deals[PSGD_FACTOR_P];
-    float        *own     = psgd_message_payload(&r->owners->dominating);
-    float        *payload = psgd_message_payload(&r->message_1);
+    const deal_t *deal    = &b->owners->deals[PSGD_FACTOR_P];
+    float        *own     = psgd_message_payload(&b->owners->dominating);
+    float        *payload = psgd_message_payload(&b->message_1);
     size_t        at      = 0;
 
-    for (size_t m = 0; (deal->num_dominating > 0) && (m < r->plan->num_matrices); ++m) {
-        place_t place = place_of(&r->plan->matrices[m], PSGD_FACTOR_P);
+    for (size_t m = 0; (deal->num_dominating > 0) && (m < b->plan->num_matrices); ++m) {
+        place_t place = place_of(&b->plan->matrices[m], PSGD_FACTOR_P);
 
         if (!deal->dominates[m]) {
             continue;
         }
         if (!back) {
             memcpy(own + at, payload + place.begin, place.elems * sizeof(float));
-        } else if (deal->owners[m] == r->comm->worker_index) {
+        } else if (deal->owners[m] == b->reducer->comm->worker_index) {
             memcpy(payload + place.begin, own + at, place.elems * sizeof(float));
         }
         at += place.elems;
@@ -356,121 +363,114 @@ static size_t copy_dominating(const psgd_reducer_t *r, bool back)
     return at;
 }
 
-void psgd_owners_reduce_p(psgd_reducer_t *r)
+void psgd_owners_begin_dominating(psgd_bucket_t *b)
 {
-    const char *what = psgd_phase_name(PSGD_PHASE_REDUCE_P);
-    size_t      dominating;
+    size_t elems = psgd_owners_take_p(b) ? copy_dominating(b, false) : 0;
 
-    psgd_step_note(r, psgd_step_is_healthy(r) ? psgd_traffic_read_message_1(r) : PSGD_OK);
-    dominating = copy_dominating(r, false);
-    if (dominating > 0) {
-        psgd_exchange_begin(r, &r->owners->dominating, dominating, 0);
-    }
-    if (psgd_step_goes_on(r)) {
-        psgd_exchange_begin(r, &r->message_1, (size_t)(r->plan->p_elems + r->plan->small_elems),
-                            psgd_reducer_hash_bits(r));
-    }
-    if (psgd_step_goes_on(r)) {
-        psgd_exchange_finish(r, &r->message_1, what);
-    }
-    if ((dominating > 0) && psgd_step_goes_on(r)) {
-        psgd_exchange_finish(r, &r->owners->dominating, what);
-    }
-    copy_dominating(r, true);
-    psgd_exchange_average_owned(r, &r->message_1);
-    if (psgd_step_is_healthy(r)) {
-        psgd_step_note(r, psgd_traffic_write_message_1(r));
+    if (elems > 0) {
+        psgd_exchange_begin(b->reducer, &b->owners->dominating, elems, 0);
     }
 }
 
-void psgd_owners_drain(psgd_reducer_t *r)
+void psgd_owners_finish_dominating(psgd_bucket_t *b)
 {
-    if (r->owners != NULL) {
-        psgd_exchange_drain(r, &r->owners->dominating, psgd_phase_name(PSGD_PHASE_REDUCE_P));
-        psgd_exchange_drain(r, &r->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
+    if (!psgd_owners_take_p(b) || (b->owners->deals[PSGD_FACTOR_P].num_dominating == 0)) {
+        return;
+    }
+    if (psgd_step_goes_on(b->reducer)) {
+        psgd_exchange_finish(b->reducer, &b->owners->dominating, psgd_phase_name(PSGD_PHASE_REDUCE_P));
+    }
+    copy_dominating(b, true);
+}
+
+void psgd_owners_drain(psgd_bucket_t *b)
+{
+    if (b->owners != NULL) {
+        psgd_exchange_drain(b->reducer, &b->owners->dominating, psgd_phase_name(PSGD_PHASE_REDUCE_P));
+        psgd_exchange_drain(b->reducer, &b->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
     }
 }
 
 /* Matrices of a message that dominate, from their owners to all. */
-static void broadcast_dominating(psgd_reducer_t *r, psgd_message_t *message, psgd_factor_kind_t kind, const char *what)
+static void broadcast_dominating(psgd_bucket_t *b, psgd_message_t *message, psgd_factor_kind_t kind, const char *what)
 {
-    const deal_t *deal = &r->owners->deals[kind];
+    const deal_t *deal = &b->owners->deals[kind];
 
-    for (size_t m = 0; (deal->num_dominating > 0) && (m < r->plan->num_matrices) && psgd_step_goes_on(r); ++m) {
-        place_t place = place_of(&r->plan->matrices[m], kind);
+    for (size_t m = 0; (deal->num_dominating > 0) && (m < b->plan->num_matrices) && psgd_step_goes_on(b->reducer); ++m) {
+        place_t place = place_of(&b->plan->matrices[m], kind);
 
         if (deal->dominates[m]) {
-            psgd_exchange_broadcast(r, message, place.begin, place.elems, deal->owners[m], what);
+            psgd_exchange_broadcast(b->reducer, message, place.begin, place.elems, deal->owners[m], what);
         }
     }
 }
 
 /* A buffer of factors into a message; waits. */
-static psgd_status_t read_factors(psgd_reducer_t *r, psgd_view_t view, psgd_message_t *message, size_t elems,
+static psgd_status_t read_factors(psgd_bucket_t *b, psgd_view_t view, psgd_message_t *message, size_t elems,
                                   const char *what)
 {
-    return psgd_step_is_healthy(r) ? psgd_traffic_stage_in(r, view, psgd_message_payload(message), elems, what)
+    return psgd_step_is_healthy(b->reducer) ? psgd_traffic_stage_in(b, view, psgd_message_payload(message), elems, what)
                                    : PSGD_OK;
 }
 
-void psgd_owners_share_message_1(psgd_reducer_t *r)
+void psgd_owners_share_message_1(psgd_bucket_t *b)
 {
     const char  *what  = psgd_phase_name(PSGD_PHASE_ORTHOGONALIZE_P);
-    const size_t elems = (size_t)r->plan->p_elems;
+    const size_t elems = (size_t)b->plan->p_elems;
 
     if (elems > 0) {
-        psgd_step_note(r, read_factors(r, r->p_hat, &r->message_1, elems, what));
+        psgd_step_note(b->reducer, read_factors(b, b->p_hat, &b->message_1, elems, what));
     }
-    psgd_exchange_begin_sharing(r, &r->message_1, elems + (size_t)r->plan->small_elems);
-    if (psgd_step_goes_on(r)) {
-        psgd_exchange_finish(r, &r->message_1, what);
+    psgd_exchange_begin_sharing(b->reducer, &b->message_1, elems + (size_t)b->plan->small_elems);
+    if (psgd_step_goes_on(b->reducer)) {
+        psgd_exchange_finish(b->reducer, &b->message_1, what);
     }
-    broadcast_dominating(r, &r->message_1, PSGD_FACTOR_P, what);
-    if ((elems > 0) && psgd_step_is_healthy(r)) {
+    broadcast_dominating(b, &b->message_1, PSGD_FACTOR_P, what);
+    if ((elems > 0) && psgd_step_is_healthy(b->reducer)) {
         psgd_step_note(
-            r, psgd_traffic_stage_out(r, psgd_message_payload(&r->message_1), r->p_hat, elems * sizeof(float), what));
+            b->reducer, psgd_traffic_stage_out(b, psgd_message_payload(&b->message_1), b->p_hat, elems * sizeof(float), what));
     }
 }
 
 /* ---- other factors ---- */
 
 /* What others own becomes zero: then the sum is what each owner has. */
-static void zero_others(const psgd_reducer_t *r, psgd_factor_kind_t kind, float *payload)
+static void zero_others(const psgd_bucket_t *b, psgd_factor_kind_t kind, float *payload)
 {
-    for (size_t m = 0; m < r->plan->num_matrices; ++m) {
-        place_t place = place_of(&r->plan->matrices[m], kind);
+    for (size_t m = 0; m < b->plan->num_matrices; ++m) {
+        place_t place = place_of(&b->plan->matrices[m], kind);
 
-        if (r->owners->deals[kind].owners[m] != r->comm->worker_index) {
+        if (b->owners->deals[kind].owners[m] != b->reducer->comm->worker_index) {
             memset(payload + place.begin, 0, place.elems * sizeof(float));
         }
     }
 }
 
-void psgd_owners_share(psgd_reducer_t *r, psgd_view_t view, psgd_factor_kind_t kind)
+void psgd_owners_share(psgd_bucket_t *b, psgd_view_t view, psgd_factor_kind_t kind)
 {
     const char     *what    = kind == PSGD_FACTOR_P ? psgd_phase_name(PSGD_PHASE_ORTHOGONALIZE_P)
                                                     : psgd_phase_name(PSGD_PHASE_ORTHONORMALIZE_Q);
-    psgd_message_t *message = &r->message_chunk;
-    const size_t    elems   = elems_of(r->plan, kind);
+    psgd_message_t *message = &b->reducer->message_chunk;
+    const size_t    elems   = elems_of(b->plan, kind);
 
     if (elems == 0) {
         return;
     }
-    psgd_step_note(r, read_factors(r, view, message, elems, what));
-    if (r->owners->copies) {
-        message->partition = &r->owners->deals[kind].partition;
-        psgd_exchange_begin_sharing(r, message, elems);
+    psgd_step_note(b->reducer, read_factors(b, view, message, elems, what));
+    if (b->owners->copies) {
+        message->partition = &b->owners->deals[kind].partition;
+        psgd_exchange_begin_sharing(b->reducer, message, elems);
     } else {
-        zero_others(r, kind, psgd_message_payload(message));
-        psgd_exchange_begin(r, message, elems, 0);
+        zero_others(b, kind, psgd_message_payload(message));
+        psgd_exchange_begin(b->reducer, message, elems, 0);
     }
-    if (psgd_step_goes_on(r)) {
-        psgd_exchange_finish(r, message, what);
+    if (psgd_step_goes_on(b->reducer)) {
+        psgd_exchange_finish(b->reducer, message, what);
     }
     message->partition = NULL;
-    broadcast_dominating(r, message, kind, what);
-    if (psgd_step_is_healthy(r)) {
-        psgd_step_note(r, psgd_traffic_stage_out(r, psgd_message_payload(message), view, elems * sizeof(float), what));
-        psgd_step_note(r, psgd_device_wait(r->device, what)); /* the chunk is used again */
+    broadcast_dominating(b, message, kind, what);
+    if (psgd_step_is_healthy(b->reducer)) {
+        psgd_step_note(b->reducer, psgd_traffic_stage_out(b, psgd_message_payload(message), view, elems * sizeof(float), what));
+        psgd_step_note(b->reducer, psgd_device_wait(b->reducer->device, what)); /* the chunk is used again */
     }
 }

@@ -8,26 +8,29 @@
 #ifndef PSGD_CORE_OWNERS_H
 #define PSGD_CORE_OWNERS_H
 
-#include "core/reducer.h"
+#include "core/bucket.h"
 
 /* Whether this reducer needs owners; known when the workers have told their devices. */
 bool psgd_owners_are_wanted(const psgd_reducer_t *reducer);
 
-/* Deals the matrices and allocates; nothing changes for messages until all workers have come so far and it is activated. */
-psgd_status_t psgd_owners_create(psgd_reducer_t *reducer);
-void          psgd_owners_activate(psgd_reducer_t *reducer);
-void          psgd_owners_destroy(psgd_reducer_t *reducer, bool keep_memory);
+/* Deals the matrices of a bucket and allocates; nothing changes for messages until all workers have come so far and it is activated. */
+psgd_status_t psgd_owners_create(psgd_bucket_t *bucket);
+void          psgd_owners_activate(psgd_bucket_t *bucket);
+void          psgd_owners_destroy(psgd_bucket_t *bucket, bool keep_memory);
 
-/* Whether P goes to its owners before it is whole: then the phases of P are these, in place of an ordinary exchange of message 1:
- * the sums; P^ of what this worker owns, on the device, where psgd_owners_orthogonalize() has made it, to all. */
-bool psgd_owners_take_p(const psgd_reducer_t *reducer);
-void psgd_owners_reduce_p(psgd_reducer_t *reducer);
-void psgd_owners_share_message_1(psgd_reducer_t *reducer);
+/* Whether P goes to its owners before it is whole: then message 1 brings each worker the sums of what it owns, and P^ of that, made
+ * orthonormal on its device, is shared with all. */
+bool psgd_owners_take_p(const psgd_bucket_t *bucket);
+void psgd_owners_share_message_1(psgd_bucket_t *bucket);
+
+/* The P that dominate, beside message 1; where there are none, nothing happens. */
+void psgd_owners_begin_dominating(psgd_bucket_t *bucket);
+void psgd_owners_finish_dominating(psgd_bucket_t *bucket);
 
 /* After a step that ended in between: finishes what is under way. */
-void psgd_owners_drain(psgd_reducer_t *reducer);
+void psgd_owners_drain(psgd_bucket_t *bucket);
 
 /* Every matrix's part of a device buffer of factors becomes its owner's. */
-void psgd_owners_share(psgd_reducer_t *reducer, psgd_view_t view, psgd_factor_kind_t kind);
+void psgd_owners_share(psgd_bucket_t *bucket, psgd_view_t view, psgd_factor_kind_t kind);
 
 #endif

@@ -22,7 +22,7 @@ static psgd_status_t read_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end)
     if (!psgd_step_is_healthy(r)) {
         return PSGD_OK;
     }
-    status = psgd_traffic_enqueue_span(r, r->step.grads, r->plan->num_given, tensor_elems, begin, end,
+    status = psgd_traffic_enqueue_span(r, r->step_grads, r->plan->num_given, tensor_elems, begin, end,
                                        psgd_message_payload(&r->message_chunk), false);
     if (status != PSGD_OK) {
         return status;
@@ -34,7 +34,7 @@ static psgd_status_t write_piece(psgd_reducer_t *r, uint64_t begin, uint64_t end
 {
     psgd_status_t status;
 
-    status = psgd_traffic_enqueue_span(r, r->step.grads, r->plan->num_given, tensor_elems, begin, end,
+    status = psgd_traffic_enqueue_span(r, r->step_grads, r->plan->num_given, tensor_elems, begin, end,
                                        psgd_message_payload(&r->message_chunk), true);
     if (status != PSGD_OK) {
         return status;

@@ -10,13 +10,14 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "core/alternate.h"
+#include "core/bucket.h"
 #include "core/choose.h"
-#include "core/copies.h"
 #include "core/energy.h"
 #include "core/half_errors.h"
 #include "core/fingerprint.h"
-#include "core/owners.h"
 #include "core/phases.h"
+#include "core/pipeline.h"
+#include "core/progress.h"
 #include "core/replicas.h"
 #include "core/traffic.h"
 #include "core/update.h"
@@ -80,21 +81,6 @@ static uint64_t message_1_room(const psgd_reducer_t *r)
     return r->config.half_iterations > 0 ? psgd_reducer_factor_room(r) : r->plan->p_elems;
 }
 
-/* Factors in 16 bits: with full iterations P in message 1 and Q in message 2, else either in both. */
-static psgd_status_t narrow_messages(psgd_reducer_t *r)
-{
-    psgd_status_t status;
-
-    if ((r->config.wire == PSGD_F32) || (r->plan->num_matrices == 0)) {
-        return PSGD_OK;
-    }
-    r->message_1.kind              = PSGD_FACTOR_P;
-    r->message_2.kind              = PSGD_FACTOR_Q;
-    r->message_2.comes_back_narrow = r->config.half_iterations == 0;
-    status                         = psgd_message_narrow(&r->message_1, r->plan, r->config.wire, r->comm);
-    return status == PSGD_OK ? psgd_message_narrow(&r->message_2, r->plan, r->config.wire, r->comm) : status;
-}
-
 static psgd_status_t create_messages(psgd_reducer_t *r)
 {
     const psgd_plan_t *plan        = r->plan;
@@ -105,22 +91,6 @@ static psgd_status_t create_messages(psgd_reducer_t *r)
     uint64_t           chunk       = psgd_max(psgd_min(plan->total_elems, piece), psgd_max(shared, timings));
     psgd_status_t      status;
 
-    status = psgd_message_create(&r->message_1, (size_t)(message_1_room(r) + plan->small_elems), num_workers);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_message_create(&r->message_2, (size_t)psgd_reducer_factor_room(r), num_workers);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = narrow_messages(r);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_message_create(&r->message_large, (size_t)plan->large_elems, num_workers);
-    if (status != PSGD_OK) {
-        return status;
-    }
     status = psgd_message_create(&r->message_chunk, (size_t)chunk, num_workers);
     return status == PSGD_OK ? psgd_gather_create(&r->gather, PSGD_GATHER_WORDS, num_workers) : status;
 }
@@ -167,6 +137,30 @@ static psgd_status_t create_host_arrays(psgd_reducer_t *r)
     }
     status =
         psgd_alloc(r->plan->num_tensors, sizeof(*r->check_hashes), "the hashes of what is checked", &r->check_hashes);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_given, sizeof(*r->places), "the places of gradients", &r->places);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_given, sizeof(*r->is_placed), "the places of gradients", &r->is_placed);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_given, sizeof(*r->host_places), "the places of gradients", &r->host_places);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(1, sizeof(*r->update), "the update of parameters", &r->update);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_given, sizeof(*r->is_submitted), "the list of what was submitted", &r->is_submitted);
+    if (status != PSGD_OK) {
+        return status;
+    }
+    status = psgd_alloc(r->plan->num_tensors, sizeof(*r->step_grads), "the table of gradients", &r->step_grads);
     if (status != PSGD_OK) {
         return status;
     }
@@ -236,104 +230,28 @@ static psgd_status_t create_device_buffers(psgd_reducer_t *r)
 
 /* ---- creation: operations -------------------------------------------------------------------------------------- */
 
-psgd_columns_t psgd_reducer_columns_of(const psgd_reducer_t *r, size_t matrix_index, bool is_p)
-{
-    const psgd_plan_matrix_t *matrix = &r->plan->matrices[matrix_index];
-    psgd_columns_t            columns;
-
-    columns.offset_elems = is_p ? matrix->p_offset_elems : matrix->q_offset_elems;
-    columns.length       = is_p ? matrix->rows : matrix->cols;
-    columns.columns      = matrix->r;
-    columns.random_key =
-        psgd_random_key(r->config.seed, matrix->name_hash, is_p ? PSGD_RANDOM_REPLACED_P : PSGD_RANDOM_REPLACED_Q);
-    return columns;
-}
-
-static psgd_status_t create_orthogonalizer(psgd_reducer_t *r, bool is_p, psgd_orthogonalizer_t **orthogonalizer_p)
-{
-    size_t          count   = r->plan->num_matrices;
-    psgd_columns_t *columns = NULL;
-    psgd_status_t   status;
-
-    status = psgd_alloc(count, sizeof(*columns), "the table of columns", &columns);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    for (size_t m = 0; m < count; ++m) {
-        columns[m] = psgd_reducer_columns_of(r, m, is_p);
-    }
-    status = psgd_orthogonalizer_create(r->device, columns, count, orthogonalizer_p);
-    psgd_free(columns);
-    return status;
-}
-
-/* For message 1 and for Q with the scales behind it; measured on the larger of their buffers, which are zero. */
-static psgd_status_t create_stager(psgd_reducer_t *r)
-{
-    size_t message_bytes = (size_t)(message_1_room(r) + r->plan->small_elems) * sizeof(float);
-    size_t q_bytes =
-        (size_t)psgd_reducer_update_elems(r) * sizeof(float) + r->plan->num_matrices * sizeof(psgd_update_scale_t);
-
-    if (message_bytes + q_bytes == 0) {
-        return PSGD_OK;
-    }
-    if (q_bytes > message_bytes) {
-        return psgd_stager_create(r->device, r->config.staging, r->q, q_bytes, &r->stager);
-    }
-    return psgd_stager_create(r->device, r->config.staging, r->message_1_view, message_bytes, &r->stager);
-}
-
 static psgd_status_t create_operations(psgd_reducer_t *r)
 {
-    psgd_status_t status;
+    psgd_status_t status = PSGD_OK;
 
-    if (r->plan->num_matrices > 0) {
-        status = create_orthogonalizer(r, true, &r->orthogonalizer_p);
-        if (status != PSGD_OK) {
-            return status;
-        }
-        status = create_orthogonalizer(r, false, &r->orthogonalizer_q);
-        if (status != PSGD_OK) {
-            return status;
-        }
-    }
     if ((r->plan->num_matrices > 0) || (r->config.check_every > 0)) {
         status = psgd_hasher_create(r->device, &r->hasher);
-        if (status != PSGD_OK) {
-            return status;
-        }
     }
-    if (r->plan->small_elems > 0) {
-        status = psgd_packer_create(r->device, r->plan, &r->packer);
-        if (status != PSGD_OK) {
-            return status;
-        }
+    if (status == PSGD_OK) {
+        status = psgd_buckets_create(r);
     }
-    return create_stager(r);
+    return status == PSGD_OK ? psgd_pipeline_create(r) : status;
 }
 
 /* Drivers compile a kernel when it is first enqueued, PoCL for seconds: better now, on zeros, than in the first step. */
 static psgd_status_t warm_up(psgd_reducer_t *r)
 {
-    uint64_t      hash = 0;
-    psgd_status_t status;
+    psgd_status_t status = PSGD_OK;
 
-    if (r->plan->num_matrices == 0) {
-        return psgd_device_wait(r->device, "the first filling of device memory");
+    for (size_t i = 0; (status == PSGD_OK) && (i < r->num_buckets); ++i) {
+        status = psgd_bucket_warm_up(&r->buckets[i]);
     }
-    status = psgd_orthogonalizer_enqueue(r->orthogonalizer_q, r->q, r->q_hat, 0);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_orthogonalizer_enqueue(r->orthogonalizer_p, r->message_1_view, r->p_hat, 0);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    status = psgd_hasher_enqueue(r->hasher, r->p_hat, r->plan->p_elems, &hash);
-    if (status != PSGD_OK) {
-        return status;
-    }
-    return psgd_device_wait(r->device, "the first run of the kernels");
+    return status == PSGD_OK ? psgd_device_wait(r->device, "the first run of the kernels") : status;
 }
 
 /* Other workers rely on this one's updates having the bits of theirs. */
@@ -376,10 +294,8 @@ static void fill_plan_stats(psgd_reducer_t *r)
 
 static psgd_patience_t patience_of(const psgd_config_t *config)
 {
-    psgd_patience_t patience = {psgd_seconds_to_ns(config->warn_seconds, PSGD_DEFAULT_WARN_SECONDS),
-                                psgd_seconds_to_ns(config->deadline_seconds, PSGD_DEFAULT_DEADLINE_SECONDS)};
-
-    return patience;
+    return (psgd_patience_t){.warn_ns = psgd_seconds_to_ns(config->warn_seconds, PSGD_DEFAULT_WARN_SECONDS),
+                             .fail_ns = psgd_seconds_to_ns(config->deadline_seconds, PSGD_DEFAULT_DEADLINE_SECONDS)};
 }
 
 static psgd_form_t form_of(const psgd_config_t *config)
@@ -440,12 +356,6 @@ static psgd_status_t build(psgd_reducer_t *r, const psgd_reducer_parts_t *parts)
             return status;
         }
     }
-    if (psgd_plan_has_copied(r->plan)) {
-        status = psgd_copies_create(r);
-        if (status != PSGD_OK) {
-            return status;
-        }
-    }
     for (size_t m = 0; m < r->plan->num_matrices; ++m) {
         psgd_reducer_draw_factor(r, m, 0);
     }
@@ -473,6 +383,9 @@ psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer
     r->stats.struct_size = sizeof(r->stats);
     psgd_device_set_patience(r->device, r->patience);
     status = build(r, parts);
+    if ((status == PSGD_OK) && r->config.progress_thread) {
+        status = psgd_progress_create(r);
+    }
     if (status != PSGD_OK) {
         goto destroy_reducer;
     }
@@ -488,15 +401,23 @@ destroy_reducer:
 
 /* ---- the error memory, between steps ---------------------------------------------------------------------------- */
 
+static psgd_status_t settle_bucket(psgd_bucket_t *b)
+{
+    psgd_step_views_t views = psgd_bucket_views(b);
+
+    return b->plan->num_matrices == 0 ? PSGD_OK : psgd_engines_enqueue_settle(b->engines, &views);
+}
+
 psgd_status_t psgd_reducer_settle_errors(psgd_reducer_t *r)
 {
-    psgd_step_views_t views = psgd_traffic_step_views(r);
-    psgd_status_t     status;
+    psgd_status_t status = PSGD_OK;
 
     if ((r->form != PSGD_FORM_LAZY) || (r->plan->num_matrices == 0)) {
         return PSGD_OK;
     }
-    status = psgd_engines_enqueue_settle(r->engines, &views);
+    for (size_t i = 0; (status == PSGD_OK) && (i < r->num_buckets); ++i) {
+        status = settle_bucket(&r->buckets[i]);
+    }
     if (status == PSGD_OK) { /* e - P^ 0^T = e: the next step finds it as it is */
         status = psgd_buffer_enqueue_zero(r->device, r->q_local, (size_t)r->plan->q_elems * sizeof(float));
     }
@@ -560,27 +481,44 @@ psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *r)
                      "restart from a saved state", r->step_number, psgd_status_name(r->poison.status), r->poison.sentence);
 }
 
+void psgd_reducer_settle(psgd_reducer_t *r)
+{
+    psgd_status_t status = psgd_device_wait_mark(r->device, &r->given, "the update of the last step");
+
+    if (status != PSGD_OK) { /* all have committed it: this worker alone lacks its update */
+        psgd_reducer_poison(r, status, false);
+    }
+}
+
+/* A step under way, or an update that nobody has waited for: messages that were begun are nobody's any more. */
+static void give_up_step(psgd_reducer_t *r, psgd_device_t *device)
+{
+    psgd_mark_drop(&r->given);
+    if (r->step.is_open && !r->poison.is_cut_off) {
+        r->comm->abort(r->comm->self);
+    }
+    if (!psgd_device_is_stuck(device)) {
+        psgd_device_wait(device, "what a reducer had begun that is destroyed");
+    }
+}
+
 void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
 {
     bool keep_host; /* what the device may still touch */
 
+    psgd_progress_destroy(r->progress);
+    if (r->step.is_open || (r->given.event != NULL)) {
+        give_up_step(r, device);
+    }
     psgd_device_unstick(device);
     keep_host = psgd_device_is_stuck(device);
     psgd_half_errors_destroy(device, r->half_errors);
-    psgd_copies_destroy(device, r->copies);
-    psgd_rescale_destroy(r->rescale);
     psgd_updater_destroy(r->updater);
     psgd_energy_destroy(r->energy, keep_host);
     psgd_alternation_destroy(r->alternation, keep_host);
-    psgd_owners_destroy(r, keep_host);
-    psgd_engines_destroy(r->engines);
-    if (!keep_host) {
-        psgd_stager_destroy(r->stager);
-    }
-    psgd_packer_destroy(r->packer);
+    psgd_pipeline_destroy(r->pipeline);
+    psgd_buckets_destroy(r, device, keep_host);
     psgd_hasher_destroy(r->hasher);
-    psgd_orthogonalizer_destroy(r->orthogonalizer_q);
-    psgd_orthogonalizer_destroy(r->orthogonalizer_p);
     for (size_t i = 0; (r->host_grads != NULL) && (i < r->plan->num_given); ++i) {
         psgd_buffer_destroy(device, &r->host_grads[i]);
     }
@@ -593,9 +531,6 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_arena_destroy(device, &r->error_arena);
     psgd_gather_destroy(&r->gather);
     psgd_message_destroy(&r->message_chunk, keep_host);
-    psgd_message_destroy(&r->message_large, keep_host);
-    psgd_message_destroy(&r->message_2, keep_host);
-    psgd_message_destroy(&r->message_1, keep_host);
     if (!keep_host) {
         psgd_free(r->factors);
         psgd_free(r->check_hashes);
@@ -603,6 +538,12 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     psgd_free(r->checked);
     psgd_free(r->param_views);
     psgd_free(r->grads);
+    psgd_free(r->is_submitted);
+    psgd_free(r->update);
+    psgd_free(r->host_places);
+    psgd_free(r->is_placed);
+    psgd_free(r->places);
+    psgd_free(r->step_grads);
     psgd_free(r->matrix_grads);
     psgd_free(r->errors);
     psgd_free(r->choices);

@@ -13,9 +13,6 @@
 #include "device/device.h"
 #include "ops/engines.h"
 #include "ops/hash.h"
-#include "ops/orthogonalize.h"
-#include "ops/pack.h"
-#include "ops/rescale.h"
 #include "plan/plan.h"
 
 enum {
@@ -31,13 +28,13 @@ typedef struct psgd_updater psgd_updater_t;
 
 /* The step under way. */
 typedef struct psgd_step {
+    bool               is_open;                         /* begun, and not ended */
+    bool               is_deferred;                     /* its end does not wait for the device */
     psgd_status_t      local;                           /* this worker's first failure; told in the next vote */
     char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */
     psgd_status_t      agreed;                          /* what all workers ended the step with; PSGD_OK: it goes on */
-    const psgd_view_t   *given;   /* the caller's gradients by tensor index; NULL where there are none */
-    const psgd_view_t   *grads;   /* the same, or the copies that the step works on */
-    const float         *factors; /* by tensor index: what gradients are multiplied by, 0 for those that
-                                                           are not there; NULL: they are all there as they are */
+    const float         *factors; /* by tensor index: what gradients are multiplied by, 0 for those that are not there; NULL: they
+                                   * are all there as they are */
     const psgd_update_t *update;  /* what it does to parameters; NULL: the gradients become the update */
     uint64_t           start_ns;
     uint64_t           bytes;                           /* handed to the communicator */
@@ -47,8 +44,8 @@ typedef struct psgd_step {
     double               update_norm; /* of all tensors together, before clipping; 0: not measured */
     float                clip;        /* what the update is multiplied by */
     uint64_t           phase_ns[PSGD_NUM_PHASES];
-    uint64_t           p_hat_hash;                      /* computed on the device */
-    uint64_t           common_hash;                     /* of the uncompressed means, computed here */
+    uint64_t           network_ns;                      /* waiting for other workers, with nothing for the device to do */
+    uint64_t           idle_since_ns;                   /* in such a wait; 0: the device has something to do */
     uint32_t             differing;                       /* workers that were found to differ from worker 0 */
 } psgd_step_t;
 
@@ -63,17 +60,20 @@ typedef struct psgd_poison {
 /* Memory of the caller's that all workers should hold alike: core/replicas.h. */
 typedef struct psgd_replica psgd_replica_t;
 
-/* Copies of gradients that a step works on: core/copies.h. */
-typedef struct psgd_copies psgd_copies_t;
+/* A run of tensors that is compressed and exchanged by itself: core/bucket.h. */
+typedef struct psgd_bucket psgd_bucket_t;
+
+/* In which order they go through a step: core/pipeline.h. */
+typedef struct psgd_pipeline psgd_pipeline_t;
+
+/* The thread that goes on with steps: core/progress.h. */
+typedef struct psgd_progress psgd_progress_t;
 
 /* The error memory in 16 bits: core/half_errors.h. */
 typedef struct psgd_half_errors psgd_half_errors_t;
 
 /* What alternating half-iterations need: core/alternate.h. */
 typedef struct psgd_alternation psgd_alternation_t;
-
-/* Who makes what all must hold alike: core/owners.h. */
-typedef struct psgd_owners psgd_owners_t;
 
 /* What measures captured energy: core/energy.h. */
 typedef struct psgd_energy_meter psgd_energy_meter_t;
@@ -110,22 +110,17 @@ struct psgd_reducer {
     psgd_view_t  q_hat;
     psgd_view_t  q_local;
 
-    psgd_engine_t         *choices; /* by matrix index; PSGD_ENGINE_AUTO: not decided yet */
-    psgd_engines_t        *engines; /* made when all is decided; NULL where nothing is compressed */
-    psgd_orthogonalizer_t *orthogonalizer_p;
-    psgd_orthogonalizer_t *orthogonalizer_q;
-    psgd_hasher_t         *hasher;
-    psgd_packer_t         *packer; /* NULL where there are no small tensors */
-    psgd_stager_t         *stager; /* NULL where nothing travels but large tensors */
+    psgd_bucket_t *buckets; /* in the order of the plan; steps take the last one first */
+    size_t         num_buckets;
+    psgd_pipeline_t *pipeline; /* the order of their parts in a step */
+    psgd_engine_t *choices; /* by matrix index; PSGD_ENGINE_AUTO: not decided yet */
+    psgd_hasher_t *hasher;
 
     /* Host memory. */
     float               *factor; /* Q that the next step starts from, r x cols each, laid out as on the device; or P */
     float               *factor_scaled; /* Qbar scaled for the update and, behind it, the scales, until the device has them */
     psgd_update_scale_t *update_scales; /* in factor_scaled, by matrix index */
     bool                *is_imported;   /* by matrix index: the next step uses `factor` even with cold start */
-    psgd_message_t       message_1;     /* P and the small tensors */
-    psgd_message_t       message_2;     /* Q */
-    psgd_message_t       message_large; /* the large uncompressed tensors */
     psgd_gather_t        gather;        /* for PSGD_GATHER_WORDS of each worker */
     psgd_message_t message_chunk; /* a piece of a plain step, of an exported error memory, of factors that are shared */
 
@@ -133,20 +128,28 @@ struct psgd_reducer {
     psgd_view_t *host_grads;  /* by tensor index; NULL before */
     psgd_view_t *grads;       /* the caller's, by tensor index, during a step */
 
-    psgd_copies_t *copies;       /* NULL: steps work on the caller's gradients themselves */
-    psgd_view_t   *matrix_grads; /* of the step under way, by matrix index */
+    psgd_view_t *step_grads;   /* of the step under way, by tensor index: the caller's, or the copies that it works on */
+    psgd_view_t *matrix_grads; /* and by matrix index */
+    bool        *is_submitted; /* by tensor index */
+    psgd_mark_t  given;        /* reached when the update is there that psgd_reducer_wait() has not waited for */
+
+    /* What the doors of a step note of its gradients and options, by tensor index. */
+    psgd_view_t   *places;      /* in whole buffers */
+    bool          *is_placed;
+    bool           has_moved;   /* one of them lies elsewhere than in the last step */
+    float        **host_places; /* where a gradient and its update lie in host memory; NULL: in device memory */
+    psgd_update_t *update;      /* the step's, where it has one */
+
+    psgd_progress_t *progress; /* NULL: steps go on when the library is called */
 
     psgd_half_errors_t *half_errors; /* NULL: the error memory is in single precision, or there is none */
 
     psgd_alternation_t *alternation;          /* NULL: full iterations */
     uint64_t            half_iterations_done; /* of committed steps; even: the next starts from a P, odd: from a Q */
 
-    psgd_owners_t *owners; /* NULL: each worker makes factors orthonormal for itself, and sums are all-reduces */
-
     psgd_energy_meter_t *energy;      /* NULL: not measured */
     psgd_updater_t      *updater;     /* made by the first step that updates parameters */
     psgd_view_t         *param_views; /* room for the views of an update, 3 by tensor index */
-    psgd_rescale_t      *rescale;     /* made by the first step that scales gradients, or lacks some */
     float               *factors;     /* of the gradients of a step, by tensor index */
 
     psgd_replica_t *checked; /* room for the regions of config.check_every, by tensor index; and for their hashes */
@@ -185,6 +188,9 @@ void psgd_reducer_poison(psgd_reducer_t *reducer, psgd_status_t status, bool is_
 /* PSGD_OK, or PSGD_ERR_POISONED with the reason in words. */
 psgd_status_t psgd_reducer_check_poison(const psgd_reducer_t *reducer);
 
+/* Waits for the update of a step that was ended without waiting, if there is one; poisons where it fails. */
+void psgd_reducer_settle(psgd_reducer_t *reducer);
+
 /* What the error memory of a matrix takes; bytes of an element. */
 size_t psgd_reducer_error_elem_bytes(const psgd_reducer_t *reducer);
 
@@ -201,9 +207,6 @@ bool psgd_reducer_starts_from_p(const psgd_reducer_t *reducer);
 uint64_t psgd_reducer_factor_room(const psgd_reducer_t *reducer);
 uint64_t psgd_reducer_factor_elems(const psgd_reducer_t *reducer);
 uint64_t psgd_reducer_update_elems(const psgd_reducer_t *reducer);
-
-/* What the orthogonalizer of a kind of factors is told about a matrix. */
-psgd_columns_t psgd_reducer_columns_of(const psgd_reducer_t *reducer, size_t matrix_index, bool is_p);
 
 /* The hash of the factors that the next step starts from. */
 uint64_t psgd_reducer_hash_factor(const psgd_reducer_t *reducer);

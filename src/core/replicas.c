@@ -48,7 +48,7 @@ psgd_status_t psgd_replicas_note_update(psgd_reducer_t *r)
         r->checked[i] =
             r->step.update != NULL
                 ? (psgd_replica_t){r->step.update->params[i], (size_t)tensor->elems * sizeof(float)}
-                : (psgd_replica_t){r->step.given[i], (size_t)tensor->elems * psgd_dtype_bytes(tensor->dtype)};
+                : (psgd_replica_t){r->grads[i], (size_t)tensor->elems * psgd_dtype_bytes(tensor->dtype)};
     }
     status = hash_replicas(r, r->checked, r->plan->num_given, r->check_hashes);
     if (status == PSGD_OK) {

@@ -9,7 +9,9 @@
 #include "base/status.h"
 #include "core/agree.h"
 #include "core/alternate.h"
+#include "core/bucket.h"
 #include "core/choose.h"
+#include "core/progress.h"
 #include "core/strongest.h"
 #include "plan/matrix_view.h"
 
@@ -115,6 +117,7 @@ static psgd_status_t build_next(const psgd_reducer_t *r, const uint32_t *ranks, 
         config.engine_profile       = profile;
         config.min_compression_rate = 0.0; /* what is compressed was decided */
         config.byte_budget          = 0;   /* and so are the ranks */
+        config.progress_thread      = 0;   /* there is one already */
         parts.tensors               = tensors;
         status                      = psgd_reducer_build(&parts, next_p);
     }
@@ -194,6 +197,8 @@ static psgd_stats_t merge_stats(const psgd_stats_t *before, const psgd_stats_t *
  * alone. So does the device copy of gradients on the tensors. */
 static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
 {
+    psgd_progress_enter(r);
+    next->config.progress_thread = r->config.progress_thread;
     next->stats          = merge_stats(&r->stats, &next->stats);
     next->stats_logged   = r->stats_logged;
     next->steps_unlogged = r->steps_unlogged;
@@ -201,10 +206,14 @@ static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
     next->check_hash     = r->check_hash;
     next->check_step     = r->check_step;
     SWAP(psgd_reducer_t, *r, *next);
+    psgd_buckets_adopt(r);
+    psgd_buckets_adopt(next);
     SWAP(psgd_arena_t, r->error_arena, next->error_arena);
     SWAP(psgd_view_t *, r->errors, next->errors);
     SWAP(psgd_half_errors_t *, r->half_errors, next->half_errors);
     SWAP(psgd_view_t *, r->host_grads, next->host_grads);
+    SWAP(psgd_progress_t *, r->progress, next->progress);
+    psgd_progress_leave(r);
 }
 
 psgd_status_t psgd_reducer_change_ranks(psgd_reducer_t *r, const uint32_t *ranks, psgd_status_t local)

@@ -4,64 +4,35 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "core/bucket.h"
 #include "core/copies.h"
+#include "core/energy.h"
 #include "core/exchange.h"
 #include "core/owners.h"
 #include "core/phases.h"
+#include "core/pipeline.h"
+#include "core/progress.h"
 #include "core/replicas.h"
 #include "core/step.h"
+#include "core/traffic.h"
 #include "core/update.h"
 
-/* Gradients times their factors. */
-static psgd_status_t scale_gradients(psgd_reducer_t *r)
-{
-    psgd_status_t status = PSGD_OK;
+/* ---- begin ---- */
 
-    if (r->step.factors == NULL) {
-        return PSGD_OK;
-    }
-    if (r->rescale == NULL) {
-        status = psgd_rescale_create(r->device, r->plan, &r->rescale);
-    }
-    return status == PSGD_OK ? psgd_rescale_enqueue(r->rescale, r->step.grads, r->step.factors) : status;
-}
-
-/* Where the gradients are that the step works on, and the matrices in them. */
-static psgd_status_t take_gradients(psgd_reducer_t *r)
-{
-    psgd_status_t status = PSGD_OK;
-
-    r->step.grads = r->step.given;
-    if (r->copies != NULL) {
-        status = psgd_copies_take(r);
-    }
-    for (size_t m = 0; (status == PSGD_OK) && (m < r->plan->num_matrices); ++m) {
-        const psgd_plan_matrix_t *matrix = &r->plan->matrices[m];
-
-        r->matrix_grads[m] =
-            psgd_view_at(r->step.grads[matrix->tensor_index], (size_t)matrix->grad_offset_elems * sizeof(float));
-    }
-    return status == PSGD_OK ? scale_gradients(r) : status;
-}
-
-/* What was copied goes back; with an optimizer the gradients' content is nobody's. */
-static void give_update(psgd_reducer_t *r)
-{
-    if ((r->copies != NULL) && (r->step.update == NULL)) {
-        psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_copies_give);
-    }
-}
-
-static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float *factors, const psgd_update_t *update,
-                       psgd_status_t local)
+void psgd_reducer_begin_step(psgd_reducer_t *r, const float *factors, const psgd_update_t *update, psgd_status_t local)
 {
     memset(&r->step, 0, sizeof(r->step));
-    r->step.given           = grads;
+    r->step.is_open         = true;
     r->step.factors         = factors;
     r->step.update          = update;
     r->step.clip            = 1.0f;
-    r->step.start_ns = psgd_now_ns();
+    r->step.start_ns        = psgd_now_ns();
     r->step.launches_before = psgd_device_launches(r->device);
+    for (size_t i = 0; i < r->num_buckets; ++i) {
+        r->buckets[i].num_missing = r->buckets[i].plan->num_given;
+        psgd_gate_clear(&r->buckets[i].gate);
+    }
+    memset(r->is_submitted, 0, r->plan->num_given * sizeof(r->is_submitted[0]));
     psgd_step_note(r, local);
     if (r->poison.status != PSGD_OK) { /* it failed after the last vote of an earlier step: now the others hear of it */
         psgd_step_note(r, psgd_reducer_check_poison(r));
@@ -70,24 +41,112 @@ static void begin_step(psgd_reducer_t *r, const psgd_view_t *grads, const float 
         psgd_step_note(r, psgd_device_unstick(r->device));
     }
     if (r->step.local == PSGD_OK) {
-        psgd_step_note(r, psgd_device_fence(r->device));
-    }
-    if (r->step.local == PSGD_OK) {
         psgd_step_note(r, psgd_update_prepare(r));
     }
-    if (r->step.local == PSGD_OK) {
-        psgd_step_note(r, take_gradients(r));
+    psgd_energy_begin(r);
+    psgd_pipeline_begin(r);
+}
+
+/* ---- submit ---- */
+
+/* Whether the parts of the step run as gradients come; other steps wait for all of them. */
+static bool is_pipelined(const psgd_reducer_t *r)
+{
+    return (r->step_number >= r->config.start_step) && (r->alternation == NULL);
+}
+
+static psgd_bucket_t *bucket_of(psgd_reducer_t *r, size_t tensor)
+{
+    size_t i = r->num_buckets - 1;
+
+    while (r->buckets[i].first_tensor > tensor) {
+        i -= 1;
+    }
+    return &r->buckets[i];
+}
+
+psgd_gate_t *psgd_reducer_gate_of(psgd_reducer_t *r, size_t tensor)
+{
+    return &bucket_of(r, tensor)->gate;
+}
+
+void psgd_reducer_submit_tensors(psgd_reducer_t *r, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; ++i) {
+        r->is_submitted[i] = true;
+        bucket_of(r, i)->num_missing -= 1;
+    }
+    if (is_pipelined(r)) {
+        psgd_pipeline_advance(r);
     }
 }
 
-/* A step that ended early leaves nothing under way: neither on the wire nor on the device. */
+/* ---- end ---- */
+
+static psgd_status_t take_all_gradients(psgd_reducer_t *r)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t i = r->num_buckets; (status == PSGD_OK) && (i-- > 0);) { /* in the order of steps: the first may wait for all */
+        status = psgd_bucket_take_gradients(&r->buckets[i]);
+    }
+    return status;
+}
+
+static void run_parts(psgd_reducer_t *r)
+{
+    if (is_pipelined(r)) {
+        psgd_pipeline_finish(r);
+        psgd_step_commit(r);
+        return;
+    }
+    if (psgd_step_is_healthy(r)) {
+        psgd_step_note(r, take_all_gradients(r));
+    }
+    if (r->step_number < r->config.start_step) {
+        psgd_step_plain(r);
+    } else {
+        psgd_step_alternating(r);
+    }
+}
+
+/* What was copied goes back; with an optimizer the gradients' content is nobody's. */
+static psgd_status_t give_update(psgd_reducer_t *r)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (size_t i = 0; (r->step.update == NULL) && (status == PSGD_OK) && (i < r->num_buckets); ++i) {
+        status = psgd_copies_give(&r->buckets[i]);
+    }
+    if (status != PSGD_OK) {
+        return status;
+    }
+    if (!r->step.is_deferred) {
+        return psgd_device_wait(r->device, psgd_phase_name(PSGD_PHASE_DECOMPRESS));
+    }
+    status = psgd_device_mark(r->device, &r->given);
+    return status == PSGD_OK ? psgd_device_hand_back(r->device, &r->given) : status;
+}
+
+/* A step that ended early leaves nothing under way: neither on the wire nor on the device. The order is the same on all workers: what
+ * comes in two collectives begins its second here. */
 static void drain(psgd_reducer_t *r)
 {
-    psgd_exchange_drain(r, &r->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
-    psgd_owners_drain(r);
+    for (size_t i = r->num_buckets; i-- > 0;) {
+        psgd_bucket_t *b = &r->buckets[i];
+
+        psgd_exchange_drain(r, &b->message_large, psgd_phase_name(PSGD_PHASE_EXCHANGE_PLAIN));
+        psgd_owners_drain(b);
+        psgd_exchange_drain(r, &b->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
+        psgd_exchange_drain(r, &b->message_2, psgd_phase_name(PSGD_PHASE_REDUCE_Q));
+    }
     if (!psgd_device_is_stuck(r->device) &&
         (psgd_device_wait(r->device, "the rest of a step that ended early") != PSGD_OK)) {
         psgd_log(&r->log, PSGD_LOG_WARN, "after step %" PRIu64 " failed: %s", r->step_number, psgd_last_error());
+    }
+    for (size_t i = 0; i < r->num_buckets; ++i) {
+        psgd_traffic_cancel_reading(&r->buckets[i]);
+        psgd_gate_clear(&r->buckets[i].gate);
     }
 }
 
@@ -103,6 +162,8 @@ static void count_step(psgd_reducer_t *r, bool is_plain)
     stats->launches_last_step = psgd_device_launches(r->device) - r->step.launches_before;
     stats->ns_last_step       = psgd_now_ns() - r->step.start_ns;
     stats->ns_total += stats->ns_last_step;
+    stats->network_ns_last = r->step.network_ns;
+    stats->network_ns_total += r->step.network_ns;
     for (int phase = 0; phase < PSGD_NUM_PHASES; ++phase) {
         stats->phase_ns_last[phase] = r->step.phase_ns[phase];
         stats->phase_ns_total[phase] += r->step.phase_ns[phase];
@@ -191,23 +252,50 @@ static psgd_status_t end_step(psgd_reducer_t *r, bool is_plain)
     return PSGD_OK;
 }
 
-psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const psgd_view_t *grads, const float *factors,
-                                    const psgd_update_t *update, psgd_status_t local)
+/* The first tensor that nobody has submitted. */
+static psgd_status_t check_is_complete(const psgd_reducer_t *r)
+{
+    for (size_t i = 0; i < r->plan->num_given; ++i) {
+        if (!r->is_submitted[i]) {
+            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                             "step %" PRIu64 ": the gradient of tensor %zu '%s' was not submitted; submit every tensor once "
+                             "before psgd_reducer_wait(), with options.has_gradient 0 where it has none",
+                             r->step_number, i, r->plan->tensors[i].name);
+        }
+    }
+    return PSGD_OK;
+}
+
+psgd_status_t psgd_reducer_end_step(psgd_reducer_t *r)
 {
     bool is_plain = r->step_number < r->config.start_step;
+
+    if (r->step.local == PSGD_OK) {
+        psgd_step_note(r, check_is_complete(r));
+    }
+    run_parts(r);
+    psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, give_update);
+    psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_replicas_note_update);
+    r->step.is_open = false;
+    return end_step(r, is_plain);
+}
+
+psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const float *factors, const psgd_update_t *update, psgd_status_t local)
+{
+    psgd_status_t status;
 
     if (r->poison.is_told) {
         return psgd_reducer_check_poison(r);
     }
-    begin_step(r, grads, factors, update, local);
-    if (is_plain) {
-        psgd_step_plain(r);
-    } else if (r->alternation != NULL) {
-        psgd_step_alternating(r);
-    } else {
-        psgd_step_compressed(r);
+    psgd_progress_enter(r);
+    psgd_reducer_begin_step(r, factors, update, local);
+    if (r->step.local == PSGD_OK) {
+        psgd_step_note(r, psgd_gate_add_caller(&r->buckets[r->num_buckets - 1].gate, r->device));
     }
-    give_update(r);
-    psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_replicas_note_update);
-    return end_step(r, is_plain);
+    if (r->step.local == PSGD_OK) {
+        psgd_reducer_submit_tensors(r, 0, r->plan->num_given);
+    }
+    status = psgd_reducer_end_step(r);
+    psgd_progress_leave(r);
+    return status;
 }

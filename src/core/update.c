@@ -313,7 +313,7 @@ static psgd_status_t place_rows(psgd_reducer_t *r, psgd_ragged_t *ragged, bool s
     return psgd_ragged_place(ragged, u->x, second != NULL ? u->m : NULL);
 }
 
-static psgd_status_t apply_small(psgd_reducer_t *r, const float *small, psgd_view_t small_view)
+static psgd_status_t apply_small(psgd_reducer_t *r, psgd_view_t small)
 {
     const psgd_update_t *update = r->step.update;
     psgd_status_t        status;
@@ -321,12 +321,8 @@ static psgd_status_t apply_small(psgd_reducer_t *r, const float *small, psgd_vie
     if (r->updater->small == NULL) {
         return PSGD_OK;
     }
-    status = psgd_buffer_enqueue_write(r->device, small_view, small, (size_t)r->plan->small_elems * sizeof(float));
-    if (status == PSGD_OK) {
-        status = place_rows(r, r->updater->small, true, update->params, update->momenta);
-    }
-    return status == PSGD_OK ? psgd_apply_enqueue_values(r->updater->from_packed, small_view, numbers_of(update))
-                             : status;
+    status = place_rows(r, r->updater->small, true, update->params, update->momenta);
+    return status == PSGD_OK ? psgd_apply_enqueue_values(r->updater->from_packed, small, numbers_of(update)) : status;
 }
 
 /* Where the update of a tensor lies in the order of its parameters. */
@@ -336,11 +332,11 @@ static psgd_status_t unfold(psgd_reducer_t *r, size_t i, psgd_view_t *view_p)
     psgd_updater_t           *u      = r->updater;
 
     if (!tensor->is_reshaped || (tensor->route == PSGD_ROUTE_FLATTENED)) {
-        *view_p = r->step.grads[i];
+        *view_p = r->step_grads[i];
         return PSGD_OK;
     }
     *view_p = u->unfolded;
-    return psgd_arrange_enqueue_out_one(u->unfold, i, r->step.grads, u->unfolded_places);
+    return psgd_arrange_enqueue_out_one(u->unfold, i, r->step_grads, u->unfolded_places);
 }
 
 /* From the gradients' places, a launch a tensor: those of one route, or all. */
@@ -384,8 +380,7 @@ static psgd_status_t narrow(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_apply_enqueue_narrow(u->to_halves) : status;
 }
 
-psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q, const float *small,
-                                  psgd_view_t small_view)
+psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t q, psgd_view_t small)
 {
     psgd_status_t status = PSGD_OK;
 
@@ -396,10 +391,12 @@ psgd_status_t psgd_update_enqueue(psgd_reducer_t *r, psgd_view_t p, psgd_view_t 
         }
     }
     if (status == PSGD_OK) {
-        status = apply_small(r, small, small_view);
+        status = apply_small(r, small);
     }
     if ((status == PSGD_OK) && (r->plan->large_elems > 0)) {
-        status = psgd_traffic_write_large(r);
+        for (size_t i = 0; (status == PSGD_OK) && (i < r->num_buckets); ++i) {
+            status = psgd_traffic_write_large(&r->buckets[i]);
+        }
         if (status == PSGD_OK) {
             status = apply_grads(r, true);
         }

@@ -23,10 +23,9 @@ bool psgd_update_takes_factors(const psgd_reducer_t *reducer);
 uint64_t psgd_update_hash(const psgd_reducer_t *reducer);
 
 /* After the last vote of a compressed step: parameters and momenta, from the factors of the update (r x rows, r x cols, as psgd_updater
- * was made for them) and the means of the uncompressed tensors: small ones at `small` of the host, by way of `small_view`. In the
+ * was made for them) and the means of the uncompressed tensors: small ones at `small`, in the order of the plan. In the
  * transactional form the error memory first. Enqueued. */
-psgd_status_t psgd_update_enqueue(psgd_reducer_t *reducer, psgd_view_t p, psgd_view_t q, const float *small,
-                                  psgd_view_t small_view);
+psgd_status_t psgd_update_enqueue(psgd_reducer_t *reducer, psgd_view_t p, psgd_view_t q, psgd_view_t small);
 
 /* Parameters and momenta from an update that has been written where the gradients were: after a plain step, and where the factors
  * cannot be taken. Enqueued. */

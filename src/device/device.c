@@ -189,7 +189,8 @@ static psgd_status_t take_queue(psgd_device_t *device, cl_command_queue queue)
         }
         device->caller_queue = queue;
     }
-    device->queue = clCreateCommandQueue(device->context, device->id, 0, &result);
+    device->queue         = clCreateCommandQueue(device->context, device->id, 0, &result);
+    device->has_own_queue = true;
     return psgd_cl_check(result, "clCreateCommandQueue", device->limits.name);
 }
 
@@ -322,6 +323,24 @@ cl_command_queue psgd_device_queue(const psgd_device_t *device)
 
 /* ---- order ---- */
 
+psgd_status_t psgd_device_separate(psgd_device_t *device)
+{
+    cl_command_queue queue;
+    cl_int           result = CL_SUCCESS;
+
+    if ((device->caller_queue != NULL) || device->has_own_queue) {
+        return PSGD_OK;
+    }
+    queue = clCreateCommandQueue(device->context, device->id, 0, &result);
+    if (result != CL_SUCCESS) {
+        return psgd_cl_check(result, "clCreateCommandQueue", device->limits.name);
+    }
+    device->caller_queue  = device->queue;
+    device->queue         = queue;
+    device->has_own_queue = true;
+    return PSGD_OK;
+}
+
 psgd_status_t psgd_device_fence(psgd_device_t *device)
 {
     const char   *name   = device->limits.name;
@@ -343,6 +362,30 @@ psgd_status_t psgd_device_fence(psgd_device_t *device)
                                "clEnqueueBarrierWithWaitList", name);
     }
     clReleaseEvent(before);
+    return status;
+}
+
+psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark)
+{
+    const cl_event event = (cl_event)mark->event;
+
+    if (device->caller_queue == NULL) {
+        return PSGD_OK;
+    }
+    return psgd_cl_check(clEnqueueBarrierWithWaitList(device->caller_queue, 1, &event, NULL),
+                         "clEnqueueBarrierWithWaitList on the caller's queue", device->limits.name);
+}
+
+psgd_status_t psgd_device_event_of_mark(psgd_device_t *device, psgd_mark_t *mark, cl_event *event_p)
+{
+    psgd_status_t status = mark->event == NULL ? psgd_device_mark(device, mark) : PSGD_OK;
+
+    if (status == PSGD_OK) {
+        status = psgd_cl_check(clRetainEvent((cl_event)mark->event), "clRetainEvent", device->limits.name);
+    }
+    if (status == PSGD_OK) {
+        *event_p = (cl_event)mark->event;
+    }
     return status;
 }
 
@@ -408,7 +451,7 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
     }
 }
 
-static psgd_status_t wait_for_marker(psgd_device_t *device, const char *what)
+psgd_status_t psgd_device_mark(psgd_device_t *device, psgd_mark_t *mark_p)
 {
     const char   *name = device->limits.name;
     cl_event      last = NULL;
@@ -417,26 +460,62 @@ static psgd_status_t wait_for_marker(psgd_device_t *device, const char *what)
     status =
         psgd_cl_check(clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &last), "clEnqueueMarkerWithWaitList", name);
     if (status != PSGD_OK) {
-        return psgd_fail_in(status, "%s", what);
+        return status;
     }
     status = psgd_cl_check(clFlush(device->queue), "clFlush", name);
-    status = status == PSGD_OK ? poll_event(device, last, what) : psgd_fail_in(status, "%s", what);
-    if ((status == PSGD_ERR_TIMEOUT) && (device->unfinished == NULL)) {
-        device->unfinished = last;
-    } else {
+    if (status != PSGD_OK) {
         clReleaseEvent(last);
+        return status;
     }
-    return status;
+    mark_p->event = last;
+    return PSGD_OK;
 }
 
-psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
+bool psgd_mark_is_reached(const psgd_mark_t *mark)
 {
-    psgd_status_t status = wait_for_marker(device, what);
+    cl_int state = CL_COMPLETE;
 
+    return (mark->event == NULL) || (clGetEventInfo((cl_event)mark->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(state),
+                                                    &state, NULL) != CL_SUCCESS) ||
+           (state <= CL_COMPLETE);
+}
+
+void psgd_mark_drop(psgd_mark_t *mark)
+{
+    if (mark->event != NULL) {
+        clReleaseEvent((cl_event)mark->event);
+        mark->event = NULL;
+    }
+}
+
+/* What a wait has found; it keeps the mark of one that timed out. */
+static psgd_status_t end_wait(psgd_device_t *device, psgd_status_t status, psgd_mark_t *mark)
+{
+    if ((status == PSGD_ERR_TIMEOUT) && (device->unfinished == NULL)) {
+        device->unfinished = (cl_event)mark->event;
+        mark->event        = NULL;
+    }
+    psgd_mark_drop(mark);
     device->failed_waits += status != PSGD_OK ? 1 : 0;
     /* Where a driver cannot say when commands end, only clFinish() is left, though no deadline bounds it. */
     device->is_stuck = (status == PSGD_ERR_TIMEOUT) || ((status != PSGD_OK) && (clFinish(device->queue) != CL_SUCCESS));
     return status;
+}
+
+psgd_status_t psgd_device_wait_mark(psgd_device_t *device, psgd_mark_t *mark, const char *what)
+{
+    return mark->event == NULL ? PSGD_OK : end_wait(device, poll_event(device, (cl_event)mark->event, what), mark);
+}
+
+psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
+{
+    psgd_mark_t   mark   = {NULL};
+    psgd_status_t status = psgd_device_mark(device, &mark);
+
+    if (status != PSGD_OK) {
+        return end_wait(device, psgd_fail_in(status, "%s", what), &mark);
+    }
+    return psgd_device_wait_mark(device, &mark, what);
 }
 
 psgd_status_t psgd_device_settle(psgd_device_t *device, psgd_status_t status, const char *what)

@@ -43,14 +43,39 @@ void     psgd_device_count_launch(psgd_device_t *device);
 /* How long psgd_device_wait() waits; set once, before the first wait. */
 void psgd_device_set_patience(psgd_device_t *device, psgd_patience_t patience);
 
+/* A place in the order of commands: all that was enqueued before it. All zero: none. */
+typedef struct psgd_mark {
+    void *event; /* the backend's */
+} psgd_mark_t;
+
+/* From here on the library's commands go to a queue of its own, beside the caller's, if they did not already: so that what it
+ * enqueues need not come behind all that the caller has. */
+psgd_status_t psgd_device_separate(psgd_device_t *device);
+
 /* What the caller has enqueued on its own queue so far comes before all that the library enqueues from now on. Nothing to
- * do where the caller's queue is in order, since the library uses that one. */
+ * do where the library uses that queue: it is in order. */
 psgd_status_t psgd_device_fence(psgd_device_t *device);
+
+/* What the caller enqueues on its own queue from here on comes after all that the library has enqueued. Nothing to do where the
+ * library uses that queue. `mark`: set by psgd_device_mark() after that. */
+psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark);
 
 /* Flushes and returns when all enqueued work is complete; polls under the deadline. `what` names it in warnings and
  * errors: "compute_p". Errors: PSGD_ERR_TIMEOUT, PSGD_ERR_OPENCL (a command failed), and what a driver says that has run out
  * of something: then, too, all work is complete, unless psgd_device_is_stuck(). */
 psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what);
+
+/* Sets a mark and flushes. */
+psgd_status_t psgd_device_mark(psgd_device_t *device, psgd_mark_t *mark_p);
+
+/* Whether what it marks is complete, or has failed, so that psgd_device_wait_mark() does not wait. True for none. */
+bool psgd_mark_is_reached(const psgd_mark_t *mark);
+
+/* As psgd_device_wait(), for what was enqueued before the mark; which is none from here on. */
+psgd_status_t psgd_device_wait_mark(psgd_device_t *device, psgd_mark_t *mark, const char *what);
+
+/* Nobody waits for it any more; fine for none. */
+void psgd_mark_drop(psgd_mark_t *mark);
 
 /* For whoever owns host memory that commands touch, when it may be freed or used for something else: waits whatever came before,
  * since of several commands the first ones may be under way when a later one could not be enqueued. Returns `status`, or the

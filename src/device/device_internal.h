@@ -10,7 +10,8 @@ struct psgd_device {
     cl_context           context; /* retained */
     cl_device_id         id;
     cl_command_queue     queue;        /* in order; retained: the caller's, or our own */
-    cl_command_queue     caller_queue; /* the caller's, where it is out of order and fenced; retained; else NULL */
+    bool                 has_own_queue;
+    cl_command_queue     caller_queue; /* the caller's, where there is one beside our own; retained; else NULL */
     cl_event             unfinished;   /* the marker of a wait that timed out; else NULL */
     bool                 is_stuck;     /* psgd_device_is_stuck() */
     uint64_t             failed_waits;

@@ -19,7 +19,7 @@ static psgd_status_t create_ragged(psgd_device_t *device, psgd_matrices_t *matri
         items[i].rows        = (uint32_t)matrix->rows; /* the plan keeps both below 2^32 */
         items[i].cols        = (uint32_t)matrix->cols;
         items[i].r           = matrix->r;
-        items[i].scale_index = (uint32_t)matrices->indices[i];
+        items[i].scale_index = (uint32_t)(matrices->plan->first_matrix + matrices->indices[i]);
         items[i].p_offset    = matrix->p_offset_elems;
         items[i].q_offset    = matrix->q_offset_elems;
     }

@@ -56,6 +56,7 @@ typedef struct psgd_plan {
     size_t              num_tensors; /* and, behind them, that of the flattened gradient where there is one */
     psgd_plan_matrix_t *matrices; /* in tensor order */
     size_t              num_matrices;
+    size_t              first_matrix;     /* of a slice (plan/slice.h): its number in the whole plan; else 0 */
     uint64_t            p_elems;          /* of all P together */
     uint64_t            q_elems;          /* of all Q together */
     uint64_t            small_elems;      /* of all small tensors together */

@@ -184,7 +184,7 @@ static void keep_line(psgd_log_level_t level, const char *line, void *user)
     snprintf(lines->last, sizeof(lines->last), "%s", line);
 }
 
-static const psgd_patience_t PATIENT = {UINT64_C(20000000000), UINT64_C(30000000000)};
+static const psgd_patience_t PATIENT = {.warn_ns = UINT64_C(20000000000), .fail_ns = UINT64_C(30000000000)};
 
 START_TEST(wait__returns_when_a_delayed_request_of_a_user_is_complete)
 {
@@ -207,7 +207,7 @@ END_TEST
 
 START_TEST(wait__gives_up_after_the_deadline_and_names_what_it_waited_for)
 {
-    psgd_patience_t patience = {UINT64_C(10000000000), UINT64_C(200000000)};
+    psgd_patience_t patience = {.warn_ns = UINT64_C(10000000000), .fail_ns = UINT64_C(200000000)};
     user_comm_t     comm;
     float           data[1]  = {0.0f};
     psgd_request_t *request  = NULL;
@@ -228,7 +228,7 @@ END_TEST
 
 START_TEST(wait__tests_once_even_with_no_time)
 {
-    psgd_patience_t patience = {0, 0};
+    psgd_patience_t patience = {.warn_ns = 0, .fail_ns = 0};
     user_comm_t     comm;
     float           data[1] = {0.0f};
     psgd_request_t *request = NULL;
@@ -242,7 +242,7 @@ END_TEST
 
 START_TEST(wait__warns_once)
 {
-    psgd_patience_t patience = {UINT64_C(20000000), UINT64_C(300000000)};
+    psgd_patience_t patience = {.warn_ns = UINT64_C(20000000), .fail_ns = UINT64_C(300000000)};
     log_lines_t     lines    = {0};
     psgd_log_t      log      = psgd_log_open(keep_line, &lines, PSGD_LOG_WARN);
     user_comm_t     comm;

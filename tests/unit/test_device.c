@@ -64,7 +64,7 @@ static psgd_device_t *open_device(void)
 
 static psgd_patience_t patience_seconds(double warn, double fail)
 {
-    psgd_patience_t patience = {psgd_seconds_to_ns(warn, 1.0), psgd_seconds_to_ns(fail, 1.0)};
+    psgd_patience_t patience = {.warn_ns = psgd_seconds_to_ns(warn, 1.0), .fail_ns = psgd_seconds_to_ns(fail, 1.0)};
 
     return patience;
 }
