@@ -235,30 +235,37 @@ static void *host_of(const placement_t *placement, size_t t)
     return placement->halves[t] != NULL ? (void *)placement->halves[t] : (void *)placement->pointers[t];
 }
 
-/* Between `pointers` and the device. */
+/* Between `pointers` and the device, one tensor, on any queue; *event_p, where it is asked for, is set on success. */
+static psgd_status_t transfer_one(const placement_t *placement, const job_t *job, size_t t, bool to_device,
+                                  cl_command_queue queue, cl_bool is_blocking, cl_event *event_p)
+{
+    const psgd_tensor_t *tensor = &job->tensors[t];
+    const psgd_buffer_t *buffer = &placement->buffers[t];
+    size_t               bytes  = tensor_elems(tensor) * (is_half(tensor) ? sizeof(uint16_t) : sizeof(float));
+
+    if (to_device) {
+        convert(placement, tensor, t, true);
+    }
+    if ((placement->memory != JOB_HOST_POINTERS) && to_device) {
+        worker_needs(test_cl_check(clEnqueueWriteBuffer(queue, buffer->mem, is_blocking, buffer->offset_bytes, bytes,
+                                                        host_of(placement, t), 0, NULL, event_p),
+                                   "clEnqueueWriteBuffer"));
+    } else if (placement->memory != JOB_HOST_POINTERS) {
+        worker_needs(test_cl_check(clEnqueueReadBuffer(queue, buffer->mem, is_blocking, buffer->offset_bytes, bytes,
+                                                       host_of(placement, t), 0, NULL, event_p),
+                                   "clEnqueueReadBuffer"));
+    }
+    if (!to_device) {
+        convert(placement, tensor, t, false);
+    }
+    return PSGD_OK;
+}
+
 static psgd_status_t placement_transfer(const placement_t *placement, const job_t *job, const test_device_t *device,
                                         bool to_device)
 {
     for (size_t t = 0; t < job->num_tensors; ++t) {
-        const psgd_tensor_t *tensor = &job->tensors[t];
-        const psgd_buffer_t *buffer = &placement->buffers[t];
-        size_t               bytes  = tensor_elems(tensor) * (is_half(tensor) ? sizeof(uint16_t) : sizeof(float));
-
-        if (to_device) {
-            convert(placement, tensor, t, true);
-        }
-        if ((placement->memory != JOB_HOST_POINTERS) && to_device) {
-            worker_needs(test_cl_check(clEnqueueWriteBuffer(device->queue, buffer->mem, CL_TRUE, buffer->offset_bytes,
-                                                            bytes, host_of(placement, t), 0, NULL, NULL),
-                                       "clEnqueueWriteBuffer"));
-        } else if (placement->memory != JOB_HOST_POINTERS) {
-            worker_needs(test_cl_check(clEnqueueReadBuffer(device->queue, buffer->mem, CL_TRUE, buffer->offset_bytes,
-                                                           bytes, host_of(placement, t), 0, NULL, NULL),
-                                       "clEnqueueReadBuffer"));
-        }
-        if (!to_device) {
-            convert(placement, tensor, t, false);
-        }
+        worker_needs(transfer_one(placement, job, t, to_device, device->queue, CL_TRUE, NULL));
     }
     return PSGD_OK;
 }
@@ -357,6 +364,124 @@ static psgd_status_t record_step(psgd_reducer_t *reducer, const job_t *job, uint
     return PSGD_OK;
 }
 
+/* --- a step's gradients ---- */
+
+static psgd_status_t step_at_once(psgd_reducer_t *reducer, const job_t *job, const test_device_t *device,
+                                  const placement_t *placement, const psgd_step_options_t *options)
+{
+    worker_needs(placement_transfer(placement, job, device, true));
+    if (job->memory == JOB_HOST_POINTERS) {
+        float *hosts[64];
+
+        for (size_t t = 0; t < job->num_tensors; ++t) {
+            hosts[t] = host_of(placement, t);
+        }
+        return psgd_reducer_step_host_with(reducer, hosts, job->num_tensors, options);
+    }
+    return psgd_reducer_step_with(reducer, placement->buffers, job->num_tensors, options);
+}
+
+/* Tensors first to first + count - 1, after what is enqueued on the reducer's queue. */
+static psgd_status_t submit_some(psgd_reducer_t *reducer, const job_t *job, const test_device_t *device,
+                                 const placement_t *placement, size_t first, size_t count)
+{
+    float *hosts[64];
+
+    for (size_t t = first; t < first + count; ++t) {
+        worker_needs(transfer_one(placement, job, t, true, device->queue, CL_FALSE, NULL));
+        hosts[t - first] = host_of(placement, t);
+    }
+    return job->memory == JOB_HOST_POINTERS
+               ? psgd_reducer_submit_host(reducer, first, hosts, count)
+               : psgd_reducer_submit(reducer, first, &placement->buffers[first], count, 0, NULL);
+}
+
+static psgd_status_t step_from_the_last(psgd_reducer_t *reducer, const job_t *job, const test_device_t *device,
+                                        const placement_t *placement)
+{
+    for (size_t t = job->num_tensors; t-- > 0;) {
+        worker_needs(submit_some(reducer, job, device, placement, t, 1));
+        worker_needs(psgd_reducer_poll(reducer));
+    }
+    return psgd_reducer_wait(reducer, NULL);
+}
+
+static psgd_status_t step_from_the_first(psgd_reducer_t *reducer, const job_t *job, const test_device_t *device,
+                                         const placement_t *placement)
+{
+    cl_event event = NULL;
+
+    for (size_t t = 0; t < job->num_tensors; t += 2) {
+        worker_needs(submit_some(reducer, job, device, placement, t, t + 1 < job->num_tensors ? 2 : 1));
+    }
+    worker_needs(psgd_reducer_wait(reducer, &event));
+    worker_expects(event != NULL, "psgd_reducer_wait() has given no event");
+    clReleaseEvent(event); /* what reads the update is enqueued on the reducer's queue, and comes after it by itself */
+    return PSGD_OK;
+}
+
+/* Another queue of the reducer's context. */
+static psgd_status_t create_producer(const test_device_t *device, cl_command_queue *queue_p)
+{
+    const cl_command_queue_properties properties =
+        device->info.has_out_of_order_queue ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0;
+    cl_int result = CL_SUCCESS;
+
+    *queue_p = clCreateCommandQueue(device->context, device->id, properties, &result);
+    return test_cl_check(result, "clCreateCommandQueue");
+}
+
+/* Tensor t, behind an event that nobody flushes, and that is released at once. */
+static psgd_status_t submit_by_event(psgd_reducer_t *reducer, const job_t *job, const placement_t *placement, size_t t,
+                                     cl_command_queue producer)
+{
+    cl_event      event = NULL;
+    psgd_status_t status;
+
+    worker_needs(transfer_one(placement, job, t, true, producer, CL_FALSE, &event));
+    status = psgd_reducer_submit(reducer, t, &placement->buffers[t], 1, 1, &event);
+    clReleaseEvent(event);
+    return status;
+}
+
+static psgd_status_t step_by_events(psgd_reducer_t *reducer, const job_t *job, uint32_t worker, uint32_t step,
+                                    const test_device_t *device, const placement_t *placement)
+{
+    cl_command_queue producer = NULL;
+    psgd_status_t    status   = create_producer(device, &producer);
+    cl_event         event    = NULL;
+
+    for (size_t n = 0; (status == PSGD_OK) && (n < job->num_tensors); ++n) {
+        status = submit_by_event(reducer, job, placement, (n + 3 * worker + step) % job->num_tensors, producer);
+    }
+    if (producer != NULL) {
+        clReleaseCommandQueue(producer);
+    }
+    worker_needs(status);
+    worker_needs(psgd_reducer_wait(reducer, &event));
+    worker_needs(test_cl_check(clWaitForEvents(1, &event), "clWaitForEvents"));
+    clReleaseEvent(event);
+    return PSGD_OK;
+}
+
+static psgd_status_t take_step(psgd_reducer_t *reducer, const job_t *job, uint32_t worker, uint32_t step,
+                               const test_device_t *device, const placement_t *placement, const psgd_step_options_t *options)
+{
+    if (job->submission == JOB_AT_ONCE) {
+        return step_at_once(reducer, job, device, placement, options);
+    }
+    if (job->give_options != NULL) {
+        worker_needs(psgd_reducer_begin(reducer, options));
+    }
+    switch (job->submission) {
+    case JOB_AT_ONCE: break;
+    case JOB_LAST_FIRST: return step_from_the_last(reducer, job, device, placement);
+    case JOB_FIRST_LAST: return step_from_the_first(reducer, job, device, placement);
+    case JOB_BY_EVENTS: return step_by_events(reducer, job, worker, step, device, placement);
+    }
+    return PSGD_ERR_INTERNAL;
+}
+
 static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_t worker, uint32_t step,
                               const test_device_t *device, placement_t *placement, float *values, job_record_t *record)
 {
@@ -370,20 +495,10 @@ static psgd_status_t run_step(psgd_reducer_t *reducer, const job_t *job, uint32_
     }
     give_gradient(job, worker, step, values);
     worker_needs(placement_change(job, device, step, placement));
-    worker_needs(placement_transfer(placement, job, device, true));
     if (job->give_options != NULL) {
         job->give_options(job, worker, step, &options);
     }
-    if (job->memory == JOB_HOST_POINTERS) {
-        float *hosts[64];
-
-        for (size_t t = 0; t < job->num_tensors; ++t) {
-            hosts[t] = host_of(placement, t);
-        }
-        worker_needs(psgd_reducer_step_host_with(reducer, hosts, job->num_tensors, &options));
-    } else {
-        worker_needs(psgd_reducer_step_with(reducer, placement->buffers, job->num_tensors, &options));
-    }
+    worker_needs(take_step(reducer, job, worker, step, device, placement, &options));
     worker_needs(placement_transfer(placement, job, device, false));
     memcpy(record->updates + step * record->total_elems, values, record->total_elems * sizeof(*values));
     worker_needs(record_step(reducer, job, step, record));

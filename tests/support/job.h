@@ -18,6 +18,15 @@ typedef enum job_memory {
     JOB_HOST_POINTERS     /* psgd_reducer_step_host() */
 } job_memory_t;
 
+/* How the gradients of a step get to the reducer. Orders are of tensors. */
+typedef enum job_submission {
+    JOB_AT_ONCE,    /* psgd_reducer_step_with() */
+    JOB_LAST_FIRST, /* submitted one by one, each behind the command that writes it to the reducer's queue */
+    JOB_FIRST_LAST, /* the same the wrong way round, in pairs, and psgd_reducer_wait() gives an event */
+    JOB_BY_EVENTS,  /* each worker in an order of its own, each step in another, behind an event of another queue, out of order where the
+                     * device has that */
+} job_submission_t;
+
 typedef struct job job_t;
 
 struct job {
@@ -27,6 +36,7 @@ struct job {
     uint32_t             num_workers;
     uint32_t             num_steps;
     job_memory_t         memory;
+    job_submission_t     submission;
     bool                 exports_last_alone; /* errors are exported after the last step; zero in the records before */
 
     /* Fills in all tensors of one worker's gradient, one behind the other; those in 16 bits are rounded. NULL: random numbers of
