@@ -11,8 +11,9 @@
 PSGD_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config ocl-icd-opencl-dev libclblast-dev pocl-opencl-icd mpich
     libmpich-dev check zlib1g-dev librandom123-dev dataset-fashion-mnist"
 
-# Two more OpenCL implementations, which behave differently from PoCL; what lists them; the lint checks' language; libFuzzer.
-PSGD_TEST_PACKAGES="oclgrind mesa-opencl-icd clinfo python3 clang libclang-rt-14-dev"
+# Two more OpenCL implementations, which behave differently from PoCL; what lists them; the lint checks' language; libFuzzer;
+# links between emulated hosts.
+PSGD_TEST_PACKAGES="oclgrind mesa-opencl-icd clinfo python3 clang libclang-rt-14-dev iproute2"
 
 # Prints those of the given packages that are not installed.
 psgd_missing_packages()
