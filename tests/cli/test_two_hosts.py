@@ -7,6 +7,7 @@ A run's processes carry a variable of their own in their environment. Its namesp
 nothing is left behind where none of them is.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -35,7 +36,7 @@ def check(what, holds, done=None):
     if not holds:
         failures += 1
         if done is not None:
-            print("  exit status %d\n  stdout: %s\n  stderr: %s" % (done.returncode, done.stdout, done.stderr))
+            print("  exit status %s\n  stdout: %s\n  stderr: %s" % (done.returncode, done.stdout, done.stderr))
 
 
 def run(*arguments, **options):
@@ -165,6 +166,7 @@ class Running:
     """A run whose program has begun on both hosts and waits."""
 
     def __init__(self, program="exec sleep 600"):
+        self.sight_before = names_in_sight()
         self.mark = "%s=%s" % (MARK, uuid.uuid4())
         name, value = self.mark.split("=")
         self.process = subprocess.Popen(
@@ -185,19 +187,28 @@ class Running:
         return int(children.split()[0])
 
     def end(self):
-        out, err = self.process.communicate(timeout=SECONDS)
-        return subprocess.CompletedProcess([], self.process.returncode, out, err)
+        """The end of the tool, whether all has ended with it, and what it said."""
+        try:
+            self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            pass  # the exit status shows it
+        gone = is_gone(self.mark)
+        for pid in marked_processes(self.mark):
+            with contextlib.suppress(ProcessLookupError):  # the first of the namespace takes the others along
+                os.kill(pid, signal.SIGKILL)
+        status = self.process.poll()
+        out, err = self.process.communicate()
+        return gone, subprocess.CompletedProcess([], status if status is not None else "none", out, err)
 
 
 def check_end(what, running, kill, status):
     """The run ends with this status after kill(), and leaves nothing behind."""
-    before = names_in_sight()
     check("%s: the program runs on two hosts" % what, running.begun and len(running.namespaces()) == 3)
-    check("%s: in namespaces that nobody else sees" % what, names_in_sight() == before)
+    check("%s: in namespaces that nobody else sees" % what, names_in_sight() == running.sight_before)
     kill()
-    done = running.end()
+    gone, done = running.end()
     check("%s: exit status %d" % (what, status), done.returncode == status, done)
-    check("%s: nothing is left" % what, is_gone(running.mark))
+    check("%s: nothing is left" % what, gone)
 
 
 def check_interruptions():
@@ -247,7 +258,8 @@ def check_psgd_bench(directory, bench):
     results, measured = directory / "bench.json", directory / "hosts.json"
     for _ in range(5):
         results.unlink(missing_ok=True)
-        done = run("--rate", "100mbit", "--timeout", 40, "--json", measured, "--", bench, "--model", directory / "shapes.txt",
+        # To tc kbps are 1000 bytes a second.
+        done = run("--rate", "12500kbps", "--timeout", 40, "--json", measured, "--", bench, "--model", directory / "shapes.txt",
                    "--rank", 4, "--steps", 2, "--engine", "fused", "--json", results)
         # MPICH 4.0 sometimes never returns from MPI_Finalize over TCP, with all results written.
         if done.returncode != 124:
