@@ -499,8 +499,8 @@ typedef struct psgd_comm {
      * that may take a moment: a second. Optional. */
     void (*name_late)(void *self, const psgd_request_t *request, char *text, size_t text_bytes);
 
-    /* 1: the functions may be called from any thread, one at a time, whatever the program does in its other threads. 0: from the thread that
-     * created it. psgd_config_t.progress_thread needs 1. */
+    /* 1: the functions may be called from any thread, one at a time, whatever the program does in its other threads. 0: from the
+     * thread that created it. psgd_config_t.progress_thread needs 1. */
     int any_thread;
 } psgd_comm_t;
 
@@ -659,12 +659,13 @@ PSGD_API psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, floa
  * psgd_reducer_destroy() may be called: PSGD_ERR_INVALID_ARGUMENT. A call that fails has told the other workers nothing yet:
  * psgd_reducer_wait() does, and must be called on every worker all the same. */
 
-/* Begins a step that has options (NULL: none). They are read here; what they point to stays until psgd_reducer_wait() returns. A step without
- * options may begin with its first psgd_reducer_submit() as well. Local, does not wait. Errors: those of wrong arguments;
+/* Begins a step that has options (NULL: none). They are read here; what they point to stays until psgd_reducer_wait() returns. A step
+ * without options may begin with its first psgd_reducer_submit() as well. Local, does not wait. Errors: those of wrong arguments;
  * PSGD_ERR_POISONED; PSGD_ERR_INVALID_ARGUMENT where a step has begun already. */
 PSGD_API psgd_status_t psgd_reducer_begin(psgd_reducer_t *reducer, const psgd_step_options_t *options);
 
-/* Submits the gradients of tensors first_tensor to first_tensor + num_grads - 1: one, several, or all. Each tensor is submitted once a step.
+/* Submits the gradients of tensors first_tensor to first_tensor + num_grads - 1: one, several, or all. Each tensor is submitted once a
+ * step.
  *
  *   grads       a buffer a tensor, as of psgd_reducer_step(); they belong to the reducer until psgd_reducer_wait() returns
  *   wait_list   num_events events of the reducer's context after which the gradients are there; retained. NULL with 0: they are there
@@ -679,17 +680,17 @@ PSGD_API psgd_status_t psgd_reducer_submit(psgd_reducer_t *reducer, size_t first
 PSGD_API psgd_status_t psgd_reducer_submit_host(psgd_reducer_t *reducer, size_t first_tensor, float *const *grads,
                                                 size_t num_grads);
 
-/* Goes on with a step that has begun, as far as is possible without waiting; does nothing where none has. Errors: PSGD_ERR_INVALID_ARGUMENT,
- * and the status with which the step has failed. */
+/* Goes on with a step that has begun, as far as is possible without waiting; does nothing where none has. Errors:
+ * PSGD_ERR_INVALID_ARGUMENT, and the status with which the step has failed. */
 PSGD_API psgd_status_t psgd_reducer_poll(psgd_reducer_t *reducer);
 
-/* Ends the step that was submitted: on PSGD_OK all buffers hold the update, or will when *event_p is complete. A collective; its errors, and
- * what they leave behind, are those of psgd_reducer_step(); PSGD_ERR_INVALID_ARGUMENT, on all workers, where one of them has not
- * submitted every tensor, or nothing.
+/* Ends the step that was submitted: on PSGD_OK all buffers hold the update, or will when *event_p is complete. A collective; its
+ * errors, and what they leave behind, are those of psgd_reducer_step(); PSGD_ERR_INVALID_ARGUMENT, on all workers, where one of them
+ * has not submitted every tensor, or nothing.
  *
- *   event_p   NULL: waits for the device. Otherwise *event_p is set on PSGD_OK, and the call returns when the step is decided; release it by
- *             clReleaseEvent(). Commands that are enqueued on the reducer's queue later come after it by themselves. What fails on the
- *             device until then is told by the next call. Host gradients are waited for all the same */
+ *   event_p   NULL: waits for the device. Otherwise *event_p is set on PSGD_OK, and the call returns when the step is decided;
+ *             release it by clReleaseEvent(). Commands that are enqueued on the reducer's queue later come after it by themselves.
+ *             What fails on the device until then is told by the next call. Host gradients are waited for all the same */
 PSGD_API psgd_status_t psgd_reducer_wait(psgd_reducer_t *reducer, cl_event *event_p);
 
 /* Forgets what compression has left out so far: zeroes this worker's error memory. Local; the updates stay the same on all workers also

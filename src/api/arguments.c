@@ -258,8 +258,8 @@ psgd_status_t psgd_check_idle(psgd_reducer_t *reducer, const char *function)
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: reducer is NULL", function);
     }
     if (reducer->step.is_open) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: a step was begun or submitted, and psgd_reducer_wait() has not ended it",
-                         function);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                         "%s: a step was begun or submitted, and psgd_reducer_wait() has not ended it", function);
     }
     psgd_reducer_settle(reducer);
     return PSGD_OK;

@@ -6,7 +6,7 @@
 #include "device/cl_device.h"
 
 psgd_status_t psgd_check_mem(const psgd_reducer_t *reducer, const char *whose, cl_mem mem, size_t offset_bytes,
-                               uint64_t needed, size_t elem_bytes)
+                             uint64_t needed, size_t elem_bytes)
 {
     const char        *device_name = psgd_device_limits(reducer->device)->name;
     cl_context         context     = NULL;
@@ -97,4 +97,3 @@ bool psgd_places_overlap(const psgd_view_t *a, uint64_t a_bytes, const psgd_view
     return (a->mem == b->mem) && (a->offset_bytes < b->offset_bytes + b_bytes) &&
            (b->offset_bytes < a->offset_bytes + a_bytes);
 }
-

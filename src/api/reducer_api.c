@@ -192,7 +192,7 @@ static psgd_status_t read_regions(psgd_reducer_t *reducer, const char *function,
             return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: region %zu has 0 bytes", function, i);
         }
         (*replicas_p)[i] = (psgd_replica_t){{regions[i].mem, regions[i].offset_bytes}, regions[i].size_bytes};
-        status           = psgd_check_mem(reducer, whose, regions[i].mem, regions[i].offset_bytes, regions[i].size_bytes, 1);
+        status = psgd_check_mem(reducer, whose, regions[i].mem, regions[i].offset_bytes, regions[i].size_bytes, 1);
         if (status != PSGD_OK) {
             return psgd_fail_in(status, "%s", function);
         }

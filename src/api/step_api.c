@@ -72,8 +72,8 @@ static psgd_status_t check_range(const psgd_reducer_t *reducer, size_t first, co
     }
     if ((num_grads == 0) || (first >= count) || (num_grads > count - first)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "tensors %zu to %zu + %zu - 1 were submitted, but the reducer was created for %zu tensors", first,
-                         first, num_grads, count);
+                         "tensors %zu to %zu + %zu - 1 were submitted, but the reducer was created for %zu tensors",
+                         first, first, num_grads, count);
     }
     for (size_t i = first; i < first + num_grads; ++i) {
         if (reducer->is_submitted[i]) {
@@ -106,8 +106,9 @@ static psgd_status_t check_overlap(const psgd_reducer_t *reducer, size_t index)
 
         if ((k != index) && reducer->is_placed[k] &&
             psgd_places_overlap(&places[index], grad_bytes(reducer, index), &places[k], grad_bytes(reducer, k))) {
-            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradients of tensors %zu '%s' and %zu '%s' overlap in one buffer",
-                             first, reducer->plan->tensors[first].name, second, reducer->plan->tensors[second].name);
+            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
+                             "the gradients of tensors %zu '%s' and %zu '%s' overlap in one buffer", first,
+                             reducer->plan->tensors[first].name, second, reducer->plan->tensors[second].name);
         }
     }
     return PSGD_OK;
@@ -185,8 +186,8 @@ static psgd_status_t check_host_grad(const psgd_reducer_t *reducer, size_t index
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is NULL", index, name);
     }
     if ((uintptr_t)grad % grad_elem_bytes(reducer, index) != 0) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is not aligned to %zu bytes", index, name,
-                         grad_elem_bytes(reducer, index));
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "the gradient of tensor %zu '%s' is not aligned to %zu bytes",
+                         index, name, grad_elem_bytes(reducer, index));
     }
     return PSGD_OK;
 }
@@ -334,13 +335,13 @@ static psgd_status_t read_optimizer(psgd_reducer_t *reducer, const psgd_optimize
         return status;
     }
     *reducer->update = (psgd_update_t){optimizer.rule,
-                                      optimizer.learning_rate,
-                                      optimizer.momentum,
-                                      optimizer.weight_decay,
-                                      params,
-                                   optimizer.momenta != NULL ? momenta : NULL,
-                                   optimizer.half_params != NULL ? halves : NULL};
-    request->update = reducer->update;
+                                       optimizer.learning_rate,
+                                       optimizer.momentum,
+                                       optimizer.weight_decay,
+                                       params,
+                                       optimizer.momenta != NULL ? momenta : NULL,
+                                       optimizer.half_params != NULL ? halves : NULL};
+    request->update  = reducer->update;
     return PSGD_OK;
 }
 
@@ -453,8 +454,7 @@ static psgd_status_t check_step(const psgd_reducer_t *reducer)
     const psgd_step_t *step   = &reducer->step;
     psgd_status_t      status = step->agreed != PSGD_OK ? step->agreed : step->local;
 
-    return status == PSGD_OK ? PSGD_OK
-                             : psgd_fail(status, "%s; psgd_reducer_wait() ends this step", step->sentence);
+    return status == PSGD_OK ? PSGD_OK : psgd_fail(status, "%s; psgd_reducer_wait() ends this step", step->sentence);
 }
 
 /* Of a step that has options or none; the step's own lock is held. */
@@ -507,8 +507,8 @@ static psgd_status_t submit(psgd_reducer_t *reducer, size_t first, const psgd_bu
     psgd_status_t status = enter_submission(reducer, first, grads, num_grads);
 
     if ((status == PSGD_OK) && ((num_events == 0) != (wait_list == NULL))) {
-        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_submit: num_events is %u, but wait_list is %s", num_events,
-                           wait_list == NULL ? "NULL" : "given");
+        status = psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_submit: num_events is %u, but wait_list is %s",
+                           num_events, wait_list == NULL ? "NULL" : "given");
     }
     if (status == PSGD_OK) {
         status = read_grads(reducer, first, grads, num_grads);
@@ -602,7 +602,8 @@ static psgd_status_t end(psgd_reducer_t *reducer, bool is_deferred)
         begin_reading(reducer);
         psgd_reducer_begin_step(reducer, NULL, NULL,
                                 psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                                          "psgd_reducer_wait: nothing was submitted for step %" PRIu64, reducer->step_number));
+                                          "psgd_reducer_wait: nothing was submitted for step %" PRIu64,
+                                          reducer->step_number));
     }
     reducer->step.is_deferred = is_deferred && !has_host_grads(reducer);
     status                    = psgd_reducer_end_step(reducer);

@@ -35,9 +35,9 @@ psgd_status_t psgd_stager_read(psgd_stager_t *stager, psgd_view_t from, void *ho
 /* The same in two parts, so that the host has something else to do in between. What a read that has begun needs lies in
  * *read_p, all zero before and after. */
 typedef struct psgd_staged_read {
-    psgd_mark_t mark;   /* reached when psgd_stager_end_read() does not wait */
+    psgd_mark_t mark; /* reached when psgd_stager_end_read() does not wait */
     psgd_view_t from;
-    void       *host;   /* where it goes */
+    void       *host; /* where it goes */
     size_t      bytes;
     void       *mapped; /* PSGD_STAGING_MAP */
     bool        is_under_way;

@@ -126,7 +126,8 @@ static void log_plan(const psgd_reducer_t *r)
              " (%.1f times fewer), %zu of %zu matrices by the fused engine%s",
              psgd_device_limits(r->device)->name, r->stats.num_compressed_tensors, r->plan->num_given,
              r->plan->total_elems, r->stats.compressed_elems, r->stats.compression_rate, num_fused,
-             r->plan->num_matrices, r->buckets[0].owners != NULL ? ", each matrix's factors made orthonormal by its owner" : "");
+             r->plan->num_matrices,
+             r->buckets[0].owners != NULL ? ", each matrix's factors made orthonormal by its owner" : "");
 }
 
 psgd_status_t psgd_reducer_agree(psgd_reducer_t *r, const psgd_comm_t *comm, psgd_status_t local,

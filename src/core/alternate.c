@@ -149,7 +149,8 @@ static psgd_status_t orthonormalize(psgd_reducer_t *r)
     psgd_orthogonalizer_t *orthogonalizer = computes_q(r) ? r->buckets->orthogonalizer_p : r->buckets->orthogonalizer_q;
     psgd_status_t          status;
 
-    status = psgd_traffic_stage_out(r->buckets, in_factor(r), r->q, in_elems(r) * sizeof(float), "the factor to start from");
+    status =
+        psgd_traffic_stage_out(r->buckets, in_factor(r), r->q, in_elems(r) * sizeof(float), "the factor to start from");
     if (status != PSGD_OK) {
         return status;
     }
@@ -192,8 +193,9 @@ static psgd_status_t read_message(psgd_reducer_t *r)
     if ((r->buckets->packer != NULL) && (r->alternation->half == 0)) {
         status = psgd_packer_enqueue_pack(r->buckets->packer, r->step_grads, r->buckets->small);
         if (status == PSGD_OK) {
-            status = psgd_buffer_enqueue_read(r->device, r->buckets->small, psgd_message_payload(message) + out_elems(r),
-                                              (size_t)small_elems(r) * sizeof(float));
+            status =
+                psgd_buffer_enqueue_read(r->device, r->buckets->small, psgd_message_payload(message) + out_elems(r),
+                                         (size_t)small_elems(r) * sizeof(float));
         }
     }
     if ((status == PSGD_OK) && (r->plan->num_matrices > 0)) {
@@ -355,7 +357,7 @@ static double square_of_pieces(const psgd_reducer_t *r)
 /* |update|, and the clipping that follows from it. */
 static void take_norm(psgd_reducer_t *r)
 {
-    psgd_alternation_t *a     = r->alternation;
+    psgd_alternation_t *a = r->alternation;
     double              square;
 
     if (!psgd_norm_is_wanted(r)) {
@@ -438,7 +440,7 @@ static psgd_status_t update_parameters(psgd_reducer_t *r)
     const psgd_view_t         none = {NULL, 0};
     const bool                any  = r->plan->num_matrices > 0;
 
-    psgd_status_t             status = psgd_traffic_write_small(r->buckets);
+    psgd_status_t status = psgd_traffic_write_small(r->buckets);
 
     return status == PSGD_OK ? psgd_update_enqueue(r, any ? psgd_stack_view(a->p_stack) : none,
                                                    any ? psgd_stack_view(a->q_stack) : none, r->buckets->small)

@@ -64,12 +64,12 @@ psgd_step_views_t psgd_bucket_views(const psgd_bucket_t *b)
 {
     psgd_step_views_t views = psgd_traffic_step_views(b->reducer);
 
-    views.grads   = b->matrix_grads;
-    views.errors  = views.errors != NULL ? views.errors + b->plan->first_matrix : NULL;
-    views.q_hat   = b->q_hat;
-    views.p       = b->message_1_view;
-    views.p_hat   = b->p_hat;
-    views.q_local = b->reducer->alternation != NULL ? b->message_1_view : b->q_local; /* either factor may be sent */
+    views.grads    = b->matrix_grads;
+    views.errors   = views.errors != NULL ? views.errors + b->plan->first_matrix : NULL;
+    views.q_hat    = b->q_hat;
+    views.p        = b->message_1_view;
+    views.p_hat    = b->p_hat;
+    views.q_local  = b->reducer->alternation != NULL ? b->message_1_view : b->q_local; /* either factor may be sent */
     views.q_scaled = b->q;
     return views;
 }
@@ -83,7 +83,7 @@ psgd_columns_t psgd_bucket_columns_of(const psgd_bucket_t *b, size_t matrix_inde
     columns.length       = is_p ? matrix->rows : matrix->cols;
     columns.columns      = matrix->r;
     columns.random_key   = psgd_random_key(b->reducer->config.seed, matrix->name_hash,
-                                           is_p ? PSGD_RANDOM_REPLACED_P : PSGD_RANDOM_REPLACED_Q);
+                                         is_p ? PSGD_RANDOM_REPLACED_P : PSGD_RANDOM_REPLACED_Q);
     return columns;
 }
 
@@ -124,12 +124,13 @@ static psgd_status_t create_orthogonalizer(psgd_bucket_t *b, bool is_p, psgd_ort
 /* For message 1 and for Q with the scales behind it; measured on the larger of their buffers, which are zero. */
 static psgd_status_t create_stager(psgd_bucket_t *b)
 {
-    const psgd_reducer_t *r       = b->reducer;
-    const bool            is_only = r->num_buckets == 1;
-    const size_t  message_bytes   = bytes_of(message_1_room(b) + (is_only ? b->plan->small_elems : 0));
-    const size_t  q_bytes = is_only ? bytes_of(psgd_reducer_update_elems(r)) + b->plan->num_matrices * sizeof(psgd_update_scale_t)
-                                    : bytes_of(b->plan->q_elems);
-    psgd_status_t status  = PSGD_OK;
+    const psgd_reducer_t *r             = b->reducer;
+    const bool            is_only       = r->num_buckets == 1;
+    const size_t          message_bytes = bytes_of(message_1_room(b) + (is_only ? b->plan->small_elems : 0));
+    const size_t          q_bytes =
+        is_only ? bytes_of(psgd_reducer_update_elems(r)) + b->plan->num_matrices * sizeof(psgd_update_scale_t)
+                         : bytes_of(b->plan->q_elems);
+    psgd_status_t status = PSGD_OK;
 
     if (message_bytes + q_bytes == 0) {
         return PSGD_OK;
@@ -173,7 +174,8 @@ static psgd_status_t create_messages(psgd_bucket_t *b)
         return status;
     }
     status = narrow_messages(b);
-    return status == PSGD_OK ? psgd_message_create(&b->message_large, (size_t)b->plan->large_elems, num_workers) : status;
+    return status == PSGD_OK ? psgd_message_create(&b->message_large, (size_t)b->plan->large_elems, num_workers)
+                             : status;
 }
 
 static psgd_status_t create_operations(psgd_bucket_t *b)
@@ -269,9 +271,8 @@ psgd_status_t psgd_bucket_warm_up(psgd_bucket_t *b)
         return status;
     }
     status = psgd_orthogonalizer_enqueue(b->orthogonalizer_p, b->message_1_view, b->p_hat, 0);
-    return status == PSGD_OK
-               ? psgd_hasher_enqueue(b->reducer->hasher, b->p_hat, b->plan->p_elems, &b->p_hat_hash)
-               : status;
+    return status == PSGD_OK ? psgd_hasher_enqueue(b->reducer->hasher, b->p_hat, b->plan->p_elems, &b->p_hat_hash)
+                             : status;
 }
 
 static void destroy_one(psgd_bucket_t *b, psgd_device_t *device, bool keep_memory)

@@ -19,7 +19,7 @@ typedef struct psgd_copies psgd_copies_t;
 
 struct psgd_bucket {
     psgd_reducer_t *reducer;
-    psgd_plan_t    *plan; /* of its tensors; the reducer's own where there is one bucket */
+    psgd_plan_t    *plan;         /* of its tensors; the reducer's own where there is one bucket */
     size_t          first_tensor; /* of the reducer's plan; plan->first_matrix goes with it */
 
     /* Its parts of the reducer's device buffers. */
@@ -41,20 +41,20 @@ struct psgd_bucket {
     psgd_engines_t        *engines; /* NULL where nothing is compressed */
     psgd_orthogonalizer_t *orthogonalizer_p;
     psgd_orthogonalizer_t *orthogonalizer_q;
-    psgd_packer_t         *packer;      /* NULL where there are no small tensors */
-    psgd_stager_t         *stager;      /* NULL where nothing travels but large tensors */
-    psgd_copies_t         *copies;      /* NULL: steps work on the caller's gradients themselves */
-    psgd_rescale_t        *rescale;     /* made by the first step that scales gradients, or lacks some */
-    psgd_owners_t         *owners; /* NULL: each worker makes factors orthonormal for itself, and sums are all-reduces */
+    psgd_packer_t         *packer;  /* NULL where there are no small tensors */
+    psgd_stager_t         *stager;  /* NULL where nothing travels but large tensors */
+    psgd_copies_t         *copies;  /* NULL: steps work on the caller's gradients themselves */
+    psgd_rescale_t        *rescale; /* made by the first step that scales gradients, or lacks some */
+    psgd_owners_t *owners; /* NULL: each worker makes factors orthonormal for itself, and sums are all-reduces */
 
     psgd_message_t message_1;     /* P and the small tensors */
     psgd_message_t message_2;     /* Q */
     psgd_message_t message_large; /* the large uncompressed tensors */
 
     /* The step under way. */
-    psgd_gate_t        gate;        /* what its gradients wait for */
-    size_t             num_missing; /* tensors that were not submitted yet */
-    psgd_mark_t        large_mark;  /* reached when the large tensors are in their message */
+    psgd_gate_t        gate;           /* what its gradients wait for */
+    size_t             num_missing;    /* tensors that were not submitted yet */
+    psgd_mark_t        large_mark;     /* reached when the large tensors are in their message */
     psgd_staged_read_t read_1, read_2; /* of factors into the messages */
     uint64_t           p_hat_hash;     /* computed on the device */
 };

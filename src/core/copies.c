@@ -33,8 +33,8 @@ static psgd_status_t create_memory(psgd_bucket_t *b, psgd_copies_t *copies)
     for (size_t i = 0; i < b->plan->num_tensors; ++i) {
         arrays[i] = (psgd_array_t){b->plan->tensors[i].name, bytes_of_copy(b->plan, i)};
     }
-    status = psgd_arena_create(b->reducer->device, arrays, b->plan->num_tensors, "the copies of gradients", &copies->arena,
-                               copies->places);
+    status = psgd_arena_create(b->reducer->device, arrays, b->plan->num_tensors, "the copies of gradients",
+                               &copies->arena, copies->places);
     psgd_free(arrays);
     return status;
 }

@@ -223,7 +223,8 @@ void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, cons
 
     snprintf(sentence, sizeof(sentence), "%s of step %" PRIu64 " (%" PRIu64 " bytes)", what, reducer->step_number,
              psgd_message_bytes(message));
-    status = psgd_message_finish(message, reducer->comm, psgd_pipeline_patience(reducer), &reducer->log, sentence, &verdict);
+    status =
+        psgd_message_finish(message, reducer->comm, psgd_pipeline_patience(reducer), &reducer->log, sentence, &verdict);
     if (status != PSGD_OK) {
         break_off(reducer, status);
         return;

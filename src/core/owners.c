@@ -236,8 +236,8 @@ static psgd_status_t create_messages(psgd_bucket_t *b, psgd_owners_t *owners)
         status = psgd_owned_create(b->message_large.capacity_elems, vote_elems, b->reducer->comm, &owners->owned_large);
     }
     if ((status == PSGD_OK) && (b == b->reducer->buckets)) { /* the reducer's, which all buckets use in turn */
-        status =
-            psgd_owned_create(b->reducer->message_chunk.capacity_elems, vote_elems, b->reducer->comm, &owners->owned_chunk);
+        status = psgd_owned_create(b->reducer->message_chunk.capacity_elems, vote_elems, b->reducer->comm,
+                                   &owners->owned_chunk);
     }
     return status;
 }
@@ -396,7 +396,8 @@ static void broadcast_dominating(psgd_bucket_t *b, psgd_message_t *message, psgd
 {
     const deal_t *deal = &b->owners->deals[kind];
 
-    for (size_t m = 0; (deal->num_dominating > 0) && (m < b->plan->num_matrices) && psgd_step_goes_on(b->reducer); ++m) {
+    for (size_t m = 0; (deal->num_dominating > 0) && (m < b->plan->num_matrices) && psgd_step_goes_on(b->reducer);
+         ++m) {
         place_t place = place_of(&b->plan->matrices[m], kind);
 
         if (deal->dominates[m]) {
@@ -410,7 +411,7 @@ static psgd_status_t read_factors(psgd_bucket_t *b, psgd_view_t view, psgd_messa
                                   const char *what)
 {
     return psgd_step_is_healthy(b->reducer) ? psgd_traffic_stage_in(b, view, psgd_message_payload(message), elems, what)
-                                   : PSGD_OK;
+                                            : PSGD_OK;
 }
 
 void psgd_owners_share_message_1(psgd_bucket_t *b)
@@ -427,8 +428,8 @@ void psgd_owners_share_message_1(psgd_bucket_t *b)
     }
     broadcast_dominating(b, &b->message_1, PSGD_FACTOR_P, what);
     if ((elems > 0) && psgd_step_is_healthy(b->reducer)) {
-        psgd_step_note(
-            b->reducer, psgd_traffic_stage_out(b, psgd_message_payload(&b->message_1), b->p_hat, elems * sizeof(float), what));
+        psgd_step_note(b->reducer, psgd_traffic_stage_out(b, psgd_message_payload(&b->message_1), b->p_hat,
+                                                          elems * sizeof(float), what));
     }
 }
 
@@ -470,7 +471,8 @@ void psgd_owners_share(psgd_bucket_t *b, psgd_view_t view, psgd_factor_kind_t ki
     message->partition = NULL;
     broadcast_dominating(b, message, kind, what);
     if (psgd_step_is_healthy(b->reducer)) {
-        psgd_step_note(b->reducer, psgd_traffic_stage_out(b, psgd_message_payload(message), view, elems * sizeof(float), what));
+        psgd_step_note(b->reducer,
+                       psgd_traffic_stage_out(b, psgd_message_payload(message), view, elems * sizeof(float), what));
         psgd_step_note(b->reducer, psgd_device_wait(b->reducer->device, what)); /* the chunk is used again */
     }
 }

@@ -92,7 +92,8 @@ psgd_status_t psgd_pipeline_create(psgd_reducer_t *r)
     psgd_status_t status = psgd_alloc(1, sizeof(*r->pipeline), "the order of a step", &r->pipeline);
 
     if (status == PSGD_OK) {
-        status = psgd_alloc(PARTS * r->num_buckets, sizeof(*r->pipeline->moves), "the order of a step", &r->pipeline->moves);
+        status =
+            psgd_alloc(PARTS * r->num_buckets, sizeof(*r->pipeline->moves), "the order of a step", &r->pipeline->moves);
     }
     if (status == PSGD_OK) {
         add_all(r->pipeline, r->num_buckets);

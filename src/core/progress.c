@@ -47,12 +47,13 @@ static void *run(void *argument)
 
 psgd_status_t psgd_progress_check(const psgd_comm_t *comm)
 {
-    return comm->any_thread ? PSGD_OK
-                            : psgd_fail(PSGD_ERR_UNSUPPORTED,
-                                        "config.progress_thread is 1, but the communicator '%s' may be used by one thread of the "
-                                        "program alone (psgd_comm_t.any_thread is 0); for MPI, call MPI_Init_thread() with "
-                                        "MPI_THREAD_MULTIPLE, and see that it provides it",
-                                        comm->name);
+    return comm->any_thread
+               ? PSGD_OK
+               : psgd_fail(PSGD_ERR_UNSUPPORTED,
+                           "config.progress_thread is 1, but the communicator '%s' may be used by one thread of the "
+                           "program alone (psgd_comm_t.any_thread is 0); for MPI, call MPI_Init_thread() with "
+                           "MPI_THREAD_MULTIPLE, and see that it provides it",
+                           comm->name);
 }
 
 psgd_status_t psgd_progress_create(psgd_reducer_t *r)

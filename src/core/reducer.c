@@ -156,7 +156,8 @@ static psgd_status_t create_host_arrays(psgd_reducer_t *r)
     if (status != PSGD_OK) {
         return status;
     }
-    status = psgd_alloc(r->plan->num_given, sizeof(*r->is_submitted), "the list of what was submitted", &r->is_submitted);
+    status =
+        psgd_alloc(r->plan->num_given, sizeof(*r->is_submitted), "the list of what was submitted", &r->is_submitted);
     if (status != PSGD_OK) {
         return status;
     }

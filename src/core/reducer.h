@@ -33,7 +33,8 @@ typedef struct psgd_step {
     psgd_status_t      local;                           /* this worker's first failure; told in the next vote */
     char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */
     psgd_status_t      agreed;                          /* what all workers ended the step with; PSGD_OK: it goes on */
-    const float         *factors; /* by tensor index: what gradients are multiplied by, 0 for those that are not there; NULL: they
+    const float
+        *factors; /* by tensor index: what gradients are multiplied by, 0 for those that are not there; NULL: they
                                    * are all there as they are */
     const psgd_update_t *update;  /* what it does to parameters; NULL: the gradients become the update */
     uint64_t           start_ns;
@@ -44,8 +45,8 @@ typedef struct psgd_step {
     double               update_norm; /* of all tensors together, before clipping; 0: not measured */
     float                clip;        /* what the update is multiplied by */
     uint64_t           phase_ns[PSGD_NUM_PHASES];
-    uint64_t           network_ns;                      /* waiting for other workers, with nothing for the device to do */
-    uint64_t           idle_since_ns;                   /* in such a wait; 0: the device has something to do */
+    uint64_t             network_ns;    /* waiting for other workers, with nothing for the device to do */
+    uint64_t             idle_since_ns; /* in such a wait; 0: the device has something to do */
     uint32_t             differing;                       /* workers that were found to differ from worker 0 */
 } psgd_step_t;
 
@@ -110,11 +111,11 @@ struct psgd_reducer {
     psgd_view_t  q_hat;
     psgd_view_t  q_local;
 
-    psgd_bucket_t *buckets; /* in the order of the plan; steps take the last one first */
-    size_t         num_buckets;
+    psgd_bucket_t   *buckets; /* in the order of the plan; steps take the last one first */
+    size_t           num_buckets;
     psgd_pipeline_t *pipeline; /* the order of their parts in a step */
-    psgd_engine_t *choices; /* by matrix index; PSGD_ENGINE_AUTO: not decided yet */
-    psgd_hasher_t *hasher;
+    psgd_engine_t   *choices;  /* by matrix index; PSGD_ENGINE_AUTO: not decided yet */
+    psgd_hasher_t   *hasher;
 
     /* Host memory. */
     float               *factor; /* Q that the next step starts from, r x cols each, laid out as on the device; or P */
@@ -128,13 +129,13 @@ struct psgd_reducer {
     psgd_view_t *host_grads;  /* by tensor index; NULL before */
     psgd_view_t *grads;       /* the caller's, by tensor index, during a step */
 
-    psgd_view_t *step_grads;   /* of the step under way, by tensor index: the caller's, or the copies that it works on */
+    psgd_view_t *step_grads; /* of the step under way, by tensor index: the caller's, or the copies that it works on */
     psgd_view_t *matrix_grads; /* and by matrix index */
     bool        *is_submitted; /* by tensor index */
     psgd_mark_t  given;        /* reached when the update is there that psgd_reducer_wait() has not waited for */
 
     /* What the doors of a step note of its gradients and options, by tensor index. */
-    psgd_view_t   *places;      /* in whole buffers */
+    psgd_view_t   *places; /* in whole buffers */
     bool          *is_placed;
     bool           has_moved;   /* one of them lies elsewhere than in the last step */
     float        **host_places; /* where a gradient and its update lie in host memory; NULL: in device memory */

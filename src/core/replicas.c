@@ -45,10 +45,9 @@ psgd_status_t psgd_replicas_note_update(psgd_reducer_t *r)
     for (size_t i = 0; i < r->plan->num_given; ++i) {
         const psgd_plan_tensor_t *tensor = &r->plan->tensors[i];
 
-        r->checked[i] =
-            r->step.update != NULL
-                ? (psgd_replica_t){r->step.update->params[i], (size_t)tensor->elems * sizeof(float)}
-                : (psgd_replica_t){r->grads[i], (size_t)tensor->elems * psgd_dtype_bytes(tensor->dtype)};
+        r->checked[i] = r->step.update != NULL
+                            ? (psgd_replica_t){r->step.update->params[i], (size_t)tensor->elems * sizeof(float)}
+                            : (psgd_replica_t){r->grads[i], (size_t)tensor->elems * psgd_dtype_bytes(tensor->dtype)};
     }
     status = hash_replicas(r, r->checked, r->plan->num_given, r->check_hashes);
     if (status == PSGD_OK) {

@@ -87,7 +87,8 @@ static psgd_status_t take_all_gradients(psgd_reducer_t *r)
 {
     psgd_status_t status = PSGD_OK;
 
-    for (size_t i = r->num_buckets; (status == PSGD_OK) && (i-- > 0);) { /* in the order of steps: the first may wait for all */
+    for (size_t i = r->num_buckets;
+         (status == PSGD_OK) && (i-- > 0);) { /* in the order of steps: the first may wait for all */
         status = psgd_bucket_take_gradients(&r->buckets[i]);
     }
     return status;
@@ -258,7 +259,8 @@ static psgd_status_t check_is_complete(const psgd_reducer_t *r)
     for (size_t i = 0; i < r->plan->num_given; ++i) {
         if (!r->is_submitted[i]) {
             return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                             "step %" PRIu64 ": the gradient of tensor %zu '%s' was not submitted; submit every tensor once "
+                             "step %" PRIu64
+                             ": the gradient of tensor %zu '%s' was not submitted; submit every tensor once "
                              "before psgd_reducer_wait(), with options.has_gradient 0 where it has none",
                              r->step_number, i, r->plan->tensors[i].name);
         }
@@ -280,7 +282,8 @@ psgd_status_t psgd_reducer_end_step(psgd_reducer_t *r)
     return end_step(r, is_plain);
 }
 
-psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const float *factors, const psgd_update_t *update, psgd_status_t local)
+psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const float *factors, const psgd_update_t *update,
+                                    psgd_status_t local)
 {
     psgd_status_t status;
 

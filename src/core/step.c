@@ -101,7 +101,8 @@ static void begin_p(psgd_bucket_t *b)
     psgd_step_note(b->reducer, psgd_traffic_end_reading_message_1(b));
     psgd_owners_begin_dominating(b);
     if (psgd_step_goes_on(b->reducer)) {
-        psgd_exchange_begin(b->reducer, &b->message_1, b->plan->p_elems + b->plan->small_elems, psgd_bucket_hash_bits(b));
+        psgd_exchange_begin(b->reducer, &b->message_1, b->plan->p_elems + b->plan->small_elems,
+                            psgd_bucket_hash_bits(b));
     }
 }
 

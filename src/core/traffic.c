@@ -44,7 +44,8 @@ psgd_status_t psgd_traffic_stage_in(psgd_bucket_t *b, psgd_view_t from, float *h
     return psgd_stager_read(b->stager, from, host, bytes_of(elems), what);
 }
 
-psgd_status_t psgd_traffic_stage_out(psgd_bucket_t *b, const float *host, psgd_view_t to, size_t bytes, const char *what)
+psgd_status_t psgd_traffic_stage_out(psgd_bucket_t *b, const float *host, psgd_view_t to, size_t bytes,
+                                     const char *what)
 {
     return psgd_stager_write(b->stager, host, to, bytes, what);
 }
@@ -107,13 +108,15 @@ static psgd_status_t for_each_of_route(psgd_bucket_t *b, psgd_route_t route, tra
 static psgd_status_t read_one_large(psgd_bucket_t *b, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
 {
     return psgd_buffer_enqueue_read(b->reducer->device, grad,
-                                    psgd_message_payload(&b->message_large) + tensor->offset_elems, bytes_of(tensor->elems));
+                                    psgd_message_payload(&b->message_large) + tensor->offset_elems,
+                                    bytes_of(tensor->elems));
 }
 
 static psgd_status_t write_one_large(psgd_bucket_t *b, const psgd_plan_tensor_t *tensor, psgd_view_t grad)
 {
     return psgd_buffer_enqueue_write(b->reducer->device, grad,
-                                     psgd_message_payload(&b->message_large) + tensor->offset_elems, bytes_of(tensor->elems));
+                                     psgd_message_payload(&b->message_large) + tensor->offset_elems,
+                                     bytes_of(tensor->elems));
 }
 
 psgd_status_t psgd_traffic_begin_reading_large(psgd_bucket_t *b)
@@ -145,7 +148,8 @@ psgd_status_t psgd_traffic_write_large(psgd_bucket_t *b)
 /* The small tensors lie behind P where there is one bucket; else apart from it. */
 static psgd_status_t read_small(psgd_bucket_t *b)
 {
-    return psgd_buffer_enqueue_read(b->reducer->device, b->small, psgd_message_payload(&b->message_1) + b->plan->p_elems,
+    return psgd_buffer_enqueue_read(b->reducer->device, b->small,
+                                    psgd_message_payload(&b->message_1) + b->plan->p_elems,
                                     bytes_of(b->plan->small_elems));
 }
 
@@ -206,8 +210,8 @@ psgd_status_t psgd_traffic_begin_reading_message_2(psgd_bucket_t *b)
     if (status != PSGD_OK) {
         return status;
     }
-    return psgd_stager_begin_read(b->stager, b->q_local, psgd_message_payload(&b->message_2), bytes_of(b->plan->q_elems),
-                                  &b->read_2);
+    return psgd_stager_begin_read(b->stager, b->q_local, psgd_message_payload(&b->message_2),
+                                  bytes_of(b->plan->q_elems), &b->read_2);
 }
 
 psgd_status_t psgd_traffic_end_reading_message_2(psgd_bucket_t *b)

@@ -11,8 +11,10 @@ psgd_step_views_t psgd_traffic_step_views(const psgd_reducer_t *reducer);
 psgd_view_t psgd_traffic_small_view(const psgd_reducer_t *reducer);
 
 /* Device memory to a message (waits), and host memory to the device; `what` names it in errors. */
-psgd_status_t psgd_traffic_stage_in(psgd_bucket_t *bucket, psgd_view_t from, float *host, uint64_t elems, const char *what);
-psgd_status_t psgd_traffic_stage_out(psgd_bucket_t *bucket, const float *host, psgd_view_t to, size_t bytes, const char *what);
+psgd_status_t psgd_traffic_stage_in(psgd_bucket_t *bucket, psgd_view_t from, float *host, uint64_t elems,
+                                    const char *what);
+psgd_status_t psgd_traffic_stage_out(psgd_bucket_t *bucket, const float *host, psgd_view_t to, size_t bytes,
+                                     const char *what);
 
 /* q := Q; of all buckets, Qbar scaled for the update with the scales behind it. The host memory stays untouched until the device is
  * waited for. */

@@ -18,8 +18,8 @@ cl_context       psgd_device_context(const psgd_device_t *device);
 cl_device_id     psgd_device_id(const psgd_device_t *device);
 cl_command_queue psgd_device_queue(const psgd_device_t *device); /* the in-order queue that all work goes to */
 
-/* These events of the caller's, which are retained; num_events of 0 adds nothing. PSGD_ERR_INVALID_ARGUMENT where one is none, or of another
- * context; then none is added. */
+/* These events of the caller's, which are retained; num_events of 0 adds nothing. PSGD_ERR_INVALID_ARGUMENT where one is none, or of
+ * another context; then none is added. */
 psgd_status_t psgd_gate_add_events(psgd_gate_t *gate, psgd_device_t *device, size_t num_events, const cl_event *events);
 
 /* The mark as an event for the caller, who releases it; a mark that is none is set first. */

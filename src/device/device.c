@@ -475,8 +475,9 @@ bool psgd_mark_is_reached(const psgd_mark_t *mark)
 {
     cl_int state = CL_COMPLETE;
 
-    return (mark->event == NULL) || (clGetEventInfo((cl_event)mark->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(state),
-                                                    &state, NULL) != CL_SUCCESS) ||
+    return (mark->event == NULL) ||
+           (clGetEventInfo((cl_event)mark->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(state), &state, NULL) !=
+            CL_SUCCESS) ||
            (state <= CL_COMPLETE);
 }
 

@@ -65,11 +65,13 @@ static psgd_status_t check_event(const psgd_device_t *device, cl_event event, si
     cl_context       context = NULL;
     cl_command_queue queue   = NULL;
 
-    if ((event == NULL) || (clGetEventInfo(event, CL_EVENT_CONTEXT, sizeof(cl_context), &context, NULL) != CL_SUCCESS)) {
+    if ((event == NULL) ||
+        (clGetEventInfo(event, CL_EVENT_CONTEXT, sizeof(cl_context), &context, NULL) != CL_SUCCESS)) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "wait_list[%zu] is no OpenCL event", index);
     }
     if (context != device->context) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "wait_list[%zu] belongs to another OpenCL context than the reducer", index);
+        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "wait_list[%zu] belongs to another OpenCL context than the reducer",
+                         index);
     }
     if ((clGetEventInfo(event, CL_EVENT_COMMAND_QUEUE, sizeof(cl_command_queue), &queue, NULL) == CL_SUCCESS) &&
         (queue != NULL)) {

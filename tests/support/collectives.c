@@ -31,7 +31,8 @@ static const char *problem(const char *format, ...)
 
 psgd_status_t collective_wait(const psgd_comm_t *comm, psgd_request_t *request, double deadline_seconds)
 {
-    psgd_patience_t patience = {.warn_ns = UINT64_MAX, .fail_ns = psgd_seconds_to_ns(deadline_seconds, LONG_DEADLINE_SECONDS)};
+    psgd_patience_t patience = {.warn_ns = UINT64_MAX,
+                                .fail_ns = psgd_seconds_to_ns(deadline_seconds, LONG_DEADLINE_SECONDS)};
 
     return psgd_comm_wait(comm, request, patience, NULL, "a test");
 }

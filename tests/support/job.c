@@ -465,7 +465,8 @@ static psgd_status_t step_by_events(psgd_reducer_t *reducer, const job_t *job, u
 }
 
 static psgd_status_t take_step(psgd_reducer_t *reducer, const job_t *job, uint32_t worker, uint32_t step,
-                               const test_device_t *device, const placement_t *placement, const psgd_step_options_t *options)
+                               const test_device_t *device, const placement_t *placement,
+                               const psgd_step_options_t *options)
 {
     if (job->submission == JOB_AT_ONCE) {
         return step_at_once(reducer, job, device, placement, options);

@@ -23,7 +23,7 @@ typedef enum job_submission {
     JOB_AT_ONCE,    /* psgd_reducer_step_with() */
     JOB_LAST_FIRST, /* submitted one by one, each behind the command that writes it to the reducer's queue */
     JOB_FIRST_LAST, /* the same the wrong way round, in pairs, and psgd_reducer_wait() gives an event */
-    JOB_BY_EVENTS,  /* each worker in an order of its own, each step in another, behind an event of another queue, out of order where the
+    JOB_BY_EVENTS, /* each worker in an order of its own, each step in another, behind an event of another queue, out of order where the
                      * device has that */
 } job_submission_t;
 

@@ -88,7 +88,8 @@ START_TEST(buckets__steps_agree_with_the_reference)
     for (uint32_t step = 0; step < job.num_steps; ++step) {
         double *error = job_mean_error(&job, records, step);
 
-        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total), REFERENCE_BOUND);
+        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total),
+                            REFERENCE_BOUND);
         ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
         free(error);
     }
@@ -264,8 +265,8 @@ static psgd_status_t trial_create(worker_t *worker, const psgd_config_t *config,
     }
     trial->values = malloc(largest * sizeof(float));
     worker_expects(trial->values != NULL, "no memory for a gradient");
-    return psgd_reducer_create(worker->device->context, worker->device->id, worker->device->queue, model, JOB_MODEL_TENSORS,
-                               config, worker->comm, &trial->reducer);
+    return psgd_reducer_create(worker->device->context, worker->device->id, worker->device->queue, model,
+                               JOB_MODEL_TENSORS, config, worker->comm, &trial->reducer);
 }
 
 static void trial_destroy(trial_t *trial)
@@ -378,7 +379,8 @@ static psgd_status_t submits_overlapping_ones(worker_t *worker, trial_t *trial)
 {
     (void)worker;
     worker_needs(submit_one(trial, 5));
-    return expect(psgd_reducer_submit(trial->reducer, 4, &trial->grads[5], 1, 0, NULL), PSGD_ERR_INVALID_ARGUMENT, "of tensor");
+    return expect(psgd_reducer_submit(trial->reducer, 4, &trial->grads[5], 1, 0, NULL), PSGD_ERR_INVALID_ARGUMENT,
+                  "of tensor");
 }
 
 static psgd_status_t has_a_nan(worker_t *worker, trial_t *trial)
@@ -396,7 +398,8 @@ static psgd_status_t begins_twice(worker_t *worker, trial_t *trial)
 {
     (void)worker;
     worker_needs(psgd_reducer_begin(trial->reducer, NULL));
-    worker_needs(expect(psgd_reducer_begin(trial->reducer, NULL), PSGD_ERR_INVALID_ARGUMENT, "psgd_reducer_begin: a step was begun"));
+    worker_needs(expect(psgd_reducer_begin(trial->reducer, NULL), PSGD_ERR_INVALID_ARGUMENT,
+                        "psgd_reducer_begin: a step was begun"));
     return submit_one(trial, 8);
 }
 
