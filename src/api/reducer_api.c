@@ -41,7 +41,7 @@ static psgd_status_t create_locally(cl_context context, cl_device_id id, cl_comm
                                     size_t num_tensors, const psgd_config_t *config, const psgd_comm_t *comm,
                                     const psgd_log_t *log, psgd_reducer_t **reducer_p)
 {
-    psgd_reducer_parts_t parts   = {NULL, num_tensors, config, comm, NULL};
+    psgd_reducer_parts_t parts   = {NULL, num_tensors, config, comm, NULL, false};
     psgd_tensor_t       *tensors = NULL;
     psgd_status_t        status;
 

@@ -8,6 +8,7 @@
 #include "core/exchange.h"
 #include "core/half_errors.h"
 #include "core/owners.h"
+#include "core/spans.h"
 #include "core/traffic.h"
 #include "plan/slice.h"
 
@@ -72,6 +73,11 @@ psgd_step_views_t psgd_bucket_views(const psgd_bucket_t *b)
     views.q_local  = b->reducer->alternation != NULL ? b->message_1_view : b->q_local; /* either factor may be sent */
     views.q_scaled = b->q;
     return views;
+}
+
+uint64_t psgd_bucket_index(const psgd_bucket_t *b)
+{
+    return (uint64_t)(b - b->reducer->buckets);
 }
 
 psgd_columns_t psgd_bucket_columns_of(const psgd_bucket_t *b, size_t matrix_index, bool is_p)
@@ -165,6 +171,7 @@ static psgd_status_t create_messages(psgd_bucket_t *b)
     const uint32_t num_workers = b->reducer->comm->num_workers;
     psgd_status_t  status;
 
+    b->message_1.bucket = b->message_2.bucket = b->message_large.bucket = psgd_bucket_index(b);
     status = psgd_message_create(&b->message_1, (size_t)(message_1_room(b) + b->plan->small_elems), num_workers);
     if (status != PSGD_OK) {
         return status;
@@ -337,6 +344,7 @@ psgd_status_t psgd_bucket_take_gradients(psgd_bucket_t *b)
     if (status != PSGD_OK) {
         return status;
     }
+    psgd_spans_skip(b->reducer); /* the device waits for its gradients */
     for (size_t i = 0; i < b->plan->num_given; ++i) {
         b->grads[i] = b->given[i];
     }

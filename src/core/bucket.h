@@ -71,6 +71,9 @@ void psgd_buckets_adopt(psgd_reducer_t *reducer);
 /* Runs its kernels once, on zeros: drivers compile a kernel when it is first enqueued. Does not wait. */
 psgd_status_t psgd_bucket_warm_up(psgd_bucket_t *bucket);
 
+/* Its number among the buckets of its reducer. */
+uint64_t psgd_bucket_index(const psgd_bucket_t *bucket);
+
 /* Where everything of the step under way lies, for the engines. */
 psgd_step_views_t psgd_bucket_views(const psgd_bucket_t *bucket);
 

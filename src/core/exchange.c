@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "core/pipeline.h"
+#include "core/spans.h"
 #include "core/update.h"
 
 bool psgd_step_goes_on(const psgd_reducer_t *reducer)
@@ -232,6 +233,7 @@ void psgd_exchange_finish(psgd_reducer_t *reducer, psgd_message_t *message, cons
     if (!psgd_step_goes_on(reducer)) {
         return; /* drained after the step has ended: the verdict was given before */
     }
+    psgd_spans_travelled(reducer, what, message);
     status = judge(reducer, message, &verdict);
     if (status == PSGD_OK) {
         return;

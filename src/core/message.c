@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
@@ -75,6 +76,7 @@ static void cast(psgd_message_t *message, size_t payload_elems, const psgd_ballo
     message->payload_elems = payload_elems;
     message->has_second    = false;
     message->failure       = PSGD_OK;
+    message->begin_ns      = psgd_now_ns();
     message->ballot        = *ballot;
     psgd_vote_cast(ballot, num_workers, message->host);
     if (ballot->failure != PSGD_OK) {
@@ -135,6 +137,7 @@ static psgd_status_t go_on(psgd_message_t *message, const psgd_comm_t *comm)
     bool   is_last = message->has_second;
 
     message->request = NULL;
+    message->end_ns  = psgd_now_ns();
     if (message->narrow != NULL) {
         if (is_last) {
             psgd_narrow_end(message->narrow, payload, message->host);

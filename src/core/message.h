@@ -17,6 +17,8 @@ typedef struct psgd_message {
     psgd_request_t *request;        /* under way; NULL: none */
     bool            has_second;     /* under way: the second of two collectives, which bring the sums */
     psgd_status_t   failure;        /* of psgd_message_is_here() */
+    uint64_t        bucket;         /* whose it is, for traces; and when it travelled */
+    uint64_t        begin_ns, end_ns;
 
     /* For factors in 16 bits: which the payload begins with this time, and how their sums come back. */
     psgd_narrow_t     *narrow; /* NULL: all of it travels in single precision */

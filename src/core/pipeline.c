@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "core/exchange.h"
 #include "core/owners.h"
+#include "core/spans.h"
 #include "core/step.h"
 
 enum { PARTS = 6 };
@@ -137,6 +138,7 @@ static void watch(void *watched)
     const uint64_t  now_ns = psgd_now_ns();
     const bool      busy   = device_is_busy(r);
 
+    psgd_spans_poll(r);
     if (!busy && (r->step.idle_since_ns != 0)) {
         r->step.network_ns += now_ns - r->step.idle_since_ns;
     }

@@ -19,6 +19,7 @@
 #include "core/pipeline.h"
 #include "core/progress.h"
 #include "core/replicas.h"
+#include "core/spans.h"
 #include "core/traffic.h"
 #include "core/update.h"
 #include "ops/known_update.h"
@@ -383,8 +384,11 @@ psgd_status_t psgd_reducer_build(const psgd_reducer_parts_t *parts, psgd_reducer
     r->poison.status    = PSGD_OK;
     r->stats.struct_size = sizeof(r->stats);
     psgd_device_set_patience(r->device, r->patience);
-    status = build(r, parts);
-    if ((status == PSGD_OK) && r->config.progress_thread) {
+    status = parts->is_successor ? PSGD_OK : psgd_spans_create(r);
+    if (status == PSGD_OK) {
+        status = build(r, parts);
+    }
+    if ((status == PSGD_OK) && r->config.progress_thread && !parts->is_successor) {
         status = psgd_progress_create(r);
     }
     if (status != PSGD_OK) {
@@ -513,6 +517,7 @@ void psgd_reducer_release(psgd_reducer_t *r, psgd_device_t *device)
     }
     psgd_device_unstick(device);
     keep_host = psgd_device_is_stuck(device);
+    psgd_spans_destroy(r);
     psgd_half_errors_destroy(device, r->half_errors);
     psgd_updater_destroy(r->updater);
     psgd_energy_destroy(r->energy, keep_host);

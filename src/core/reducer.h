@@ -67,6 +67,9 @@ typedef struct psgd_bucket psgd_bucket_t;
 /* In which order they go through a step: core/pipeline.h. */
 typedef struct psgd_pipeline psgd_pipeline_t;
 
+/* What a trace of steps needs: core/spans.h. */
+typedef struct psgd_spans psgd_spans_t;
+
 /* The thread that goes on with steps: core/progress.h. */
 typedef struct psgd_progress psgd_progress_t;
 
@@ -141,6 +144,7 @@ struct psgd_reducer {
     float        **host_places; /* where a gradient and its update lie in host memory; NULL: in device memory */
     psgd_update_t *update;      /* the step's, where it has one */
 
+    psgd_spans_t    *spans;    /* NULL: no trace */
     psgd_progress_t *progress; /* NULL: steps go on when the library is called */
 
     psgd_half_errors_t *half_errors; /* NULL: the error memory is in single precision, or there is none */
@@ -174,6 +178,7 @@ typedef struct psgd_reducer_parts {
     const psgd_config_t *config;
     const psgd_comm_t   *comm;
     psgd_device_t       *device; /* becomes the reducer's where creation succeeds */
+    bool                 is_successor; /* of a reducer whose trace and thread it will take over */
 } psgd_reducer_parts_t;
 
 /* The local part of creation: everything but the agreement with the other workers. */

@@ -101,7 +101,7 @@ static psgd_status_t write_profile(const psgd_reducer_t *r, char **text_p)
 static psgd_status_t build_next(const psgd_reducer_t *r, const uint32_t *ranks, psgd_reducer_t **next_p)
 {
     psgd_config_t        config  = r->config;
-    psgd_reducer_parts_t parts   = {NULL, r->plan->num_given, &config, r->comm, r->device};
+    psgd_reducer_parts_t parts   = {NULL, r->plan->num_given, &config, r->comm, r->device, true};
     psgd_tensor_t       *tensors = NULL;
     char                *profile = NULL;
     psgd_status_t        status  = describe_tensors(r->plan, ranks, &tensors);
@@ -117,7 +117,6 @@ static psgd_status_t build_next(const psgd_reducer_t *r, const uint32_t *ranks, 
         config.engine_profile       = profile;
         config.min_compression_rate = 0.0; /* what is compressed was decided */
         config.byte_budget          = 0;   /* and so are the ranks */
-        config.progress_thread      = 0;   /* there is one already */
         parts.tensors               = tensors;
         status                      = psgd_reducer_build(&parts, next_p);
     }
@@ -198,7 +197,6 @@ static psgd_stats_t merge_stats(const psgd_stats_t *before, const psgd_stats_t *
 static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
 {
     psgd_progress_enter(r);
-    next->config.progress_thread = r->config.progress_thread;
     next->stats          = merge_stats(&r->stats, &next->stats);
     next->stats_logged   = r->stats_logged;
     next->steps_unlogged = r->steps_unlogged;
@@ -213,6 +211,7 @@ static void take_over(psgd_reducer_t *r, psgd_reducer_t *next)
     SWAP(psgd_half_errors_t *, r->half_errors, next->half_errors);
     SWAP(psgd_view_t *, r->host_grads, next->host_grads);
     SWAP(psgd_progress_t *, r->progress, next->progress);
+    SWAP(psgd_spans_t *, r->spans, next->spans);
     psgd_progress_leave(r);
 }
 

@@ -13,6 +13,7 @@
 #include "core/pipeline.h"
 #include "core/progress.h"
 #include "core/replicas.h"
+#include "core/spans.h"
 #include "core/step.h"
 #include "core/traffic.h"
 #include "core/update.h"
@@ -279,6 +280,7 @@ psgd_status_t psgd_reducer_end_step(psgd_reducer_t *r)
     psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, give_update);
     psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_replicas_note_update);
     r->step.is_open = false;
+    psgd_spans_poll(r);
     return end_step(r, is_plain);
 }
 

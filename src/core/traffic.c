@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "core/exchange.h"
 #include "core/half_errors.h"
 #include "core/norm.h"
 #include "core/phases.h"
+#include "core/spans.h"
 #include "ops/decompress.h"
 
 static size_t bytes_of(uint64_t elems)
@@ -47,7 +49,11 @@ psgd_status_t psgd_traffic_stage_in(psgd_bucket_t *b, psgd_view_t from, float *h
 psgd_status_t psgd_traffic_stage_out(psgd_bucket_t *b, const float *host, psgd_view_t to, size_t bytes,
                                      const char *what)
 {
-    return psgd_stager_write(b->stager, host, to, bytes, what);
+    const uint64_t begin_ns = psgd_now_ns();
+    psgd_status_t  status   = psgd_stager_write(b->stager, host, to, bytes, what);
+
+    psgd_spans_staged(b->reducer, what, psgd_bucket_index(b), bytes, begin_ns);
+    return status;
 }
 
 /* ---- factors to the device ---- */
@@ -176,18 +182,29 @@ psgd_status_t psgd_traffic_begin_reading_message_1(psgd_bucket_t *b)
 }
 
 /* A read that is under way; or the mark behind what was read without a stager. */
-static psgd_status_t end_reading(psgd_bucket_t *b, psgd_staged_read_t *read, psgd_phase_t phase)
+static psgd_status_t end_reading(psgd_bucket_t *b, psgd_staged_read_t *read, psgd_phase_t waits_for, psgd_phase_t is_for)
 {
+    const char    *what  = psgd_phase_name(waits_for);
+    const uint64_t bytes = read->bytes;
+    uint64_t       begin_ns;
+    psgd_status_t  status;
+
     if (!psgd_step_is_healthy(b->reducer)) {
         return PSGD_OK;
     }
-    return read->is_under_way ? psgd_stager_end_read(b->stager, read, psgd_phase_name(phase))
-                              : psgd_device_wait_mark(b->reducer->device, &read->mark, psgd_phase_name(phase));
+    status   = psgd_device_wait_mark(b->reducer->device, &read->mark, what);
+    begin_ns = psgd_now_ns();
+    if ((status == PSGD_OK) && read->is_under_way) {
+        status = psgd_stager_end_read(b->stager, read, what);
+        psgd_spans_staged(b->reducer, psgd_phase_name(is_for), psgd_bucket_index(b), bytes, begin_ns);
+    }
+    psgd_spans_poll(b->reducer);
+    return status;
 }
 
 psgd_status_t psgd_traffic_end_reading_message_1(psgd_bucket_t *b)
 {
-    return end_reading(b, &b->read_1, PSGD_PHASE_COMPUTE_P);
+    return end_reading(b, &b->read_1, PSGD_PHASE_COMPUTE_P, PSGD_PHASE_REDUCE_P);
 }
 
 psgd_status_t psgd_traffic_write_message_1(psgd_bucket_t *b)
@@ -216,7 +233,7 @@ psgd_status_t psgd_traffic_begin_reading_message_2(psgd_bucket_t *b)
 
 psgd_status_t psgd_traffic_end_reading_message_2(psgd_bucket_t *b)
 {
-    return end_reading(b, &b->read_2, PSGD_PHASE_COMPUTE_Q);
+    return end_reading(b, &b->read_2, PSGD_PHASE_COMPUTE_Q, PSGD_PHASE_REDUCE_Q);
 }
 
 void psgd_traffic_cancel_reading(psgd_bucket_t *b)

@@ -16,10 +16,12 @@ enum {
     SLEEP_STEP_NS        = 10000,
     MAX_SLEEP_NS         = 100000,
     MIN_VECTOR_FLOATS    = 4,
-    MAX_VECTOR_FLOATS    = 16
+    MAX_VECTOR_FLOATS    = 16,
+    LOOKS                = 16 /* at its clock */
 };
 
-static const double NS_PER_SECOND = 1e9;
+static const double   NS_PER_SECOND   = 1e9;
+static const uint64_t LONGEST_LOOK_NS = UINT64_C(1000000000); /* at an idle device */
 
 /* ---- what the caller gave ---- */
 
@@ -339,6 +341,83 @@ psgd_status_t psgd_device_separate(psgd_device_t *device)
     device->queue         = queue;
     device->has_own_queue = true;
     return PSGD_OK;
+}
+
+/* When the device says that a command had ended; by its own clock. */
+static bool read_time(const psgd_mark_t *mark, uint64_t *ns_p)
+{
+    cl_ulong ns = 0;
+
+    if ((mark->event == NULL) || (clGetEventProfilingInfo((cl_event)mark->event, CL_PROFILING_COMMAND_END, sizeof(ns), &ns,
+                                                          NULL) != CL_SUCCESS)) {
+        return false;
+    }
+    *ns_p = ns;
+    return ns > 0;
+}
+
+/* By how much the device's clock is ahead, at least: a mark on an idle device is reached while we look, and seen a little later. */
+static psgd_status_t look_at_clock(psgd_device_t *device, bool *is_seen_p, int64_t *ahead_ns_p)
+{
+    psgd_mark_t    mark      = {NULL};
+    uint64_t       device_ns = 0;
+    psgd_status_t  status    = psgd_device_mark(device, &mark);
+    const uint64_t start_ns  = psgd_now_ns();
+    uint64_t       now_ns    = start_ns;
+
+    while ((status == PSGD_OK) && !psgd_mark_is_reached(&mark) && (now_ns - start_ns < LONGEST_LOOK_NS)) {
+        now_ns = psgd_now_ns();
+    }
+    *is_seen_p  = (status == PSGD_OK) && psgd_mark_is_reached(&mark) && read_time(&mark, &device_ns);
+    *ahead_ns_p = (int64_t)(device_ns - psgd_now_ns());
+    psgd_mark_drop(&mark);
+    return status;
+}
+
+/* The best of a few looks: that at which we saw the mark soonest. */
+static psgd_status_t compare_clocks(psgd_device_t *device)
+{
+    psgd_status_t status = PSGD_OK;
+
+    for (int look = 0; (status == PSGD_OK) && (look < LOOKS); ++look) {
+        int64_t ahead_ns = 0;
+        bool    is_seen  = false;
+
+        status = look_at_clock(device, &is_seen, &ahead_ns);
+        if (is_seen && (!device->keeps_times || (ahead_ns > device->clock_ahead_ns))) {
+            device->keeps_times    = true;
+            device->clock_ahead_ns = ahead_ns;
+        }
+    }
+    return status;
+}
+
+psgd_status_t psgd_device_keep_times(psgd_device_t *device)
+{
+    cl_int           result = CL_SUCCESS;
+    cl_command_queue queue =
+        clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, &result);
+
+    if (result != CL_SUCCESS) {
+        return psgd_cl_check(result, "clCreateCommandQueue(CL_QUEUE_PROFILING_ENABLE)", device->limits.name);
+    }
+    if (device->has_own_queue) {
+        clReleaseCommandQueue(device->queue);
+    } else {
+        device->caller_queue = device->queue;
+    }
+    device->queue         = queue;
+    device->has_own_queue = true;
+    return compare_clocks(device);
+}
+
+void psgd_mark_time(const psgd_device_t *device, const psgd_mark_t *mark, uint64_t *ns_p)
+{
+    uint64_t device_ns = 0;
+
+    if (device->keeps_times && read_time(mark, &device_ns)) {
+        *ns_p = device_ns - (uint64_t)device->clock_ahead_ns;
+    }
 }
 
 psgd_status_t psgd_device_fence(psgd_device_t *device)

@@ -52,6 +52,10 @@ typedef struct psgd_mark {
  * enqueues need not come behind all that the caller has. */
 psgd_status_t psgd_device_separate(psgd_device_t *device);
 
+/* For psgd_mark_time(): the library's commands go to a queue of its own, which keeps the times of its commands. Before anything was
+ * enqueued. */
+psgd_status_t psgd_device_keep_times(psgd_device_t *device);
+
 /* What the caller has enqueued on its own queue so far comes before all that the library enqueues from now on. Nothing to
  * do where the library uses that queue: it is in order. */
 psgd_status_t psgd_device_fence(psgd_device_t *device);
@@ -70,6 +74,9 @@ psgd_status_t psgd_device_mark(psgd_device_t *device, psgd_mark_t *mark_p);
 
 /* Whether what it marks is complete, or has failed, so that psgd_device_wait_mark() does not wait. True for none. */
 bool psgd_mark_is_reached(const psgd_mark_t *mark);
+
+/* When a mark was reached that psgd_mark_is_reached(), as psgd_now_ns() counts. Leaves *ns_p alone where the device does not say. */
+void psgd_mark_time(const psgd_device_t *device, const psgd_mark_t *mark, uint64_t *ns_p);
 
 /* As psgd_device_wait(), for what was enqueued before the mark; which is none from here on. */
 psgd_status_t psgd_device_wait_mark(psgd_device_t *device, psgd_mark_t *mark, const char *what);
