@@ -5,6 +5,7 @@
  * (support/count_allocations.h). Skipped where the loader has no layers. */
 #define _GNU_SOURCE /* RTLD_NOLOAD */
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,15 +26,17 @@ static const char *const CALL_NAMES[NUM_COUNTED_CALLS] = {
 typedef struct form {
     psgd_engine_t engine;
     int           gradients_are_finite;
+    uint64_t      bucket_bytes; /* not 0: gradients are submitted one by one, from the last to the first */
 } form_t;
 
 static const form_t FORMS[] = {
-    {PSGD_ENGINE_CLBLAST, 0}, {PSGD_ENGINE_CLBLAST, 1}, {PSGD_ENGINE_AUTO, 0},
-    {PSGD_ENGINE_FUSED, 0},   {PSGD_ENGINE_FUSED, 1},
+    {PSGD_ENGINE_CLBLAST, 0, 0}, {PSGD_ENGINE_CLBLAST, 1, 0}, {PSGD_ENGINE_AUTO, 0, 0},
+    {PSGD_ENGINE_FUSED, 0, 0},   {PSGD_ENGINE_FUSED, 1, 0},   {PSGD_ENGINE_FUSED, 0, 16384},
 };
 static const uint32_t RANKS[] = {1, 2, 4};
 
-enum { NUM_FORMS = sizeof(FORMS) / sizeof(FORMS[0]), FIRST_FUSED = 3, NUM_RANKS = sizeof(RANKS) / sizeof(RANKS[0]) };
+/* The last one's launches are as many as it has buckets. */
+enum { NUM_FORMS = sizeof(FORMS) / sizeof(FORMS[0]), FIRST_FUSED = 3, NUM_WHOLE = NUM_FORMS - 1, NUM_RANKS = sizeof(RANKS) / sizeof(RANKS[0]) };
 
 /* --- counting ----------------------------------------------------------------------------------------------------- */
 
@@ -100,6 +103,7 @@ typedef struct alone {
     psgd_tensor_t   tensors[MANY_TENSORS];
     psgd_buffer_t   grads[MANY_TENSORS];
     size_t          num_tensors;
+    bool            is_submitted;
     float          *values;
     uint64_t        num_values;
     cl_mem          mem;
@@ -140,6 +144,8 @@ static void create_alone(alone_t *alone, const form_t *form, size_t num_tensors,
     config.min_compression_rate = 0.0;
     config.engine               = form->engine;
     config.gradients_are_finite = form->gradients_are_finite;
+    config.bucket_bytes         = form->bucket_bytes;
+    alone->is_submitted         = form->bucket_bytes > 0;
     assert_ok(psgd_comm_self_create(&alone->comm));
     assert_ok(psgd_reducer_create(alone->device.context, alone->device.id, alone->device.queue, alone->tensors,
                                   num_tensors, &config, alone->comm, &alone->reducer));
@@ -154,6 +160,19 @@ static void destroy_alone(alone_t *alone)
     free(alone->values);
 }
 
+static psgd_status_t take_step(alone_t *alone)
+{
+    psgd_status_t status = PSGD_OK;
+
+    if (!alone->is_submitted) {
+        return psgd_reducer_step(alone->reducer, alone->grads, alone->num_tensors);
+    }
+    for (size_t i = alone->num_tensors; (status == PSGD_OK) && (i-- > 0);) {
+        status = psgd_reducer_submit(alone->reducer, i, &alone->grads[i], 1, 0, NULL);
+    }
+    return status == PSGD_OK ? psgd_reducer_wait(alone->reducer, NULL) : status;
+}
+
 /* One step on fresh gradients, and what was called during it. */
 static counts_t count_step(alone_t *alone)
 {
@@ -162,7 +181,7 @@ static counts_t count_step(alone_t *alone)
 
     assert_ok(test_buffer_write(&alone->device, alone->mem, 0, alone->values, (size_t)alone->num_values));
     before = counts_now();
-    status = psgd_reducer_step(alone->reducer, alone->grads, alone->num_tensors);
+    status = take_step(alone);
     step   = counts_since(&before); /* before the assertion: Check allocates in it */
     assert_ok(status);
     return step;
@@ -232,8 +251,9 @@ START_TEST(steady__step_creates_and_allocates_nothing)
     for (int i = 0; i < COUNTED_STEPS; ++i) {
         for (int call = 0; call < NUM_COUNTED_CALLS; ++call) {
             ck_assert_msg((steps[i].calls[call] == 0) || may_call(form, call),
-                          "%s, finite %d: %s: %llu times in a step", psgd_engine_name(form->engine),
-                          form->gradients_are_finite, CALL_NAMES[call], (unsigned long long)steps[i].calls[call]);
+                          "%s, finite %d, buckets of %llu: %s: %llu times in a step", psgd_engine_name(form->engine),
+                          form->gradients_are_finite, (unsigned long long)form->bucket_bytes, CALL_NAMES[call],
+                          (unsigned long long)steps[i].calls[call]);
         }
         ck_assert_uint_eq(steps[i].allocations, 0);
     }
@@ -249,7 +269,7 @@ static const form_t *fused_form(int index, uint32_t *rank_p)
     return &FORMS[FIRST_FUSED + index / NUM_RANKS];
 }
 
-enum { NUM_FUSED = (NUM_FORMS - FIRST_FUSED) * NUM_RANKS };
+enum { NUM_FUSED = (NUM_WHOLE - FIRST_FUSED) * NUM_RANKS };
 
 START_TEST(steady__fused_launches_do_not_depend_on_the_number_of_tensors)
 {
@@ -352,7 +372,7 @@ static Suite *steady_suite(void)
     tcase_add_loop_test(fused, steady__fused_launches_are_few, 0, NUM_FUSED);
     tcase_add_loop_test(fused, steady__fused_launches_are_what_the_statistics_say, 0, NUM_FUSED);
     tcase_add_loop_test(fused, steady__fused_copies_do_not_depend_on_the_number_of_tensors, 0, NUM_FUSED);
-    tcase_add_loop_test(fused, steady__fused_makes_no_program_of_clblast, 0, NUM_FORMS - FIRST_FUSED);
+    tcase_add_loop_test(fused, steady__fused_makes_no_program_of_clblast, 0, NUM_WHOLE - FIRST_FUSED);
     suite_add_tcase(suite, fused);
     return suite;
 }

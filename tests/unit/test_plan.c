@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "plan/plan.h"
+#include "plan/slice.h"
 #include "support/suite.h"
 
 static psgd_tensor_t make_tensor(const char *name, uint32_t num_dims, const uint64_t *dims)
@@ -549,6 +550,112 @@ START_TEST(plan__half_iterations_stay_within_the_largest_rank)
 }
 END_TEST
 
+/* ---- slices ---- */
+
+/* What the tensors of the tests below are: compressed, too small, a batch of matrices, large but never compressed. */
+static psgd_plan_t *plan_to_slice(void)
+{
+    psgd_config_t config     = PSGD_CONFIG_INIT;
+    psgd_plan_t  *plan       = NULL;
+    psgd_tensor_t tensors[5] = {TENSOR("a", 64, 48), TENSOR("b", 30), TENSOR("experts", 3, 50, 40), TENSOR("table", 700, 200),
+                                TENSOR("c", 20, 90)};
+
+    config.rank              = 2;
+    tensors[2].view          = (psgd_matrix_view_t){3, 50, 40, 2000, 40, 1};
+    tensors[3].rank          = PSGD_NEVER_COMPRESS;
+    assert_ok(psgd_plan_create(tensors, 5, &config, &plan));
+    return plan;
+}
+
+START_TEST(slice__runs_have_the_bytes_that_were_asked_for_and_are_filled_from_the_end)
+{
+    /* Bytes of gradients: 12288, 120, 24000, 560000, 7200. */
+    static const struct {
+        uint64_t bytes;
+        size_t   count, firsts[5];
+    } CASES[] = {{0, 1, {0}},        {UINT64_MAX, 1, {0}},  {1, 5, {0, 1, 2, 3, 4}}, {7200, 4, {0, 2, 3, 4}},
+                 {7201, 3, {0, 2, 3}}, {600000, 1, {0}}};
+    psgd_plan_t *plan = plan_to_slice();
+
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); ++i) {
+        size_t firsts[5] = {99, 99, 99, 99, 99};
+
+        ck_assert_uint_eq(psgd_plan_divide(plan, CASES[i].bytes, NULL), CASES[i].count);
+        ck_assert_uint_eq(psgd_plan_divide(plan, CASES[i].bytes, firsts), CASES[i].count);
+        for (size_t k = 0; k < CASES[i].count; ++k) {
+            ck_assert_uint_eq(firsts[k], CASES[i].firsts[k]);
+        }
+    }
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(slice__is_a_plan_of_its_own)
+{
+    psgd_plan_t *plan = plan_to_slice(), *slice = NULL;
+
+    assert_ok(psgd_plan_slice(plan, 1, 3, &slice));
+    ck_assert_uint_eq(slice->num_given, 3);
+    ck_assert_uint_eq(slice->num_tensors, 3);
+    ck_assert_uint_eq(slice->num_matrices, 3);
+    ck_assert_uint_eq(slice->first_matrix, 1);
+    ck_assert_uint_eq(slice->p_elems, 3 * 50 * 2);
+    ck_assert_uint_eq(slice->q_elems, 3 * 40 * 2);
+    ck_assert_uint_eq(slice->small_elems, 30);
+    ck_assert_uint_eq(slice->large_elems, 700 * 200);
+    ck_assert_uint_eq(slice->matrix_elems, 3 * 50 * 40);
+    ck_assert_uint_eq(slice->total_elems, 30 + 3 * 50 * 40 + 700 * 200);
+    ck_assert_uint_eq(slice->compressed_elems, 3 * 90 * 2 + 30 + 700 * 200);
+    ck_assert_uint_eq(slice->tensors[1].matrix_index, 0);
+    for (size_t m = 0; m < 3; ++m) {
+        ck_assert_uint_eq(slice->matrices[m].tensor_index, 1);
+        ck_assert_uint_eq(slice->matrices[m].p_offset_elems, m * 50 * 2);
+        ck_assert_uint_eq(slice->matrices[m].q_offset_elems, m * 40 * 2);
+        ck_assert_uint_eq(slice->matrices[m].grad_offset_elems, m * 2000);
+        ck_assert_uint_eq(slice->matrices[m].name_hash, plan->matrices[1 + m].name_hash);
+    }
+    psgd_plan_slice_destroy(slice);
+    psgd_plan_slice_destroy(NULL);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
+/* Together the slices hold what the plan does, in its order: each begins where the ones before it end. */
+START_TEST(slice__all_together_are_the_plan)
+{
+    psgd_plan_t *plan = plan_to_slice();
+    size_t       firsts[5];
+    size_t       count = psgd_plan_divide(plan, 7200, firsts), num_matrices = 0;
+    uint64_t     p = 0, q = 0, small = 0, large = 0;
+
+    for (size_t k = 0; k < count; ++k) {
+        size_t       end   = k + 1 < count ? firsts[k + 1] : plan->num_given;
+        psgd_plan_t *slice = NULL;
+
+        assert_ok(psgd_plan_slice(plan, firsts[k], end - firsts[k], &slice));
+        ck_assert_uint_eq(slice->first_matrix, num_matrices);
+        for (size_t m = 0; m < slice->num_matrices; ++m) {
+            const psgd_plan_matrix_t *whole = &plan->matrices[num_matrices + m];
+
+            ck_assert_uint_eq(whole->p_offset_elems, p + slice->matrices[m].p_offset_elems);
+            ck_assert_uint_eq(whole->q_offset_elems, q + slice->matrices[m].q_offset_elems);
+        }
+        num_matrices += slice->num_matrices;
+        p += slice->p_elems;
+        q += slice->q_elems;
+        small += slice->small_elems;
+        large += slice->large_elems;
+        psgd_plan_slice_destroy(slice);
+    }
+    ck_assert_uint_eq(num_matrices, plan->num_matrices);
+    ck_assert_uint_eq(p, plan->p_elems);
+    ck_assert_uint_eq(q, plan->q_elems);
+    ck_assert_uint_eq(small, plan->small_elems);
+    ck_assert_uint_eq(large, plan->large_elems);
+    psgd_plan_destroy(plan);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plan");
@@ -575,6 +682,9 @@ int main(void)
     tcase_add_test(tcase, plan__takes_what_can_be_numbered_and_refuses_more);
     tcase_add_test(tcase, plan__all_tensors_hold_up_to_2_to_the_48_elements_and_2_to_the_32_matrices_less_one);
     tcase_add_test(tcase, plan__half_iterations_stay_within_the_largest_rank);
+    tcase_add_test(tcase, slice__runs_have_the_bytes_that_were_asked_for_and_are_filled_from_the_end);
+    tcase_add_test(tcase, slice__is_a_plan_of_its_own);
+    tcase_add_test(tcase, slice__all_together_are_the_plan);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
 }
