@@ -53,20 +53,23 @@ static psgd_status_t expand(const char *pattern, uint32_t worker, uint32_t num_w
             path[used] = *at;
         }
         if (length < 0) {
-            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                             "PSGD_TRACE is '%s': %%w stands for the worker, %%p for the process and %%%% for a %%, and nothing "
-                             "else follows a %%", pattern);
+            return psgd_fail(
+                PSGD_ERR_INVALID_ARGUMENT,
+                "PSGD_TRACE is '%s': %%w stands for the worker, %%p for the process and %%%% for a %%, and nothing "
+                "else follows a %%",
+                pattern);
         }
         used += (size_t)length;
         if (used >= MAX_PATH_BYTES) {
-            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "PSGD_TRACE is a path of more than %d bytes", MAX_PATH_BYTES - 1);
+            return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "PSGD_TRACE is a path of more than %d bytes",
+                             MAX_PATH_BYTES - 1);
         }
     }
     path[used] = '\0';
     if ((num_workers > 1) && !varies) {
         return psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
-                         "PSGD_TRACE is '%s', the same for all %u workers: write %%w where the worker's number belongs", pattern,
-                         num_workers);
+                         "PSGD_TRACE is '%s', the same for all %u workers: write %%w where the worker's number belongs",
+                         pattern, num_workers);
     }
     return PSGD_OK;
 }
@@ -87,7 +90,8 @@ static unsigned lane_of(psgd_trace_t *trace, const psgd_span_t *span)
 
 static void name_row(const psgd_trace_t *trace, unsigned row, unsigned lane)
 {
-    fprintf(trace->file, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%" PRIu32 ",\"tid\":%u,\"args\":{\"name\":\"%s%s\"}}",
+    fprintf(trace->file,
+            ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%" PRIu32 ",\"tid\":%u,\"args\":{\"name\":\"%s%s\"}}",
             trace->worker, row * LANES_APART + lane, ROW_NAMES[row], lane > 0 ? ", beside it" : "");
 }
 
@@ -102,8 +106,8 @@ static void write_span(psgd_trace_t *trace, const psgd_span_t *span)
     fprintf(trace->file,
             ",\n{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%" PRIu32 ",\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,"
             "\"args\":{\"step\":%" PRIu64,
-            span->name, ROW_NAMES[span->row], trace->worker, span->row * LANES_APART + lane, (double)span->begin_ns * 1e-3,
-            (double)(span->end_ns - span->begin_ns) * 1e-3, span->step);
+            span->name, ROW_NAMES[span->row], trace->worker, span->row * LANES_APART + lane,
+            (double)span->begin_ns * 1e-3, (double)(span->end_ns - span->begin_ns) * 1e-3, span->step);
     if (span->bucket != PSGD_NO_BUCKET) {
         fprintf(trace->file, ",\"bucket\":%" PRIu64, span->bucket);
     }
@@ -139,8 +143,10 @@ psgd_status_t psgd_trace_open(const char *pattern, uint32_t worker, uint32_t num
         status = psgd_fail(PSGD_ERR_FILE, "PSGD_TRACE: cannot write '%s': %s", trace->path, strerror(errno));
         goto free_trace;
     }
-    fprintf(trace->file, "[{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%" PRIu32 ",\"args\":{\"name\":\"worker %" PRIu32
-                         " of %" PRIu32 "\"}}", worker, worker, num_workers);
+    fprintf(trace->file,
+            "[{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%" PRIu32 ",\"args\":{\"name\":\"worker %" PRIu32
+            " of %" PRIu32 "\"}}",
+            worker, worker, num_workers);
     *trace_p = trace;
     return PSGD_OK;
 

@@ -8,11 +8,16 @@
 #include <psgd/psgd.h>
 
 /* Where a span is shown: one row each, or more where spans of it overlap. */
-typedef enum psgd_trace_row { PSGD_TRACE_DEVICE, PSGD_TRACE_STAGING, PSGD_TRACE_NETWORK, PSGD_NUM_TRACE_ROWS } psgd_trace_row_t;
+typedef enum psgd_trace_row {
+    PSGD_TRACE_DEVICE,
+    PSGD_TRACE_STAGING,
+    PSGD_TRACE_NETWORK,
+    PSGD_NUM_TRACE_ROWS
+} psgd_trace_row_t;
 
 typedef struct psgd_span {
     psgd_trace_row_t row;
-    const char      *name; /* static; no character that JSON escapes */
+    const char      *name;             /* static; no character that JSON escapes */
     uint64_t         begin_ns, end_ns; /* psgd_now_ns() */
     uint64_t         step;
     uint64_t         bucket; /* PSGD_NO_BUCKET: of all */

@@ -26,7 +26,8 @@ static start_t start_part(const psgd_reducer_t *reducer)
     return (start_t){psgd_now_ns(), psgd_device_launches(reducer->device)};
 }
 
-static void end_compute(psgd_reducer_t *reducer, psgd_phase_t phase, uint64_t bucket, psgd_status_t status, start_t start)
+static void end_compute(psgd_reducer_t *reducer, psgd_phase_t phase, uint64_t bucket, psgd_status_t status,
+                        start_t start)
 {
     if (psgd_device_launches(reducer->device) > start.launches) {
         psgd_spans_enqueued(reducer, phase, bucket, start.ns);

@@ -57,8 +57,12 @@ void psgd_spans_destroy(psgd_reducer_t *r)
 static psgd_span_t span_of(const psgd_reducer_t *r, psgd_trace_row_t row, const char *name, uint64_t bucket,
                            uint64_t begin_ns)
 {
-    return (psgd_span_t){
-        .row = row, .name = name, .begin_ns = begin_ns, .end_ns = psgd_now_ns(), .step = r->step_number, .bucket = bucket};
+    return (psgd_span_t){.row      = row,
+                         .name     = name,
+                         .begin_ns = begin_ns,
+                         .end_ns   = psgd_now_ns(),
+                         .step     = r->step_number,
+                         .bucket   = bucket};
 }
 
 void psgd_spans_staged(psgd_reducer_t *r, const char *name, uint64_t bucket, uint64_t bytes, uint64_t begin_ns)

@@ -182,7 +182,8 @@ psgd_status_t psgd_traffic_begin_reading_message_1(psgd_bucket_t *b)
 }
 
 /* A read that is under way; or the mark behind what was read without a stager. */
-static psgd_status_t end_reading(psgd_bucket_t *b, psgd_staged_read_t *read, psgd_phase_t waits_for, psgd_phase_t is_for)
+static psgd_status_t end_reading(psgd_bucket_t *b, psgd_staged_read_t *read, psgd_phase_t waits_for,
+                                 psgd_phase_t is_for)
 {
     const char    *what  = psgd_phase_name(waits_for);
     const uint64_t bytes = read->bytes;

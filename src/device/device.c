@@ -348,8 +348,8 @@ static bool read_time(const psgd_mark_t *mark, uint64_t *ns_p)
 {
     cl_ulong ns = 0;
 
-    if ((mark->event == NULL) || (clGetEventProfilingInfo((cl_event)mark->event, CL_PROFILING_COMMAND_END, sizeof(ns), &ns,
-                                                          NULL) != CL_SUCCESS)) {
+    if ((mark->event == NULL) || (clGetEventProfilingInfo((cl_event)mark->event, CL_PROFILING_COMMAND_END, sizeof(ns),
+                                                          &ns, NULL) != CL_SUCCESS)) {
         return false;
     }
     *ns_p = ns;
@@ -395,8 +395,7 @@ static psgd_status_t compare_clocks(psgd_device_t *device)
 psgd_status_t psgd_device_keep_times(psgd_device_t *device)
 {
     cl_int           result = CL_SUCCESS;
-    cl_command_queue queue =
-        clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, &result);
+    cl_command_queue queue  = clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, &result);
 
     if (result != CL_SUCCESS) {
         return psgd_cl_check(result, "clCreateCommandQueue(CL_QUEUE_PROFILING_ENABLE)", device->limits.name);

@@ -11,9 +11,9 @@ struct psgd_device {
     cl_device_id         id;
     cl_command_queue     queue;        /* in order; retained: the caller's, or our own */
     bool                 has_own_queue;
-    bool                 keeps_times;  /* psgd_device_keep_times() */
+    bool                 keeps_times;    /* psgd_device_keep_times() */
     int64_t              clock_ahead_ns; /* the device's clock, of psgd_now_ns() */
-    cl_command_queue     caller_queue; /* the caller's, where there is one beside our own; retained; else NULL */
+    cl_command_queue     caller_queue;   /* the caller's, where there is one beside our own; retained; else NULL */
     cl_event             unfinished;   /* the marker of a wait that timed out; else NULL */
     bool                 is_stuck;     /* psgd_device_is_stuck() */
     uint64_t             failed_waits;

@@ -36,7 +36,12 @@ static const form_t FORMS[] = {
 static const uint32_t RANKS[] = {1, 2, 4};
 
 /* The last one's launches are as many as it has buckets. */
-enum { NUM_FORMS = sizeof(FORMS) / sizeof(FORMS[0]), FIRST_FUSED = 3, NUM_WHOLE = NUM_FORMS - 1, NUM_RANKS = sizeof(RANKS) / sizeof(RANKS[0]) };
+enum {
+    NUM_FORMS   = sizeof(FORMS) / sizeof(FORMS[0]),
+    FIRST_FUSED = 3,
+    NUM_WHOLE   = NUM_FORMS - 1,
+    NUM_RANKS   = sizeof(RANKS) / sizeof(RANKS[0])
+};
 
 /* --- counting ----------------------------------------------------------------------------------------------------- */
 

@@ -50,7 +50,8 @@ static void read_line(const char *line, trace_t *trace)
 {
     span_t span;
 
-    if (sscanf(line, "{\"name\":\"%63[^\"]\",\"cat\":\"%63[^\"]\",\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%lf,\"dur\":%lf,",
+    if (sscanf(line,
+               "{\"name\":\"%63[^\"]\",\"cat\":\"%63[^\"]\",\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%lf,\"dur\":%lf,",
                span.name, span.row, &span.worker, &span.tid, &span.begin_us, &span.length_us) != 6) {
         ck_assert_msg(strstr(line, "\"ph\":\"M\"") != NULL, "%s", line);
         return;
@@ -112,7 +113,8 @@ static uint64_t bytes_on_the_network(const trace_t *trace, uint64_t step)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < trace->count; ++i) {
-        bytes += (strcmp(trace->spans[i].row, "network") == 0) && (trace->spans[i].step == step) ? trace->spans[i].bytes : 0;
+        bytes +=
+            (strcmp(trace->spans[i].row, "network") == 0) && (trace->spans[i].step == step) ? trace->spans[i].bytes : 0;
     }
     return bytes;
 }
@@ -125,7 +127,7 @@ static void assert_lines_do_not_overlap(const trace_t *trace)
         for (size_t k = 0; k < i; ++k) {
             const span_t *a = &trace->spans[k], *b = &trace->spans[i];
             double        both = (a->begin_us + a->length_us < b->begin_us + b->length_us ? a->begin_us + a->length_us
-                                                                                         : b->begin_us + b->length_us) -
+                                                                                          : b->begin_us + b->length_us) -
                           (a->begin_us > b->begin_us ? a->begin_us : b->begin_us);
 
             ck_assert_msg((a->tid != b->tid) || (both <= 0.002), "%s and %s overlap by %f us", a->name, b->name, both);
@@ -160,7 +162,8 @@ START_TEST(trace__has_a_span_a_phase_and_bucket)
                 ck_assert_uint_eq(count_spans(&trace, "network", "reduce_p", step, bucket), 1);
                 ck_assert_uint_eq(count_spans(&trace, "network", "reduce_q", step, bucket), 1);
                 ck_assert_uint_eq(count_spans(&trace, "staging", "reduce_q", step, bucket), is_compressed ? 1 : 0);
-                ck_assert_uint_eq(count_spans(&trace, "device", "orthogonalize_p", step, bucket), is_compressed ? 1 : 0);
+                ck_assert_uint_eq(count_spans(&trace, "device", "orthogonalize_p", step, bucket),
+                                  is_compressed ? 1 : 0);
                 ck_assert_uint_ge(count_spans(&trace, "device", "compute_p", step, bucket), is_compressed ? 1 : 0);
             }
             ck_assert_uint_ge(count_spans(&trace, "device", "decompress", step, UINT64_MAX), 1);
@@ -212,8 +215,8 @@ static psgd_status_t create_one(worker_t *worker)
     psgd_reducer_t *reducer = NULL;
 
     config.log_level = PSGD_LOG_OFF;
-    return psgd_reducer_create(worker->device->context, worker->device->id, worker->device->queue, model, JOB_MODEL_TENSORS,
-                               &config, worker->comm, &reducer);
+    return psgd_reducer_create(worker->device->context, worker->device->id, worker->device->queue, model,
+                               JOB_MODEL_TENSORS, &config, worker->comm, &reducer);
 }
 
 START_TEST(trace__a_wrong_path_is_told_on_all_workers)

@@ -557,12 +557,12 @@ static psgd_plan_t *plan_to_slice(void)
 {
     psgd_config_t config     = PSGD_CONFIG_INIT;
     psgd_plan_t  *plan       = NULL;
-    psgd_tensor_t tensors[5] = {TENSOR("a", 64, 48), TENSOR("b", 30), TENSOR("experts", 3, 50, 40), TENSOR("table", 700, 200),
-                                TENSOR("c", 20, 90)};
+    psgd_tensor_t tensors[5] = {TENSOR("a", 64, 48), TENSOR("b", 30), TENSOR("experts", 3, 50, 40),
+                                TENSOR("table", 700, 200), TENSOR("c", 20, 90)};
 
-    config.rank              = 2;
-    tensors[2].view          = (psgd_matrix_view_t){3, 50, 40, 2000, 40, 1};
-    tensors[3].rank          = PSGD_NEVER_COMPRESS;
+    config.rank     = 2;
+    tensors[2].view = (psgd_matrix_view_t){3, 50, 40, 2000, 40, 1};
+    tensors[3].rank = PSGD_NEVER_COMPRESS;
     assert_ok(psgd_plan_create(tensors, 5, &config, &plan));
     return plan;
 }
@@ -573,8 +573,8 @@ START_TEST(slice__runs_have_the_bytes_that_were_asked_for_and_are_filled_from_th
     static const struct {
         uint64_t bytes;
         size_t   count, firsts[5];
-    } CASES[] = {{0, 1, {0}},        {UINT64_MAX, 1, {0}},  {1, 5, {0, 1, 2, 3, 4}}, {7200, 4, {0, 2, 3, 4}},
-                 {7201, 3, {0, 2, 3}}, {600000, 1, {0}}};
+    } CASES[]         = {{0, 1, {0}},          {UINT64_MAX, 1, {0}}, {1, 5, {0, 1, 2, 3, 4}}, {7200, 4, {0, 2, 3, 4}},
+                         {7201, 3, {0, 2, 3}}, {600000, 1, {0}}};
     psgd_plan_t *plan = plan_to_slice();
 
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); ++i) {
