@@ -444,7 +444,7 @@ typedef struct psgd_config {
 /* One collective operation under way; what it points to belongs to the communicator. */
 typedef struct psgd_request psgd_request_t;
 
-/* A communicator: this worker's connection to the others. libpsgd brings three (below, and psgd_mpi.h); you may bring your
+/* A communicator: this worker's connection to the others. libpsgd brings some (below, and psgd_mpi.h); you may bring your
  * own by filling in this table.
  *
  * Contract. No function blocks. `begin_*` starts a collective that every worker starts in the same order with matching
@@ -460,7 +460,7 @@ typedef struct psgd_request psgd_request_t;
  * Memory of requests that never completed stays allocated. */
 typedef struct psgd_comm {
     size_t      struct_size;   /* sizeof(psgd_comm_t) as compiled */
-    const char *name;          /* "mpi", "threads", "self", yours; valid as long as the communicator */
+    const char *name;          /* "mpi", "threads", "self", "nodes", yours; valid as long as the communicator */
     void       *self;          /* handed to every function */
     uint32_t    num_workers;   /* W, 1 to 74565 */
     uint32_t    worker_index;  /* 0 to W - 1 */
@@ -513,6 +513,46 @@ PSGD_API psgd_status_t psgd_comm_self_create(psgd_comm_t **comm_p);
  * psgd_comm_destroy(); what they share goes with the last. num_workers: 1 to 1024.
  * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_HOST_MEMORY. */
 PSGD_API psgd_status_t psgd_comm_threads_create(uint32_t num_workers, psgd_comm_t **comms_p);
+
+/* Workers of several nodes: those of a node, which share memory, combine what they have first; one of them, the leader, speaks for the
+ * node; what the leaders get goes to all. So each message passes between two nodes once, however many workers they have. All workers get
+ * the same bits, though not those of a communicator that connects them directly: sums are added up in another order. A collective:
+ * every worker calls it, each with its own communicators of the two levels.
+ *
+ *   up, down           two communicators that connect the workers of this worker's node, in the same order; nodes may differ in size.
+ *                      Two, so that what goes up never waits for its turn behind what comes down
+ *   leaders            connects the workers of index 0 of all nodes; NULL on the others
+ *   deadline_seconds   how long to wait for all workers to call this; finite; 0: 600. It bounds this call alone
+ *   comm_p             freed by psgd_comm_destroy(), on the thread that uses it
+ *
+ * Workers are numbered node by node, in the order of their leaders. The new communicator takes over the three and destroys them; after a
+ * failure they stay the caller's, and after PSGD_ERR_TIMEOUT and PSGD_ERR_COMM they are aborted: destroy them. `down` needs
+ * begin_broadcast. Of the optional operations the new communicator has those that the three have on every node: reduce_scatter where
+ * `leaders` has it, all_gather and broadcast where `up` and `leaders` do, all_to_all where all three do. Where there is one node, or one
+ * worker on each, nothing is added: `up` or `leaders` is used as it is.
+ *
+ * Requests that were begun one after another also come to their end in this order, on each node: a small one behind a large one waits. As
+ * many as 32 may be under way, as far as the three allow it. Memory is allocated by the first all_to_all of its size alone, and by no
+ * other operation.
+ *
+ * Errors: PSGD_ERR_INVALID_ARGUMENT, PSGD_ERR_UNSUPPORTED (more than 74565 workers, no begin_broadcast), PSGD_ERR_TIMEOUT, PSGD_ERR_COMM,
+ * PSGD_ERR_HOST_MEMORY. */
+PSGD_API psgd_status_t psgd_comm_nodes_create(psgd_comm_t *up, psgd_comm_t *down, psgd_comm_t *leaders,
+                                              double deadline_seconds, psgd_comm_t **comm_p);
+
+/* The same where all workers of this node are threads of this process: one thread calls it for all of them. A collective of the callers.
+ *
+ *   num_threads        workers of this node, 1 to 1024; nodes may differ
+ *   leaders            connects the calling processes
+ *   comms_p            num_threads communicators, one for each thread, which uses it alone and destroys it by psgd_comm_destroy();
+ *                      comms_p[0] is the leader's: its thread alone uses `leaders` from then on, and destroys it */
+PSGD_API psgd_status_t psgd_comm_nodes_threads_create(uint32_t num_threads, psgd_comm_t *leaders, double deadline_seconds,
+                                                      psgd_comm_t **comms_p);
+
+/* How many nodes a communicator of nodes has, which one is this worker's (from 0), and how many workers that one has. Local.
+ * Errors: PSGD_ERR_INVALID_ARGUMENT (another communicator). */
+PSGD_API psgd_status_t psgd_comm_nodes_describe(const psgd_comm_t *comm, uint32_t *num_nodes_p, uint32_t *node_index_p,
+                                                uint32_t *node_workers_p);
 
 /* Frees a communicator of the library. Every reducer that uses it must be destroyed before. */
 PSGD_API void psgd_comm_destroy(psgd_comm_t *comm);
