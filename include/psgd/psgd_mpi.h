@@ -31,6 +31,51 @@ PSGD_API psgd_status_t psgd_comm_mpi_create(MPI_Comm comm, double deadline_secon
 /* The same from a Fortran handle, for bindings that cannot name the type MPI_Comm. */
 PSGD_API psgd_status_t psgd_comm_mpi_create_f(MPI_Fint comm, double deadline_seconds, psgd_comm_t **comm_p);
 
+/* A communicator of nodes (psgd_comm_nodes_create()) over all processes of `comm`: those of a node combine what they have in memory that
+ * they share, and one of them speaks for the node. A collective over `comm`, which is left as it is.
+ *
+ *   comm               as in psgd_comm_mpi_create()
+ *   node               what this process's node is called, anything that is the same on its processes alone; all processes pass one, or
+ *                      none does. NULL: the environment's PSGD_NODE; where that is not set, processes are on one node if MPI says that they
+ *                      share memory (MPI_COMM_TYPE_SHARED) and names their processors alike (MPI_Get_processor_name)
+ *   deadline_seconds   how long to wait for all processes to call this, and for each stage of it; finite; 0: 600. One stage has none:
+ *                      MPI's own splitting of `comm`, which begins when all have come
+ *   comm_p             freed by psgd_comm_destroy(), before MPI_Finalize
+ *
+ * Workers are numbered node by node, in the order of their nodes' first processes: worker 0 is process 0 of `comm`, and the others may have
+ * other numbers than there. comm_p's own worker_index says which.
+ *
+ * Threads, MPI_Finalize and errors: as for psgd_comm_mpi_create(); PSGD_ERR_UNSUPPORTED for more than 74565 workers. */
+PSGD_API psgd_status_t psgd_comm_mpi_nodes_create(MPI_Comm comm, const char *node, double deadline_seconds,
+                                                  psgd_comm_t **comm_p);
+
+/* The same from a Fortran handle. */
+PSGD_API psgd_status_t psgd_comm_mpi_nodes_create_f(MPI_Fint comm, const char *node, double deadline_seconds,
+                                                    psgd_comm_t **comm_p);
+
+/* Threads within MPI: every process has num_threads workers, each a thread with its own queue and device. They combine what they have in
+ * memory, and the first of them exchanges it with the other processes. A collective over `comm`, called by one thread of each process.
+ *
+ *   comm               as in psgd_comm_mpi_create()
+ *   num_threads        workers of this process, 1 to 1024; processes may differ
+ *   deadline_seconds   as there
+ *   comms_p            num_threads communicators; each thread uses its own and destroys it by psgd_comm_destroy(). comms_p[0] before
+ *                      MPI_Finalize
+ *
+ * MPI is called by the thread that uses comms_p[0] alone, here and later. With MPI_THREAD_FUNNELED that must be the main thread, which
+ * calls this, too; another thread's first message is refused (PSGD_ERR_COMM). With MPI_THREAD_SERIALIZED it may be any; what else your
+ * program asks of MPI must not happen at the same moment. MPI_THREAD_MULTIPLE lifts that. With MPI_THREAD_SINGLE, which MPI_Init() gives,
+ * more than one thread is refused (PSGD_ERR_INVALID_ARGUMENT): ask MPI_Init_thread().
+ *
+ * Workers are numbered process by process, in the order of `comm`. Errors: as for psgd_comm_mpi_create(); PSGD_ERR_UNSUPPORTED for more
+ * than 74565 workers. */
+PSGD_API psgd_status_t psgd_comm_mpi_threads_create(MPI_Comm comm, uint32_t num_threads, double deadline_seconds,
+                                                    psgd_comm_t **comms_p);
+
+/* The same from a Fortran handle. */
+PSGD_API psgd_status_t psgd_comm_mpi_threads_create_f(MPI_Fint comm, uint32_t num_threads, double deadline_seconds,
+                                                      psgd_comm_t **comms_p);
+
 #ifdef __cplusplus
 }
 #endif

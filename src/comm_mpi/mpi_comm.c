@@ -66,6 +66,7 @@ struct mpi_comm {
     psgd_comm_t     table;
     MPI_Comm        comm;
     size_t          max_call_bytes;
+    bool            is_for_main_thread; /* it alone may call MPI */
     bool            is_aborted;
     bool            is_copying; /* MPI may still write the copy's handle into `comm` */
     psgd_roll_call_t roll_call;
@@ -74,21 +75,47 @@ struct mpi_comm {
     psgd_request_t  requests[MAX_REQUESTS];
 };
 
+/* MPI's own words for a result, in text[0 .. MPI_MAX_ERROR_STRING). */
+static const char *words_of(int result, char *text)
+{
+    int length = 0;
+
+    return (MPI_Error_string(result, text, &length) == MPI_SUCCESS) && (length > 0) ? text : "no description";
+}
+
+psgd_status_t psgd_mpi_check(int result, const char *call, const char *what)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+
+    return result == MPI_SUCCESS ? PSGD_OK
+                                 : psgd_comm_fail(PSGD_ERR_COMM, "%s failed in %s: %s (MPI error %d)", call, what,
+                                                  words_of(result, text), result);
+}
+
 /* PSGD_OK where `result` is MPI_SUCCESS; else a sentence with the call's name, MPI's words, and the worker. */
 static psgd_status_t mpi_check(const mpi_comm_t *comm, int result, const char *call, const char *what)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
-    int  length                     = 0;
 
     if (result == MPI_SUCCESS) {
         return PSGD_OK;
     }
-    if (MPI_Error_string(result, text, &length) != MPI_SUCCESS) {
-        text[0] = '\0';
-    }
     return psgd_comm_fail(PSGD_ERR_COMM, "%s failed in %s on worker %u of %u: %s (MPI error %d)", call, what,
-                          comm->table.worker_index, comm->table.num_workers, text[0] != '\0' ? text : "no description",
-                          result);
+                          comm->table.worker_index, comm->table.num_workers, words_of(result, text), result);
+}
+
+/* Where MPI allows calls from the main thread alone, this is it. */
+static psgd_status_t check_thread(const mpi_comm_t *comm, const char *what)
+{
+    int is_main = 1;
+
+    if (!comm->is_for_main_thread || (MPI_Is_thread_main(&is_main) != MPI_SUCCESS) || is_main) {
+        return PSGD_OK;
+    }
+    return psgd_comm_fail(PSGD_ERR_COMM,
+                          "%s: begun by a thread other than the main one, which this MPI allows only with "
+                          "MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE; ask MPI_Init_thread for it",
+                          what);
 }
 
 /* ---------------------------------------------------------------------------------------------------- requests ---- */
@@ -134,8 +161,11 @@ static psgd_status_t scratch_reserve(psgd_request_t *request, size_t elems)
 static psgd_status_t request_start(mpi_comm_t *comm, const char *what, size_t num_parts, psgd_request_t **request_p)
 {
     psgd_request_t *request = comm->free_requests;
-    psgd_status_t   status;
+    psgd_status_t   status  = check_thread(comm, what);
 
+    if (status != PSGD_OK) {
+        return status;
+    }
     if (comm->is_aborted) {
         return psgd_comm_fail(PSGD_ERR_COMM, "%s: the communicator was aborted; destroy it", what);
     }
@@ -637,7 +667,7 @@ static psgd_status_t requests_allocate(mpi_comm_t *comm)
 }
 
 /* MPI is there, and may be called from this thread. */
-static psgd_status_t check_mpi_state(void)
+psgd_status_t psgd_mpi_check_state(void)
 {
     int is_initialized = 0;
     int is_finalized   = 0;
@@ -675,7 +705,7 @@ static psgd_status_t check_arguments(MPI_Comm comm, double deadline_seconds, psg
                               "psgd_comm_mpi_create: deadline_seconds is %g; it must be finite and not negative",
                               deadline_seconds);
     }
-    status = check_mpi_state();
+    status = psgd_mpi_check_state();
     if (status != PSGD_OK) {
         return status;
     }
@@ -779,8 +809,9 @@ psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, siz
 {
     mpi_comm_t   *comm;
     psgd_status_t status;
-    int           size  = 0;
-    int           index = 0;
+    int           size     = 0;
+    int           index    = 0;
+    int           provided = MPI_THREAD_SINGLE;
 
     status = check_arguments(original, deadline_seconds, comm_p);
     if (status != PSGD_OK) {
@@ -794,7 +825,8 @@ psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, siz
         return psgd_comm_fail(PSGD_ERR_HOST_MEMORY, "psgd_comm_mpi_create: no host memory for a communicator");
     }
     fill_table(comm, size, index);
-    comm->max_call_bytes = max_call_bytes;
+    comm->is_for_main_thread = (MPI_Query_thread(&provided) == MPI_SUCCESS) && (provided < MPI_THREAD_SERIALIZED);
+    comm->max_call_bytes     = max_call_bytes;
     status               = requests_allocate(comm);
     if (status != PSGD_OK) {
         goto free_comm;
@@ -826,7 +858,7 @@ psgd_status_t psgd_comm_mpi_create(MPI_Comm comm, double deadline_seconds, psgd_
 
 psgd_status_t psgd_comm_mpi_create_f(MPI_Fint comm, double deadline_seconds, psgd_comm_t **comm_p)
 {
-    psgd_status_t status = check_mpi_state(); /* before the handle can be translated */
+    psgd_status_t status = psgd_mpi_check_state(); /* before the handle can be translated */
 
     return status == PSGD_OK ? psgd_comm_mpi_create(MPI_Comm_f2c(comm), deadline_seconds, comm_p) : status;
 }

@@ -9,6 +9,12 @@
 psgd_status_t psgd_mpi_comm_open(MPI_Comm original, double deadline_seconds, size_t max_call_bytes,
                                  psgd_comm_t **comm_p);
 
+/* MPI is initialized and not finalized, and may be called from this thread. PSGD_ERR_INVALID_ARGUMENT. */
+psgd_status_t psgd_mpi_check_state(void);
+
+/* PSGD_OK where `result`, of `call` in `what`, is MPI_SUCCESS; else PSGD_ERR_COMM, in MPI's words. */
+psgd_status_t psgd_mpi_check(int result, const char *call, const char *what);
+
 /* As in base/status.h, which this library does not include. */
 #ifdef PSGD_ANALYSIS
 #define psgd_comm_fail(status_, ...) ((void)psgd_comm_fail((status_), __VA_ARGS__), (status_))

@@ -28,7 +28,9 @@ static void find_out_whether_mixed(void)
 
 void processes_open(int *argc, char ***argv)
 {
-    MPI_Init(argc, argv);
+    int provided;
+
+    MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_size(MPI_COMM_WORLD, &process_count);
     MPI_Comm_rank(MPI_COMM_WORLD, &process_index);
     if (test_device_open(&device) != PSGD_OK) {
