@@ -29,11 +29,14 @@ PHASES = {"exchange_plain", "orthonormalize_q", "compute_p", "reduce_p", "orthog
           "decompress"}
 
 
-def run(*arguments, workers=0, environment=None):
-    """Runs psgd-bench, alone or with so many workers, and returns what came of it."""
+def run(*arguments, workers=0, nodes=(), environment=None):
+    """Runs psgd-bench, alone or with so many workers, or one on each of these nodes (None: it has no name), and returns what came of it."""
     command = [BENCH, *map(str, arguments)]
     if workers:
         command = [MPIEXEC, "-n", str(workers), *command]
+    if nodes:
+        parts = [["-n", "1", *(["-env", "PSGD_NODE", node] if node else []), *command] for node in nodes]
+        command = [MPIEXEC, *sum(([":", *part] for part in parts), [])[1:]]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
                           env={**os.environ, **(environment or {})})
 
@@ -180,6 +183,21 @@ class Measuring(Case):
         self.check_options("--absent-every", 2, "--max-norm", 0.5)
         self.check_options("--sharing", "owners", "--check-every", 1)
         self.check_options("--absent-every", 3, "--gradient-scale", 0.125, "--norm", "--seed", 7)
+
+    def test_workers_by_node_are_checked_and_send_what_the_flat_form_does(self):
+        flat = self.results(workers=3)
+        self.assertEqual((flat["hierarchy"], flat["nodes"]), ("flat", 0))
+        together = self.results("--hierarchy", "nodes", workers=3)
+        apart = self.results("--hierarchy", "nodes", nodes=("a", "b", "a"))
+        for result, nodes in ((together, 1), (apart, 2)):
+            self.assertEqual((result["hierarchy"], result["nodes"], result["workers"]), ("nodes", nodes, 3))
+            self.check_measured(result, 4)
+            self.assertEqual(result["wire_bytes"], flat["wire_bytes"])
+        table = self.succeed("--model", self.shapes, "--hierarchy", "nodes", nodes=("a", "b", "a")).stdout
+        self.assertIn("2 nodes: their workers combine in memory", table)
+        self.refuse(1, "process 0 says what its node is called, process 1 does not", "--model", self.shapes, "--hierarchy", "nodes",
+                    nodes=("a", None))
+        self.refuse(2, "--hierarchy", "--hierarchy", "tree")
 
     def test_a_flattened_gradient_is_checked(self):
         plan = json.loads(self.succeed("--model", self.shapes, "--plan", "--flatten", "--json").stdout)["plan"]

@@ -26,11 +26,14 @@ MODELS = {
 }
 
 
-def run(*arguments, workers=0, environment=None):
-    """Runs psgd-train, alone or with so many workers, and returns what came of it."""
+def run(*arguments, workers=0, nodes=(), environment=None):
+    """Runs psgd-train, alone or with so many workers, or one on each of these nodes (None: it has no name), and returns what came of it."""
     command = [TRAIN, *map(str, arguments)]
     if workers:
         command = [MPIEXEC, "-n", str(workers), *command]
+    if nodes:
+        parts = [["-n", "1", *(["-env", "PSGD_NODE", node] if node else []), *command] for node in nodes]
+        command = [MPIEXEC, *sum(([":", *part] for part in parts), [])[1:]]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
                           env={**os.environ, **(environment or {})})
 
@@ -253,6 +256,18 @@ class Training(Case):
         self.refuse(2, "--new-rank needs a --rank of at least 1", "--new-rank", 2, "--rank", 0)
         self.refuse(2, "--new-rank has to say to which", "--new-rank-step", 2)
         self.refuse(2, "--absent-every 1 leaves no gradient", "--absent-every", 1)
+
+    def test_workers_by_node_learn_as_the_flat_form_does(self):
+        flat, apart = (self.results("--steps", 6, "--data", self.made, *chosen, **where) for chosen, where in (
+            ((), {"workers": 3}), (("--hierarchy", "nodes"), {"nodes": ("a", "b", "b")})))
+        self.assertEqual([(result["hierarchy"], result["nodes"]) for result in (flat, apart)], [("flat", 0), ("nodes", 2)])
+        self.assertGreater(apart["powersgd"]["bytes_per_step"], 0)
+        self.assertEqual(apart["powersgd"]["bytes_per_step"], flat["powersgd"]["bytes_per_step"])
+        self.assertAlmostEqual(apart["powersgd"]["test_loss"], flat["powersgd"]["test_loss"], 4)
+        path = self.path / "run"
+        self.results("--steps", 6, "--data", self.made, "--hierarchy", "nodes", "--stop-after", 3, "--save", path, nodes=("a", "b", "b"))
+        rest = self.results("--steps", 6, "--data", self.made, "--hierarchy", "nodes", "--resume", path, nodes=("a", "b", "b"))
+        self.assertEqual(rest["powersgd"]["params_hash"], apart["powersgd"]["params_hash"])
 
     def test_a_run_goes_on_behind_a_change_of_rank(self):
         common = ("--steps", 9, "--data", self.made, "--new-rank", 2, "--new-rank-step", 4)

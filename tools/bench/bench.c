@@ -7,9 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <psgd/psgd_mpi.h>
+#include <psgd/psgd.h>
 
 #include "clock.h"
+#include "connect.h"
 #include "devices.h"
 #include "kernels.h"
 #include "notice.h"
@@ -266,8 +267,7 @@ tool_status_t bench_create(bench_t *bench, const options_t *options, const worke
         status = workers_agree(workers, workers_are_equal(workers, devices_hash(info), &bench->same_devices));
     }
     if (status == TOOL_OK) {
-        status = tool_check(psgd_comm_mpi_create(workers->all, 0.0, &bench->comm), "connecting the workers");
-        status = workers_agree(workers, status);
+        status = connect_workers(workers, (hierarchy_t)options->hierarchy, &bench->comm, &bench->num_nodes);
     }
     return status;
 }

@@ -19,6 +19,7 @@ typedef struct bench {
     psgd_tensor_t   *tensors;      /* the model's */
     uint8_t         *has_gradient; /* of each tensor, on this worker; NULL: all are there */
     psgd_comm_t     *comm;         /* of all workers */
+    uint32_t         num_nodes;    /* between which messages pass; 0: the flat form */
     bool             same_devices; /* of all workers */
 } bench_t;
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hierarchy.h"
 #include "option_table.h"
 #include "random.h"
 
@@ -67,6 +68,8 @@ static const option_row_t rows[] = {
      "have the library log a line of statistics every N steps (PSGD_LOG=info); 0 (default): never", 0},
     {"--update", NULL, OPTION_FLAG, FIELD(times_update), 0, 0, NULL,
      "time an optimizer's step too: decompress, then update, against straight from the factors", 0},
+    {"--hierarchy", "flat|nodes", OPTION_CHOICE, FIELD(hierarchy), 0, 0, hierarchy_words,
+     "flat (default): all workers exchange messages; nodes: one for each node (PSGD_NODE names it)", 0},
     {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
      "one (default): all gradients in one buffer; each: every tensor has its own", 0},
     {"--staging", "auto|copy|pinned|map", OPTION_CHOICE, FIELD(staging), 0, 0, staging_words,
@@ -225,6 +228,7 @@ uint64_t options_hash(const options_t *options)
                                 (uint64_t)options->gradient_dtype,
                                 (uint64_t)options->times_update,
                                 (uint64_t)options->shows_plan,
+                                (uint64_t)options->hierarchy,
                                 (uint64_t)options->damage};
     const double   reals[]   = {options->gradient_scale, options->min_compression_rate, options->max_norm};
     uint64_t       hash      = options->num_ranks;

@@ -49,6 +49,7 @@ typedef struct options {
     uint32_t    absent_every;          /* which gradients are missing; 0: none */
     int         gradient_dtype;        /* psgd_dtype_t */
     bool        times_update;    /* the optimizer's step too */
+    int         hierarchy;      /* hierarchy_t */
     int         staging;        /* psgd_staging_t */
     int         buffers;        /* buffers_t */
     const char *device;         /* psgd_device_find(); NULL: its default */

@@ -47,6 +47,10 @@ static void write_settings(const report_t *report, FILE *file)
         fprintf(file, "sharing %s; updates compared every %llu steps (0: never)\n", sharing_name(options->sharing),
                 (unsigned long long)options->check_every);
     }
+    if (report->bench->num_nodes > 0) {
+        fprintf(file, "%u node%s: their workers combine in memory, one of each speaks to the others\n",
+                (unsigned)report->bench->num_nodes, report->bench->num_nodes > 1 ? "s" : "");
+    }
     if (options->absent_every > 0) {
         fprintf(file, "gradients of tensor t are missing on worker w where t + w is a multiple of %u\n",
                 (unsigned)options->absent_every);

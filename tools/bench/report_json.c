@@ -1,3 +1,4 @@
+#include "hierarchy.h"
 #include "json.h"
 #include "report.h"
 
@@ -92,6 +93,8 @@ static void write_common(json_t *json, const bench_t *bench)
     json_integer(json, "rank_before", options->rank_before);
     json_text(json, "sharing", sharing_name(options->sharing));
     json_integer(json, "check_every", options->check_every);
+    json_text(json, "hierarchy", hierarchy_words[options->hierarchy]);
+    json_integer(json, "nodes", bench->num_nodes);
     json_text(json, "buffers", buffers_name(options->buffers));
     json_text(json, "staging", staging_name(options->staging));
     json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hierarchy.h"
 #include "option_table.h"
 #include "random.h"
 
@@ -97,6 +98,8 @@ static const option_row_t rows[] = {
      "promise finite gradients: fewer passes over them, and no step that can be skipped", 0},
     {"--sharing", "auto|none|owners", OPTION_CHOICE, FIELD(sharing), 0, 0, sharing_names,
      "how workers come by the same bits; auto (default): by owners on unlike devices", 0},
+    {"--hierarchy", "flat|nodes", OPTION_CHOICE, FIELD(hierarchy), 0, 0, hierarchy_words,
+     "flat (default): all workers exchange messages; nodes: one for each node (PSGD_NODE names it)", 0},
     {"--check-every", "N", OPTION_U64, FIELD(check_every), 0, 1e18, NULL,
      "compare the workers' updates every N steps; 0 (default): never", 0},
     {"--energy-every", "N", OPTION_U64, FIELD(energy_every), 0, 1e9, NULL,
@@ -258,6 +261,9 @@ uint64_t options_hash(const options_t *options)
         hash = random_mix(hash ^ (unsigned char)*at);
     }
     hash = random_mix(hash ^ (uint64_t)options->sharing);
+    if (options->hierarchy != (int)HIERARCHY_FLAT) { /* which runs saved before there was another one go on with */
+        hash = random_mix(hash ^ (uint64_t)options->hierarchy);
+    }
     hash = random_mix(hash ^ options->check_every);
     hash = random_mix(hash ^ options->absent_every);
     hash = random_mix(hash ^ options->reset_error_every);

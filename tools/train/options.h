@@ -46,6 +46,7 @@ typedef struct options {
     bool        shorter;              /* psgd_config_t.orthogonalize_shorter */
     uint64_t    energy_every;         /* psgd_config_t */
     int         sharing;              /* psgd_sharing_t */
+    int         hierarchy;            /* hierarchy_t */
     uint64_t    check_every;          /* psgd_config_t */
     uint64_t    log_every;            /* psgd_config_t */
     int         gradient_dtype;       /* psgd_dtype_t: what gradients are rounded to before the exchange */

@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include "hierarchy.h"
 #include "json.h"
 
 enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 18 };
@@ -76,6 +77,10 @@ static void write_heading(const report_t *report, FILE *file)
             (unsigned long long)trainer->steps, (unsigned)options->batch,
             (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
             options->momentum, (unsigned long long)options->seed);
+    if (trainer->num_nodes > 0) {
+        fprintf(file, "%u node%s: their workers combine in memory, one of each speaks to the others\n",
+                (unsigned)trainer->num_nodes, trainer->num_nodes > 1 ? "s" : "");
+    }
     write_precisions(options, file);
 }
 
@@ -166,6 +171,7 @@ static void write_job(json_t *json, const trainer_t *trainer)
     json_text(json, "model", model_name(options->model));
     json_integer(json, "parameters", trainer->network.params.elems);
     json_integer(json, "workers", trainer->workers->count);
+    json_integer(json, "nodes", trainer->num_nodes);
     json_text(json, "device", trainer->gpu.info.name);
     json_text(json, "driver", trainer->gpu.info.driver_version);
     json_bool(json, "same_devices", trainer->same_devices);
@@ -210,6 +216,7 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_integer(json, "new_rank_step", options->new_rank_step);
     json_integer(json, "energy_every", options->energy_every);
     json_text(json, "sharing", sharing_name(options->sharing));
+    json_text(json, "hierarchy", hierarchy_words[options->hierarchy]);
     json_integer(json, "check_every", options->check_every);
     json_text(json, "tensors", options->tensors);
     json_integer(json, "absent_every", options->absent_every);

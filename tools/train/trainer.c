@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <psgd/psgd_mpi.h>
+#include <psgd/psgd.h>
 
 #include "clock.h"
+#include "connect.h"
 #include "devices.h"
 #include "kernels.h"
 #include "notice.h"
@@ -620,8 +621,7 @@ tool_status_t trainer_create(trainer_t *trainer, const options_t *options, const
         status = workers_agree(workers, compare_devices(trainer, info));
     }
     if (status == TOOL_OK) {
-        status = tool_check(psgd_comm_mpi_create(workers->all, 0.0, &trainer->comm), "connecting the workers");
-        status = workers_agree(workers, status);
+        status = connect_workers(workers, (hierarchy_t)options->hierarchy, &trainer->comm, &trainer->num_nodes);
     }
     return status;
 }

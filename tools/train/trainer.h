@@ -35,6 +35,7 @@ typedef struct trainer {
     network_t        network;
     feed_t           train, test;
     psgd_comm_t     *comm; /* of all workers */
+    uint32_t         num_nodes; /* between which messages pass; 0: the flat form */
     uint64_t         steps_per_epoch;
     uint64_t         steps; /* of a run */
     float           *rates; /* steps_per_epoch: the learning rates of the epoch */
