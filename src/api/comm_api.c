@@ -64,7 +64,7 @@ static psgd_status_t check_creation(double deadline_seconds, const void *out, co
 
 static psgd_patience_t patience_of(double deadline_seconds)
 {
-    return (psgd_patience_t){UINT64_MAX, psgd_seconds_to_ns(deadline_seconds, 600.0)};
+    return (psgd_patience_t){.warn_ns = UINT64_MAX, .fail_ns = psgd_seconds_to_ns(deadline_seconds, 600.0)};
 }
 
 psgd_status_t psgd_comm_nodes_create(psgd_comm_t *up, psgd_comm_t *down, psgd_comm_t *leaders, double deadline_seconds,

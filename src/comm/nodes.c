@@ -766,6 +766,17 @@ static void fill_table_of_lanes(nodes_t *nodes)
     table->name_late            = nodes_name_late;
 }
 
+/* Whether each level may be used by any thread. */
+static int any_thread(const nodes_t *nodes)
+{
+    for (int lane = 0; lane < NUM_LANES; ++lane) {
+        if ((nodes->lanes[lane] != NULL) && !nodes->lanes[lane]->any_thread) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static void fill_table(nodes_t *nodes)
 {
     const psgd_nodes_layout_t *layout = &nodes->layout;
@@ -778,6 +789,7 @@ static void fill_table(nodes_t *nodes)
         .worker_index = psgd_nodes_layout_worker(layout),
         .abort        = nodes_abort,
         .destroy      = nodes_destroy,
+        .any_thread   = any_thread(nodes),
     };
     if (layout->num_nodes == 1) {
         nodes->direct = nodes->lanes[LANE_UP];
