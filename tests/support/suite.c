@@ -2,6 +2,16 @@
 
 #include <stdlib.h>
 
+/* In place of Check's _mark_point(), by the linker's --wrap: every assertion that holds would write where it stands into a file, for
+ * a process that waits for this one. There is none here, and tests make millions of assertions. */
+void __wrap__mark_point(const char *file, int line);
+
+void __wrap__mark_point(const char *file, int line)
+{
+    (void)file;
+    (void)line;
+}
+
 int psgd_run_suite(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);
