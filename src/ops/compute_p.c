@@ -81,14 +81,26 @@ static psgd_status_t make_tiling(psgd_compute_p_t *a, bool with_product)
 
 /* ---- create, enqueue, destroy ---- */
 
+/* The ranks that the kernel knows: the chain of the lazy form goes over those of the step before, the product over those of this one;
+ * the chain alone keeps something of a factor. */
+static psgd_ranks_t ranks_of(const psgd_compute_p_t *a, psgd_form_t form, bool with_product)
+{
+    psgd_ranks_t ranks = psgd_ragged_ranks(a->ragged);
+
+    if (form == PSGD_FORM_LAZY) {
+        return ranks;
+    }
+    return (psgd_ranks_t){with_product ? ranks.common : 0, 1};
+}
+
 static psgd_status_t make_kernels(psgd_compute_p_t *a, psgd_form_t form, bool with_product)
 {
-    char          variant[PSGD_VARIANT_OPTIONS_BYTES];
-    char          options[PSGD_VARIANT_OPTIONS_BYTES + 24];
+    char            variant[PSGD_VARIANT_OPTIONS_BYTES];
+    char            options[PSGD_VARIANT_OPTIONS_BYTES + 24];
     psgd_program_t *program = NULL;
-    psgd_status_t status;
+    psgd_status_t   status;
 
-    psgd_variant_options(psgd_ragged_device(a->ragged), form, psgd_ragged_ranks(a->ragged), variant);
+    psgd_variant_options(psgd_ragged_device(a->ragged), form, ranks_of(a, form, with_product), variant);
     snprintf(options, sizeof(options), "%s -DPSGD_PRODUCT=%d", variant, with_product ? 1 : 0);
     status = psgd_program_get(psgd_ragged_device(a->ragged), "compute_p.cl", options, &program);
     if (status != PSGD_OK) {

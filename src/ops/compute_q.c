@@ -92,11 +92,14 @@ static psgd_status_t make_tiling(psgd_compute_q_t *b)
 
 static psgd_status_t make_kernel(psgd_compute_q_t *b, psgd_form_t form)
 {
-    char          options[PSGD_VARIANT_OPTIONS_BYTES];
+    char            options[PSGD_VARIANT_OPTIONS_BYTES];
+    psgd_ranks_t    ranks   = {psgd_ragged_ranks(b->ragged).common, 1};
     psgd_program_t *program = NULL;
-    psgd_status_t status;
+    psgd_status_t   status;
 
-    psgd_variant_options(psgd_ragged_device(b->ragged), form, psgd_ragged_ranks(b->ragged), options);
+    /* Where M lies is all that the form tells this pass. */
+    psgd_variant_options(psgd_ragged_device(b->ragged), form == PSGD_FORM_LAZY ? form : PSGD_FORM_NO_FEEDBACK, ranks,
+                         options);
     status = psgd_program_get(psgd_ragged_device(b->ragged), "compute_q.cl", options, &program);
     if (status != PSGD_OK) {
         return status;

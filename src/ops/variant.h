@@ -37,7 +37,7 @@ static inline uint64_t psgd_max_loops(const psgd_device_t *device)
 /* Of the matrices that a kernel is compiled for. */
 typedef struct psgd_ranks {
     uint32_t common;  /* that all have; 0 where they differ */
-    uint32_t largest; /* >= 1 */
+    uint32_t largest; /* >= 1; 1 where the kernel keeps nothing of a factor */
 } psgd_ranks_t;
 
 enum { PSGD_VARIANT_OPTIONS_BYTES = 160 };
