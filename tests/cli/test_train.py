@@ -209,14 +209,14 @@ class Training(Case):
         self.refuse(2, "--compare makes two runs", "--compare", "--save", path)
 
     def test_half_iterations_and_clipping_reach_the_library(self):
-        full, half, clipped = (self.results("--steps", 6, *options, workers=2)
+        full, half, clipped = (self.results("--steps", 6, *options, "--data", self.made, workers=2)
                                for options in ((), ("--half-iterations", 1), ("--max-norm", 1e-3)))
         self.assertLess(half["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
         self.assertEqual(clipped["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
         self.assertEqual(len({run["powersgd"]["params_hash"] for run in (full, half, clipped)}), 3)
 
     def test_precisions_reach_the_library(self):
-        runs = [self.results("--steps", 6, *options, workers=2)["powersgd"]
+        runs = [self.results("--steps", 6, *options, "--data", self.made, workers=2)["powersgd"]
                 for options in ((), ("--wire", "bf16"), ("--error-dtype", "bf16"), ("--gradient-dtype", "bf16"),
                                 ("--gradient-dtype", "f16", "--loss-scale", 1024), ("--error-feedback", 0),
                                 ("--warm-start", 0))]
@@ -225,7 +225,7 @@ class Training(Case):
 
     def test_shapes_and_ranks_reach_the_library(self):
         plain, flat, shorter, budget, changed = (
-            self.results("--steps", 6, *options, workers=2)["powersgd"]
+            self.results("--steps", 6, *options, "--data", self.made, workers=2)["powersgd"]
             for options in ((), ("--flatten",), ("--orthogonalize-shorter",), ("--rank", 32, "--byte-budget", 30000),
                             ("--new-rank", 8, "--new-rank-step", 3, "--energy-every", 1)))
         self.assertEqual(len({run["params_hash"] for run in (plain, flat, budget, changed)}), 4)
@@ -240,15 +240,16 @@ class Training(Case):
         options = ((), ("--tensors", "fc1.weight rank=1; fc2.weight view=1,256,128,0,1,256"), ("--absent-every", 3),
                    ("--reset-error-every", 2), ("--engine", "clblast"), ("--finite",), ("--rule", "nesterov"),
                    ("--rule", "powersgd", "--weight-decay", 1e-3), ("--weight-decay", 1e-3))
+        data = ("--data", self.made)
         plain, tensors, absent, reset, clblast, finite, nesterov, powersgd, decay = (
-            self.results("--steps", 6, *chosen, workers=2)["powersgd"] for chosen in options)
+            self.results("--steps", 6, *chosen, *data, workers=2)["powersgd"] for chosen in options)
         self.assertEqual(finite["params_hash"], plain["params_hash"])  # the same bits by fewer passes
-        owners = self.results("--steps", 6, "--sharing", "owners", "--check-every", 2, workers=2)["powersgd"]
+        owners = self.results("--steps", 6, "--sharing", "owners", "--check-every", 2, *data, workers=2)["powersgd"]
         self.assertGreater(owners["bytes_per_step"], plain["bytes_per_step"])  # the orthonormal Q travels too
         self.assertEqual(len({run["params_hash"] for run in (plain, tensors, absent, reset, clblast, nesterov, powersgd, decay)}), 8)
         self.assertLess(tensors["bytes_per_step"], plain["bytes_per_step"])
         for rule in ("nesterov", "powersgd", "heavy-ball"):
-            written, fused = (self.results("--steps", 6, "--rule", rule, "--weight-decay", 1e-3, "--lr", 0.01, *chosen)["powersgd"]
+            written, fused = (self.results("--steps", 6, "--rule", rule, "--weight-decay", 1e-3, "--lr", 0.01, *chosen, *data)["powersgd"]
                               for chosen in ((), ("--fused-update",)))
             self.assertAlmostEqual(written["test_loss"], fused["test_loss"], 5)
         self.refuse(2, "the model has no tensor 'fc9.weight'", "--tensors", "fc9.weight rank=1")
@@ -350,7 +351,8 @@ class Refusals(Case):
         self.refuse(1, "diverged", "--data", self.small(), "--lr", 1000, "--steps", 200, workers=2)
 
     def test_a_loss_scale_that_half_precision_cannot_take_is_told(self):
-        self.refuse(1, "try a smaller --loss-scale", "--gradient-dtype", "f16", "--loss-scale", 1e30, "--steps", 3)
+        self.refuse(1, "try a smaller --loss-scale", "--gradient-dtype", "f16", "--loss-scale", 1e30, "--steps", 3,
+                    "--data", self.made)
 
     def test_workers_with_different_options_or_data_do_not_start(self):
         data = self.small()

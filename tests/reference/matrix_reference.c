@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 
 void reference_multiply_p(const float *m, const float *q, size_t rows, size_t cols, size_t r, double *out,
                           double *magnitude)
@@ -52,6 +53,16 @@ double reference_sum_bound(double magnitude, size_t terms)
     return 8.0 * sqrt((double)terms) * ldexp(1.0, -24) * magnitude + (double)terms * (double)FLT_MIN;
 }
 
+static float *allocate(size_t elems)
+{
+    float *memory = malloc((elems > 0 ? elems : 1) * sizeof(*memory));
+
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
 /* 0 where |x| < 2^-40. */
 static double without_dust(double x)
 {
@@ -62,6 +73,7 @@ void reference_update(const float *p, const float *q, size_t rows, size_t cols, 
 {
     double largest = 0.0;
     int    e       = 0;
+    float *scaled, *clean;
 
     for (size_t n = 0; n < r * cols; ++n) {
         largest = fmax(largest, fabs((double)q[n]));
@@ -70,20 +82,28 @@ void reference_update(const float *p, const float *q, size_t rows, size_t cols, 
         frexp(largest, &e); /* largest lies in [2^(e-1), 2^e) */
         e -= 1;
     }
+    scaled = allocate(r * cols);
+    clean  = allocate(r * rows);
+    for (size_t n = 0; n < r * cols; ++n) {
+        scaled[n] = (float)without_dust(ldexp((double)q[n], -e));
+    }
+    for (size_t n = 0; n < r * rows; ++n) {
+        clean[n] = (float)without_dust((double)p[n]);
+    }
     for (size_t i = 0; i < rows; ++i) {
         for (size_t j = 0; j < cols; ++j) {
             float  chain = 0.0f;
             double result;
 
             for (size_t k = 0; k < r; ++k) {
-                double scaled = without_dust(ldexp((double)q[k * cols + j], -e));
-
-                chain = fmaf((float)without_dust((double)p[k * rows + i]), (float)scaled, chain);
+                chain = fmaf(clean[k * rows + i], scaled[k * cols + j], chain);
             }
             result            = ldexp((double)chain, e);
             out[i * cols + j] = fabs(result) < (double)FLT_MIN ? 0.0f : (float)result;
         }
     }
+    free(clean);
+    free(scaled);
 }
 
 void reference_error_chain(const float *m, const float *p, const float *q, size_t rows, size_t cols, size_t r,
