@@ -7,11 +7,12 @@
 
 A mutant is killed when a test of its group fails or takes far longer than without it; one that does not compile does not count.
 Those that survive are listed. Each is a test that is missing, or a change that makes no difference: that is for a reader to tell.
-The same seed takes the same sample of the same source.
+What a reader has told is in equivalent.py, with the reason, and not run again. The same seed takes the same sample of the same
+source.
 
 Works in build-mutation/ (or MUTATION_DIR, so that two can run at once), on a copy of the tree with a build of its own. Kernels are
-read from that copy (PSGD_KERNEL_DIR), so that a mutant of one needs no build. Exits with 1 where fewer than --aim percent of the
-mutants are killed.
+read from that copy (PSGD_KERNEL_DIR), so that a mutant of one needs no build, and compiled without optimization, which takes a third
+of the time. Exits with 1 where fewer than --aim percent of the mutants are killed.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
+import equivalent
 import mutants
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -39,17 +41,18 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 SLOWER, GRACE_SECONDS = 3, 60  # what is slower by so much is killed; the seconds are for compiling kernels
 NOT_COMPILED = re.compile(r"cannot compile \S+\.cl with|PSGD_ERR_BUILD")
 
-# Tests in the order in which they run: the fast ones first.
+# Tests in the order in which they run: those that notice most in the least time first. TEST:CASE is one case of a test alone.
 GROUPS = {
     "orthogonalize": (["cl/orthogonalize.cl", "cl/orthogonalize_panel.clh", "cl/orthogonalize_tile.clh", "src/ops/orthogonalize.c"],
-                      ["test_selftest", "test_orthogonalize"]),
+                      ["test_orthogonalize:columns", "test_orthogonalize:ways", "test_orthogonalize:bounds"]),
     "feedback": (["src/ops/residual.c", "src/ops/compute_p.c", "src/ops/decompress.c", "cl/residual.cl", "cl/compute_p.cl",
                   "cl/decompress.cl"],
-                 ["test_decompress", "test_compute_p", "test_copies", "test_alternate", "test_half_errors", "test_golden"]),
+                 ["test_residual", "test_engine_fused:items", "test_engine_fused:vectors", "test_decompress", "test_compute_p",
+                  "test_copies"]),
     "plan": (["src/plan/budget.c", "src/plan/matrix_view.c", "src/plan/plan.c"], ["test_plan"]),
     "vote": (["src/core/vote.c"], ["test_vote"]),
     "checkpoint": (["src/core/checkpoint.c", "src/core/checkpoint_format.c"],
-                   ["test_checkpoint_format", "test_checkpoint", "test_faults_file"]),
+                   ["test_checkpoint_format", "test_checkpoint", "test_bad_input_workers", "test_faults_file"]),
 }
 
 KILLED, SURVIVED, NOT_COUNTED = "killed", "survived", "does not compile"
@@ -74,13 +77,29 @@ def choose_mutants(args):
     """By group, in the order in which they run."""
     chosen = {}
     for name in args.group or GROUPS:
-        found = [mutant for path in GROUPS[name][0] for mutant in mutants.mutants_of(path, (ROOT / path).read_text(encoding="utf-8"))]
+        found = [mutant for path in GROUPS[name][0] for mutant in mutants_that_matter(path)]
         if args.only:
             path, _, line = args.only.partition(":")
             found = [mutant for mutant in found if mutant.path == path and line in ("", str(mutant.line))]
         random.Random("%d %s" % (args.seed, name)).shuffle(found)
         chosen[name] = spread(found)
     return in_turns(chosen, args.sample)
+
+
+def mutants_that_matter(path):
+    """All of a file but those that are known to make no difference; what is said of lines that are not there any more ends the run."""
+    left = []
+    reasons = [entry for entry in equivalent.EQUIVALENT if entry.path == path]
+    unused = set(reasons)
+    for mutant in mutants.mutants_of(path, (ROOT / path).read_text(encoding="utf-8")):
+        matching = [entry for entry in reasons if equivalent.holds_for(entry, mutant)]
+        unused -= set(matching)
+        left += [] if matching else [mutant]
+    for entry in sorted(unused):
+        print("mutate.py: equivalent.py speaks of a mutant that %s has not: %s" % (path, entry.line), file=sys.stderr)
+    if unused:
+        sys.exit(EXIT_USAGE)
+    return left
 
 
 def spread(found):
@@ -130,16 +149,19 @@ def build(target, jobs):
 
 
 class Test:
-    """A test as ctest knows it, run with a limit of its own."""
+    """A test as ctest knows it, or one case of it, run with a limit of its own."""
 
-    def __init__(self, described):
-        self.name, self.command = described["name"], described["command"]
+    def __init__(self, name, described):
+        self.name, self.command = name, described["command"]
         self.environment = dict(os.environ, PSGD_TEST_SHAPES="reduced")
         for setting in next((one["value"] for one in described["properties"] if one["name"] == "ENVIRONMENT"), []):
             key, _, value = setting.partition("=")
             self.environment[key] = value
         self.environment["PSGD_KERNEL_DIR"] = str(TREE / "cl")
-        self.target = re.sub(r"_(allocation|file|opencl)$", "", self.name)
+        self.environment["PSGD_TEST_BUILD_OPTIONS"] = "-cl-opt-disable"  # program_layer.c
+        if ":" in name:
+            self.environment["CK_RUN_CASE"] = name.split(":")[1]
+        self.target = target_of(name)
         self.seconds = None  # that it takes without a mutant
 
     def run(self):
@@ -158,10 +180,14 @@ class Test:
                 process.communicate()
 
 
+def target_of(name):
+    return re.sub(r"_(allocation|file|opencl)$", "", name.split(":")[0])
+
+
 def read_tests(names):
     shown = subprocess.run(["ctest", "--test-dir", str(BUILD), "--show-only=json-v1"], check=True, capture_output=True, text=True).stdout
     described = {one["name"]: one for one in json.loads(shown)["tests"]}
-    return {name: Test(described[name]) for name in names}
+    return {name: Test(name, described[name.split(":")[0]]) for name in names}
 
 
 def prepare(groups, jobs):
@@ -170,7 +196,7 @@ def prepare(groups, jobs):
     copy_tree()
     configure()
     build("psgd_program_layer", jobs)  # without which tests compile kernels again and again; it may not be there
-    for target in dict.fromkeys(re.sub(r"_file$", "", name) for name in names):
+    for target in dict.fromkeys(target_of(name) for name in names):
         done = build(target, jobs)
         if done.returncode != 0:
             sys.exit("%s cannot be built:\n%s" % (target, done.stderr))
@@ -181,15 +207,21 @@ def prepare(groups, jobs):
         test.seconds = time.monotonic() - begin
         if not passes:
             sys.exit("%s fails without a mutant:\n%s" % (test.name, output[-4000:]))
-        print("%-28s passes in %.1f s" % (test.name, test.seconds), flush=True)
+        print("%-32s passes in %.1f s" % (test.name, test.seconds), flush=True)
     return tests
 
 
 # ---- one mutant ----
 
+def in_order(mutant, tests):
+    """Those named like the file first."""
+    name = "test_" + pathlib.Path(mutant.path).stem
+    return sorted(tests, key=lambda test: not test.name.startswith(name))
+
+
 def judge(mutant, tests, jobs):
     """(what became of it, by which test)."""
-    for test in tests:
+    for test in in_order(mutant, tests):
         if mutant.path.startswith("src/") and build(test.target, jobs).returncode != 0:
             return NOT_COUNTED, ""
         passes, output = test.run()

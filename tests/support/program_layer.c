@@ -1,10 +1,13 @@
 /* An OpenCL layer (cl_loader_layers; ocl-icd: OPENCL_LAYERS=libpsgd_program_layer.so) that has a process compile a program
  * once: where the same text is built again with the same options for the same context, kernels come from the program that
  * was built before. Tests create hundreds of reducers a process; PoCL looks into its cache only after preprocessing the
- * text and all of its own headers, which would be most of what those tests do. */
+ * text and all of its own headers, which would be most of what those tests do.
+ *
+ * PSGD_TEST_BUILD_OPTIONS, where it is set, goes behind the options of every build: tests/mutation compiles without optimization. */
 #define _GNU_SOURCE /* pthread_mutex_t */
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,13 +136,27 @@ static cl_program CL_API_CALL create_program(cl_context context, cl_uint count, 
     return handle;
 }
 
+/* Those of the caller, and those that the test is run with; false: there is no room for them. */
+static bool extend_options(const char *options, char *extended, size_t bytes)
+{
+    const char *more   = getenv("PSGD_TEST_BUILD_OPTIONS");
+    const int   length = snprintf(extended, bytes, "%s%s%s", options != NULL ? options : "", more != NULL ? " " : "",
+                                more != NULL ? more : "");
+
+    return (length >= 0) && ((size_t)length < bytes);
+}
+
 /* Programs are built one at a time, so that the second of two threads that want the same one finds it. */
 static cl_int CL_API_CALL build_program(cl_program handle, cl_uint num_devices, const cl_device_id *devices,
                                         const char *options, void(CL_CALLBACK *notify)(cl_program, void *), void *user)
 {
+    char       extended[2048];
     cl_int     result;
     program_t *program;
 
+    if (!extend_options(options, extended, sizeof(extended))) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
     lock();
     program = notify == NULL ? find(handle) : NULL;
     if ((program != NULL) && (program->options == NULL)) {
@@ -149,7 +166,7 @@ static cl_int CL_API_CALL build_program(cl_program handle, cl_uint num_devices, 
             return CL_SUCCESS;
         }
     }
-    result = target->clBuildProgram(handle, num_devices, devices, options, notify, user);
+    result = target->clBuildProgram(handle, num_devices, devices, extended, notify, user);
     if ((result == CL_SUCCESS) && (program != NULL)) {
         free(program->options);
         program->options = strdup(options != NULL ? options : "");

@@ -172,11 +172,12 @@ END_TEST
 
 /* ---- feedback ---- */
 
+/* The last two are cut into tiles: by columns, and by rows. */
 static const struct {
     uint32_t rows, cols, r;
-} MATRICES[] = {{1, 1, 1}, {7, 3, 2}, {5, 16, 4}, {33, 35, 3}, {18, 130, 4}};
+} MATRICES[] = {{1, 1, 1}, {7, 3, 2}, {5, 16, 4}, {33, 35, 3}, {3, 1040, 2}, {36, 130, 4}};
 
-enum { NUM_MATRICES = sizeof(MATRICES) / sizeof(MATRICES[0]), MAX_ELEMS = 18 * 130 };
+enum { NUM_MATRICES = sizeof(MATRICES) / sizeof(MATRICES[0]), MAX_ELEMS = 36 * 130 };
 
 /* All of one run. */
 typedef struct feedback_run {

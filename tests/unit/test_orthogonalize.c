@@ -84,14 +84,11 @@ static void open_device(void)
     psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
     psgd_log_t         log  = psgd_log_open(NULL, NULL, PSGD_LOG_WARN);
 
+    if (device != NULL) {
+        return;
+    }
     assert_ok(psgd_device_find(NULL, &info));
     assert_ok(psgd_device_open(NULL, info.device, NULL, &log, &device));
-}
-
-static void close_device(void)
-{
-    psgd_device_close(device);
-    device = NULL;
 }
 
 /* Whether the device's compiler wants vectors written out; others take minutes over the kernels that do so. */
@@ -335,9 +332,11 @@ static void fill_graded(float *p, size_t length, size_t columns)
 /* Rows of magnitudes 1 to 1e-36. */
 static void fill_graded_rows(float *p, size_t length, size_t columns)
 {
-    for (size_t j = 0; j < columns; ++j) {
-        for (size_t i = 0; i < length; ++i) {
-            p[j * length + i] = random_number(0, j, i) * (float)pow(10.0, -36.0 * (double)i / (double)length);
+    for (size_t i = 0; i < length; ++i) {
+        float scale = (float)pow(10.0, -36.0 * (double)i / (double)length);
+
+        for (size_t j = 0; j < columns; ++j) {
+            p[j * length + i] = random_number(0, j, i) * scale;
         }
     }
 }
@@ -347,25 +346,28 @@ static void fill_condition(float *p, size_t length, size_t columns, double condi
 {
     double *u = allocate(length * columns, sizeof(*u));
     double *v = allocate(columns * columns, sizeof(*v));
+    double *values = allocate(columns, sizeof(*values));
     float  *w = allocate(length * columns, sizeof(*w));
 
     fill_random(w, length, columns);
     reference_orthogonalize(w, u, length, columns);
     fill_random(w, columns, columns);
     reference_orthogonalize(w, v, columns, columns);
+    for (size_t k = 0; k < columns; ++k) {
+        values[k] = columns > 1 ? pow(condition, -(double)k / (double)(columns - 1)) : 1.0;
+    }
     for (size_t j = 0; j < columns; ++j) {
         for (size_t i = 0; i < length; ++i) {
             double sum = 0.0;
 
             for (size_t k = 0; k < columns; ++k) {
-                double value = columns > 1 ? pow(condition, -(double)k / (double)(columns - 1)) : 1.0;
-
-                sum += u[k * length + i] * value * v[k * columns + j];
+                sum += u[k * length + i] * values[k] * v[k * columns + j];
             }
             p[j * length + i] = (float)sum;
         }
     }
     free(w);
+    free(values);
     free(v);
     free(u);
 }
@@ -410,6 +412,14 @@ static void fill_nearly_denormal(float *p, size_t length, size_t columns)
 {
     for (size_t i = 0; i < length * columns; ++i) {
         p[i] = ldexpf(random_number(0, 0, i), -126);
+    }
+}
+
+/* Multiples of the smallest normal number, and it itself. */
+static void fill_smallest_normal(float *p, size_t length, size_t columns)
+{
+    for (size_t i = 0; i < length * columns; ++i) {
+        p[i] = (float)((int)(i * 7919 % 7) - 3) * 0x1p-126f;
     }
 }
 
@@ -522,6 +532,7 @@ static const struct {
     {"condition 1e8", fill_condition_1e8},
     {"denormal", fill_denormal},
     {"nearly denormal", fill_nearly_denormal},
+    {"smallest normal", fill_smallest_normal},
     {"huge", fill_huge},
     {"constant", fill_constant},
     {"square waves", fill_square_waves},
@@ -809,6 +820,27 @@ START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group)
 }
 END_TEST
 
+/* What is not a CPU is given work-items side by side, which are another program with the same bits. */
+START_TEST(orthogonalize__device_that_is_no_cpu_gets_the_same_bits_by_work_items)
+{
+    input_t               input = all_shapes();
+    psgd_device_limits_t *limits;
+    float                *expected, *out;
+
+    memcpy(&limits, &(const psgd_device_limits_t *){psgd_device_limits(device)},
+           sizeof(limits)); /* the struct is not const */
+    fill_all(&input, fill_condition_1e8);
+    expected       = orthogonalize(&input, NULL, 2, false);
+    limits->is_cpu = !limits->is_cpu;
+    out            = orthogonalize(&input, NULL, 2, false);
+    limits->is_cpu = !limits->is_cpu;
+    assert_equal_bits(expected, out, input.num_elems, "another kind of device");
+    free(out);
+    free(expected);
+    free_input(&input);
+}
+END_TEST
+
 /* Blocks beyond the first of a tile, and the same matrix beside others. */
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns)
 {
@@ -1090,36 +1122,48 @@ END_TEST
 
 /* ---------------------------------------------------------------------------------------------------------------- */
 
-static Suite *make_suite(void)
+static TCase *add_case(Suite *suite, const char *name)
 {
-    Suite *suite = suite_create("orthogonalize");
-    TCase *cases = tcase_create("orthogonalize");
+    TCase *tests = tcase_create(name);
 
-    tcase_set_timeout(cases, 0);
-    tcase_add_unchecked_fixture(cases, open_device, close_device);
-    tcase_add_loop_test(cases, orthogonalize__keeps_both_bounds_for_every_kind_of_input_and_shape, 0, NUM_KINDS);
-    tcase_add_test(cases, orthogonalize__keeps_both_bounds_for_every_number_of_columns_to_32);
-    tcase_add_test(cases, orthogonalize__keeps_both_bounds_for_very_long_columns);
-    tcase_add_test(cases, orthogonalize__keeps_both_bounds_for_very_many_columns);
-    tcase_add_test(cases, orthogonalize__well_conditioned_input_gives_the_columns_of_the_reference);
-    tcase_add_test(cases, orthogonalize__orthonormal_columns_stay_as_they_are);
-    tcase_add_test(cases, orthogonalize__power_of_two_scales_of_columns_change_no_bit);
-    tcase_add_test(cases, orthogonalize__in_place_gives_the_same_bits);
-    tcase_add_test(cases, orthogonalize__bits_do_not_depend_on_the_work_group);
-    tcase_add_test(cases, orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns);
-    tcase_add_test(cases, orthogonalize__replaced_columns_depend_on_key_and_step_alone);
-    tcase_add_test(cases, orthogonalize__zero_matrix_becomes_orthonormalized_random_columns);
-    tcase_add_test(cases, orthogonalize__column_that_depends_on_others_is_replaced_and_one_that_does_not_is_kept);
-    tcase_add_test(cases, orthogonalize__square_matrices_of_rank_one_keep_the_bounds_for_many_keys);
-    tcase_add_test(cases, orthogonalize__column_that_is_not_finite_shows_and_leaves_other_matrices_alone);
-    tcase_add_test(cases, orthogonalize__launches_depend_on_the_largest_number_of_columns_alone_and_nothing_is_created);
-    tcase_add_test(cases, orthogonalize__releases_all_device_memory);
-    tcase_add_test(cases, orthogonalize__refuses_matrices_that_it_cannot_do);
-    suite_add_tcase(suite, cases);
-    return suite;
+    tcase_set_timeout(tests, 0);
+    tcase_add_unchecked_fixture(tests, open_device, NULL);
+    suite_add_tcase(suite, tests);
+    return tests;
 }
 
+/* CK_RUN_CASE takes one of the cases alone. The device stays open for all of them, since with it the programs go. */
 int main(void)
 {
-    return psgd_run_suite(make_suite());
+    Suite *suite = suite_create("orthogonalize");
+    TCase *tests;
+    int    result;
+
+    tests = add_case(suite, "columns");
+    tcase_add_test(tests, orthogonalize__well_conditioned_input_gives_the_columns_of_the_reference);
+    tcase_add_test(tests, orthogonalize__replaced_columns_depend_on_key_and_step_alone);
+    tcase_add_test(tests, orthogonalize__zero_matrix_becomes_orthonormalized_random_columns);
+    tcase_add_test(tests, orthogonalize__column_that_depends_on_others_is_replaced_and_one_that_does_not_is_kept);
+    tcase_add_test(tests, orthogonalize__column_that_is_not_finite_shows_and_leaves_other_matrices_alone);
+    tcase_add_test(tests, orthogonalize__launches_depend_on_the_largest_number_of_columns_alone_and_nothing_is_created);
+    tcase_add_test(tests, orthogonalize__releases_all_device_memory);
+    tcase_add_test(tests, orthogonalize__refuses_matrices_that_it_cannot_do);
+
+    tests = add_case(suite, "bounds");
+    tcase_add_loop_test(tests, orthogonalize__keeps_both_bounds_for_every_kind_of_input_and_shape, 0, NUM_KINDS);
+    tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_every_number_of_columns_to_32);
+    tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_very_long_columns);
+    tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_very_many_columns);
+    tcase_add_test(tests, orthogonalize__orthonormal_columns_stay_as_they_are);
+    tcase_add_test(tests, orthogonalize__power_of_two_scales_of_columns_change_no_bit);
+    tcase_add_test(tests, orthogonalize__in_place_gives_the_same_bits);
+    tcase_add_test(tests, orthogonalize__square_matrices_of_rank_one_keep_the_bounds_for_many_keys);
+
+    tests = add_case(suite, "ways");
+    tcase_add_test(tests, orthogonalize__bits_do_not_depend_on_the_work_group);
+    tcase_add_test(tests, orthogonalize__device_that_is_no_cpu_gets_the_same_bits_by_work_items);
+    tcase_add_test(tests, orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns);
+    result = psgd_run_suite(suite);
+    psgd_device_close(device);
+    return result;
 }

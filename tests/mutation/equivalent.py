@@ -1,0 +1,61 @@
+"""Mutants that make no difference to what tests can see, each with the reason. They are named by the line that they change, so that what
+is said here cannot outlive the line: mutate.py ends where there is no such mutant."""
+
+import collections
+
+# path; the line as it is; what the mutant makes of it, or None: whatever it does to that line; why that makes no difference
+Entry = collections.namedtuple("Entry", "path line after reason")
+
+AHEAD = "how far ahead memory is asked for: a hint, which need not belong to anything"
+NO_ROWS = "one block more, of no rows, which reads and writes nothing: its sums are 0"
+DEFAULT = "so that the file compiles alone: the library always says what it wants"
+
+EQUIVALENT = [
+    *(Entry(path, line, None, AHEAD) for path, line in (
+        ("cl/compute_p.cl", "#define ROWS_AHEAD 6"),
+        ("cl/compute_p.cl", "#define AHEAD(mem_, a_) PREFETCH((mem_) + (a_ + ROWS_AHEAD) * b->cols + j)"),
+        ("cl/decompress.cl", "#define ROWS_AHEAD 8"),
+        ("cl/decompress.cl", "#define AHEAD(mem_, a_) PREFETCH((mem_) + (a_ + ROWS_AHEAD) * b->cols + j)"),
+        ("cl/residual.cl", "#define ROWS_AHEAD 8"),
+        ("cl/residual.cl", "PREFETCH(b->m + (a_ + ROWS_AHEAD) * b->cols + j) \\"))),
+    *(Entry(path, line, None, DEFAULT) for path, line in (
+        ("cl/compute_p.cl", "#define PSGD_FORM 1"),
+        ("cl/compute_p.cl", "#define PSGD_PRODUCT 1"),
+        ("cl/decompress.cl", "#define PSGD_FORM 1"),
+        ("cl/residual.cl", "#define PSGD_INTO_ERROR 0"),
+        ("cl/orthogonalize_tile.clh", "#define PSGD_GROUP 64"),
+        ("cl/orthogonalize_tile.clh", "#define PSGD_VECTOR 1"))),
+    *(Entry(path, line, after, NO_ROWS) for path, line, after in (
+        ("cl/orthogonalize.cl", "for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {",
+         "for (uint row = 0; row <= tile.rows; row += BLOCK_ROWS) {"),
+        ("cl/orthogonalize.cl", "for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {",
+         "for (uint row = 0; row <= tile->rows; row += BLOCK_ROWS) {"),
+        ("cl/orthogonalize_panel.clh", "for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {",
+         "for (uint row = 0; row <= tile->rows; row += BLOCK_ROWS) {"))),
+    *(Entry("cl/orthogonalize.cl", line, line.replace("panel > 0", "panel > 1"), "panels begin at multiples of 16") for line in (
+        "original   = panel > 0 ? state->original[j - panel] : coefficients[j];",
+        "from       = (panel > 0) && (suspicious || (left <= LEAKY * state->projected[j - panel])) ? 0 : panel;",
+        "const uint   from  = panel > 0 ? states[tile.index].from_finish : 0;",
+        "const uint    from    = panel > 0 ? states[tile.index].from_finish : 0;")),
+    *(Entry("cl/orthogonalize_tile.clh", "tile.item      = PSGD_GROUP == 1 ? 0 : (uint)get_local_id(0);",
+            "tile.item      = PSGD_GROUP == %d ? 0 : (uint)get_local_id(0);" % size,
+            "where a group has one work-item, its number is 0, and groups of no other size are so small") for size in (0, 2)),
+    *(Entry("src/plan/budget.c", "for (size_t child = 2 * i + 1; (child <= 2 * i + 2) && (child < heap->size); ++child) {",
+            "for (size_t child = %s; (child <= %s) && (child < heap->size); ++child) {" % bounds,
+            "looks at more than the two below, the first of which goes up all the same: the heap stays one, or its root alone is looked for")
+      for bounds in (("1 * i + 1", "2 * i + 2"), ("2 * i + 0", "2 * i + 2"), ("2 * i + 1", "2 * i + 3"), ("2 * i + 1", "3 * i + 2"),
+                     ("2 * i + 1", "2 * i - 2"))),
+    Entry("src/ops/decompress.c", "scale_p->flush_below = join(exponent < 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);",
+          "scale_p->flush_below = join(exponent < 1 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);", "an exponent of 0 changes nothing"),
+    Entry("src/ops/decompress.c", "scale_p->flush_below = join(exponent < 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);",
+          "scale_p->flush_below = join(exponent <= 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);", "an exponent of 0 changes nothing"),
+    *(Entry("src/plan/plan.c", 'status = psgd_alloc(1, sizeof(*plan), "the plan", &plan);',
+            'status = psgd_alloc(%d, sizeof(*plan), "the plan", &plan);' % count,
+            "memory for none is memory for one, and more is not used") for count in (0, 2)),
+    Entry("cl/orthogonalize_panel.clh", "uint       row  = tile->item * PSGD_VECTOR;", "uint       row  = tile->item / PSGD_VECTOR;",
+          "either there is one work-item, or vectors are of one float"),
+]
+
+
+def holds_for(entry, mutant):
+    return mutant.before.strip() == entry.line and entry.after in (None, mutant.after.strip())
