@@ -200,20 +200,24 @@ static void keep_norms(const tile_t *tile, global const float *records, uint bef
 }
 
 /* Where column j is `suspicious`, the sums of both candidates for it with the columns before it. Here and below a condition
- * around barriers is that of a loop: some compilers double whatever follows an `if` with a barrier inside. */
+ * around barriers is that of a loop: some compilers double whatever follows an `if` with a barrier inside. So they do behind a loop
+ * that may not run at all: with a barrier inside, those that run once at least are written so (`do`). */
 static void add_candidates(const tile_t *tile, bool suspicious, ulong step, uint j, global const float *columns, sums_t sums,
                            global float *records)
 {
     vector_t x[SHARE];
 
     for (uint candidate = 0; suspicious && (candidate < CANDIDATES); ++candidate) {
+        uint row = 0;
+
         clear_sums(tile, sums, 0, j + 1);
-        for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {
+        do {
             const uint rows = min((uint)BLOCK_ROWS, tile->rows - row);
 
             random_block(tile, step, j, candidate, tile->first_row + row, rows, x);
             add_dots(tile, x, columns + row, 0, j, rows, sums);
-        }
+            row += BLOCK_ROWS;
+        } while (row < tile->rows);
         store_sums(tile, sums, 0, j + 1, records, tile->regions + candidate);
     }
 }
@@ -281,7 +285,8 @@ kernel void orthogonalize_panel_again(global const matrix_t *matrices, global co
     global state_t *state   = states + tile.index;
     const float     before  = state->vanishing;
     vector_t        x[SHARE];
-    uint            from   = j;
+    uint            row     = 0;
+    uint            from    = j;
     uint            candidate;
     bool            vanished;
 
@@ -291,11 +296,11 @@ kernel void orthogonalize_panel_again(global const matrix_t *matrices, global co
     }
     vanished  = (before >= 0.0f) && (coefficients[j] <= TAU_SQUARED * before);
     candidate = choose_candidate(&tile, vanished, records_in, j, found);
-    for (uint row = 0; vanished && (row < tile.rows); row += BLOCK_ROWS) {
-        const uint rows = min((uint)BLOCK_ROWS, tile.rows - row);
+    for (uint at = 0; vanished && (at < tile.rows); at += BLOCK_ROWS) {
+        const uint rows = min((uint)BLOCK_ROWS, tile.rows - at);
 
-        random_block(&tile, step, j, candidate, tile.first_row + row, rows, x);
-        store_block(&tile, x, column + row, rows);
+        random_block(&tile, step, j, candidate, tile.first_row + at, rows, x);
+        store_block(&tile, x, column + at, rows);
     }
     if ((tile.in_matrix == 0) && (tile.item == 0)) {
         state->from_finish = from;
@@ -305,12 +310,13 @@ kernel void orthogonalize_panel_again(global const matrix_t *matrices, global co
     subtract_panel(&tile, records_in, vanished ? tile.regions + candidate : 0, columns, j, width, found);
     MEET_GLOBAL();
     clear_sums(&tile, sums, from, j + 1);
-    for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
+    do {
         const uint rows = min((uint)BLOCK_ROWS, tile.rows - row);
 
         load_block(&tile, column + row, rows, x);
         add_dots(&tile, x, columns + row, from, j, rows, sums);
-    }
+        row += BLOCK_ROWS;
+    } while (row < tile.rows);
     store_sums(&tile, sums, from, j + 1, records_out, 0);
 }
 
@@ -325,6 +331,7 @@ kernel void orthogonalize_first(global const matrix_t *matrices, global const ui
     const sums_t    found = {coefficients, low, scratch};
     const sums_t    sums  = {high, low, scratch};
     global state_t *state = states + tile.index;
+    uint            row   = 0;
     vector_t        x[SHARE];
     float           original, left;
     bool            suspicious;
@@ -340,7 +347,7 @@ kernel void orthogonalize_first(global const matrix_t *matrices, global const ui
         state->from_again = from;
     }
     clear_sums(&tile, sums, from, j + 1);
-    for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
+    do {
         const uint    rows    = min((uint)BLOCK_ROWS, tile.rows - row);
         global float *columns = out + out_offset + block_offset(&tile, row);
         global float *column  = columns + (ulong)j * tile.matrix.length;
@@ -349,7 +356,8 @@ kernel void orthogonalize_first(global const matrix_t *matrices, global const ui
         subtract_columns(&tile, coefficients, panel, j, columns, rows, x);
         store_block(&tile, x, column, rows);
         add_dots(&tile, x, columns, from, j, rows, sums);
-    }
+        row += BLOCK_ROWS;
+    } while (row < tile.rows);
     store_sums(&tile, sums, from, j + 1, records_out, 0);
     add_candidates(&tile, suspicious, step, j, out + out_offset + block_offset(&tile, 0), sums, records_out);
 }
@@ -366,6 +374,7 @@ kernel void orthogonalize_again(global const matrix_t *matrices, global const ui
     const float     before    = state->vanishing;
     uint            from      = state->from_again;
     const uint      next_from = before >= 0.0f ? 0 : panel;
+    uint            row       = 0;
     vector_t        x[SHARE];
     uint            candidate = 0;
     bool            vanished;
@@ -381,7 +390,7 @@ kernel void orthogonalize_again(global const matrix_t *matrices, global const ui
         state->from_finish = next_from;
     }
     clear_sums(&tile, sums, next_from, j + 1);
-    for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
+    do {
         const uint    rows    = min((uint)BLOCK_ROWS, tile.rows - row);
         global float *columns = out + out_offset + block_offset(&tile, row);
         global float *column  = columns + (ulong)j * tile.matrix.length;
@@ -394,7 +403,8 @@ kernel void orthogonalize_again(global const matrix_t *matrices, global const ui
         subtract_columns(&tile, coefficients, from, j, columns, rows, x);
         store_block(&tile, x, column, rows);
         add_dots(&tile, x, columns, next_from, j, rows, sums);
-    }
+        row += BLOCK_ROWS;
+    } while (row < tile.rows);
     store_sums(&tile, sums, next_from, j + 1, records_out, 0);
 }
 
@@ -420,6 +430,7 @@ static void inverse_root(float high, float low, float *root_p, float *rest_p)
 static void finish_column(const tile_t *tile, global float *tile_columns, global const float *records_in,
                           global float *records_out, uint panel, uint from, uint j, bool has_next, sums_t found, sums_t sums)
 {
+    uint     row = 0;
     vector_t x[SHARE];
     float    norm_squared, rest, root, root_rest;
 
@@ -429,7 +440,7 @@ static void finish_column(const tile_t *tile, global float *tile_columns, global
     rest         = found.low[j] - sum_of_squares(found.high, from, j);
     inverse_root(norm_squared, rest, &root, &root_rest);
     clear_sums(tile, sums, panel, j + 2);
-    for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {
+    do {
         const uint    rows    = min((uint)BLOCK_ROWS, tile->rows - row);
         global float *columns = tile_columns + row;
         global float *column  = columns + (ulong)j * tile->matrix.length;
@@ -445,7 +456,8 @@ static void finish_column(const tile_t *tile, global float *tile_columns, global
             load_block(tile, column + tile->matrix.length, rows, x);
             add_dots(tile, x, columns, panel, j + 1, rows, sums);
         }
-    }
+        row += BLOCK_ROWS;
+    } while (row < tile->rows);
     if (has_next) {
         store_sums(tile, sums, panel, j + 2, records_out, 0);
     }

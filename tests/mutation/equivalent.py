@@ -25,13 +25,10 @@ EQUIVALENT = [
         ("cl/residual.cl", "#define PSGD_INTO_ERROR 0"),
         ("cl/orthogonalize_tile.clh", "#define PSGD_GROUP 64"),
         ("cl/orthogonalize_tile.clh", "#define PSGD_VECTOR 1"))),
-    *(Entry(path, line, after, NO_ROWS) for path, line, after in (
-        ("cl/orthogonalize.cl", "for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {",
-         "for (uint row = 0; row <= tile.rows; row += BLOCK_ROWS) {"),
-        ("cl/orthogonalize.cl", "for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {",
-         "for (uint row = 0; row <= tile->rows; row += BLOCK_ROWS) {"),
-        ("cl/orthogonalize_panel.clh", "for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {",
-         "for (uint row = 0; row <= tile->rows; row += BLOCK_ROWS) {"))),
+    *(Entry(path, line, line.replace("<", "<="), NO_ROWS) for path, line in (
+        ("cl/orthogonalize.cl", "} while (row < tile.rows);"),
+        ("cl/orthogonalize.cl", "} while (row < tile->rows);"),
+        ("cl/orthogonalize_panel.clh", "} while (row < tile->rows);"))),
     *(Entry("cl/orthogonalize.cl", line, line.replace("panel > 0", "panel > 1"), "panels begin at multiples of 16") for line in (
         "original   = panel > 0 ? state->original[j - panel] : coefficients[j];",
         "from       = (panel > 0) && (suspicious || (left <= LEAKY * state->projected[j - panel])) ? 0 : panel;",
@@ -40,9 +37,16 @@ EQUIVALENT = [
     *(Entry("cl/orthogonalize_tile.clh", "tile.item      = PSGD_GROUP == 1 ? 0 : (uint)get_local_id(0);",
             "tile.item      = PSGD_GROUP == %d ? 0 : (uint)get_local_id(0);" % size,
             "where a group has one work-item, its number is 0, and groups of no other size are so small") for size in (0, 2)),
+    Entry("cl/orthogonalize_panel.clh", "for (uint first = 0; first < before; first += SLAB) {",
+          "for (uint first = 0; first <= before; first += SLAB) {", "one slab more, of no columns, of which nothing is stored"),
+    Entry("src/ops/decompress.c", "if (scale_exponent + DUST_EXPONENT >= MIN_EXPONENT) {",
+          "if (scale_exponent + DUST_EXPONENT > MIN_EXPONENT) {", "the other way has the same results for every exponent"),
+    *(Entry(path, "char            options[PSGD_VARIANT_OPTIONS_BYTES + 24];",
+            "char            options[PSGD_VARIANT_OPTIONS_BYTES + %d];" % bytes_more, "the options are shorter than that")
+      for path in ("src/ops/residual.c", "src/ops/compute_p.c") for bytes_more in (23, 25)),
     *(Entry("src/plan/budget.c", "for (size_t child = 2 * i + 1; (child <= 2 * i + 2) && (child < heap->size); ++child) {",
             "for (size_t child = %s; (child <= %s) && (child < heap->size); ++child) {" % bounds,
-            "looks at more than the two below, the first of which goes up all the same: the heap stays one, or its root alone is looked for")
+            "looks at more than the two below, the first of which goes up all the same: a heap, or a search for its root alone")
       for bounds in (("1 * i + 1", "2 * i + 2"), ("2 * i + 0", "2 * i + 2"), ("2 * i + 1", "2 * i + 3"), ("2 * i + 1", "3 * i + 2"),
                      ("2 * i + 1", "2 * i - 2"))),
     Entry("src/ops/decompress.c", "scale_p->flush_below = join(exponent < 0 ? MIN_EXPONENT - exponent : MIN_EXPONENT, 0);",

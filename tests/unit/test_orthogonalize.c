@@ -1161,8 +1161,9 @@ int main(void)
 
     tests = add_case(suite, "ways");
     tcase_add_test(tests, orthogonalize__bits_do_not_depend_on_the_work_group);
-    tcase_add_test(tests, orthogonalize__device_that_is_no_cpu_gets_the_same_bits_by_work_items);
     tcase_add_test(tests, orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns);
+    tests = add_case(suite, "devices");
+    tcase_add_test(tests, orthogonalize__device_that_is_no_cpu_gets_the_same_bits_by_work_items);
     result = psgd_run_suite(suite);
     psgd_device_close(device);
     return result;
