@@ -44,6 +44,14 @@ EQUIVALENT = [
     *(Entry(path, "char            options[PSGD_VARIANT_OPTIONS_BYTES + 24];",
             "char            options[PSGD_VARIANT_OPTIONS_BYTES + %d];" % bytes_more, "the options are shorter than that")
       for path in ("src/ops/residual.c", "src/ops/compute_p.c") for bytes_more in (23, 25)),
+    *(Entry("src/ops/decompress.c", line, None, "how rows and columns are cut into tiles: an element is the same in every tile") for line in (
+        "BAND_ROWS       = 4,", "MIN_VECTOR_COLS = 64,", "MAX_VECTOR_COLS = 1024,",
+        "FACTOR_ELEMS    = 32768, /* of Q that a work-item with vectors goes over again and again: they stay in its cache */")),
+    *(Entry("src/ops/compute_p.c", "return (psgd_ranks_t){with_product ? ranks.common : 0, 1};",
+            "return (psgd_ranks_t){with_product ? ranks.common : 0, %d};" % largest, "the size of an array that this form has not")
+      for largest in (0, 2)),
+    *(Entry("src/ops/orthogonalize.c", "STATE_BYTES = (4 + 2 * PANEL) * 4", after, "more memory than is used") for after in (
+        "STATE_BYTES = (5 + 2 * PANEL) * 4", "STATE_BYTES = (4 + 3 * PANEL) * 4", "STATE_BYTES = (4 + 2 * PANEL) * 5")),
     *(Entry("src/plan/budget.c", "for (size_t child = 2 * i + 1; (child <= 2 * i + 2) && (child < heap->size); ++child) {",
             "for (size_t child = %s; (child <= %s) && (child < heap->size); ++child) {" % bounds,
             "looks at more than the two below, the first of which goes up all the same: a heap, or a search for its root alone")

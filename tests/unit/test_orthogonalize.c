@@ -23,7 +23,10 @@ static struct {
     unsigned launches;
     unsigned buffers;
     unsigned kernels;
+    size_t   local; /* work-items of a group in the last launch */
 } calls;
+
+static cl_uint pretended_width; /* of vectors of floats that the device prefers; 0: its own */
 
 static void *loaders_function(const char *name)
 {
@@ -40,6 +43,7 @@ typedef cl_int (*launch_fn)(cl_command_queue, cl_kernel, cl_uint, const size_t *
                             const cl_event *, cl_event *);
 typedef cl_mem (*create_buffer_fn)(cl_context, cl_mem_flags, size_t, void *, cl_int *);
 typedef cl_kernel (*create_kernel_fn)(cl_program, const char *, cl_int *);
+typedef cl_int (*get_device_info_fn)(cl_device_id, cl_device_info, size_t, void *, size_t *);
 
 cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
                               const size_t *global, const size_t *local, cl_uint num_events, const cl_event *events,
@@ -50,6 +54,7 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint 
 
     memcpy(&function, &address, sizeof(function));
     calls.launches++;
+    calls.local = local[0];
     return function(queue, kernel, dims, offset, global, local, num_events, events, event);
 }
 
@@ -71,6 +76,20 @@ cl_kernel clCreateKernel(cl_program program, const char *name, cl_int *result)
     memcpy(&function, &address, sizeof(function));
     calls.kernels++;
     return function(program, name, result);
+}
+
+cl_int clGetDeviceInfo(cl_device_id id, cl_device_info what, size_t bytes, void *value, size_t *bytes_out)
+{
+    void              *address = loaders_function("clGetDeviceInfo");
+    get_device_info_fn function;
+
+    if ((what == CL_DEVICE_PREFERRED_VECTOR_WIDTH_FLOAT) && (pretended_width != 0) &&
+        (bytes == sizeof(pretended_width))) {
+        memcpy(value, &pretended_width, sizeof(pretended_width));
+        return CL_SUCCESS;
+    }
+    memcpy(&function, &address, sizeof(function));
+    return function(id, what, bytes, value, bytes_out);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------
@@ -655,6 +674,29 @@ START_TEST(orthogonalize__keeps_both_bounds_for_very_long_columns)
 }
 END_TEST
 
+/* Panels, whose tiles are longer than one chunk above 65536 rows. */
+START_TEST(orthogonalize__keeps_both_bounds_for_panels_of_very_long_columns)
+{
+    static const fill_fn   FILLS[] = {fill_random, fill_parallel_1e6};
+    input_t                input   = {.num_matrices = 0};
+    psgd_orthogonalizer_t *made;
+
+    add_matrix(&input, 66001, 18);
+    allocate_elems(&input);
+    made = make(&input, NULL);
+    for (size_t f = 0; f < sizeof(FILLS) / sizeof(FILLS[0]); ++f) {
+        float *out;
+
+        fill_all(&input, FILLS[f]);
+        out = run(made, &input, f, true);
+        assert_bounds(&input, out, "panels of very long columns");
+        free(out);
+    }
+    psgd_orthogonalizer_destroy(made);
+    free_input(&input);
+}
+END_TEST
+
 START_TEST(orthogonalize__keeps_both_bounds_for_very_many_columns)
 {
     static const fill_fn FILLS[] = {fill_random,    fill_low_rank,     fill_duplicates, fill_condition_1e8,
@@ -838,6 +880,26 @@ START_TEST(orthogonalize__device_that_is_no_cpu_gets_the_same_bits_by_work_items
     free(out);
     free(expected);
     free_input(&input);
+}
+END_TEST
+
+/* A CPU whose compiler wants vectors of less than four floats makes its own of the work-items. */
+START_TEST(orthogonalize__cpu_gets_one_work_item_where_it_likes_vectors_of_four_or_more)
+{
+    static const cl_uint WIDTHS[] = {1, 3, 4, 16};
+
+    for (size_t w = 0; w < sizeof(WIDTHS) / sizeof(WIDTHS[0]); ++w) {
+        input_t input = {.num_matrices = 0};
+
+        add_matrix(&input, 40, 3);
+        allocate_elems(&input);
+        fill_all(&input, fill_random);
+        pretended_width = WIDTHS[w];
+        free(orthogonalize(&input, NULL, 0, false));
+        pretended_width = 0;
+        ck_assert_int_eq(calls.local == 1, psgd_device_limits(device)->is_cpu && (WIDTHS[w] >= 4));
+        free_input(&input);
+    }
 }
 END_TEST
 
@@ -1153,6 +1215,7 @@ int main(void)
     tcase_add_loop_test(tests, orthogonalize__keeps_both_bounds_for_every_kind_of_input_and_shape, 0, NUM_KINDS);
     tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_every_number_of_columns_to_32);
     tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_very_long_columns);
+    tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_panels_of_very_long_columns);
     tcase_add_test(tests, orthogonalize__keeps_both_bounds_for_very_many_columns);
     tcase_add_test(tests, orthogonalize__orthonormal_columns_stay_as_they_are);
     tcase_add_test(tests, orthogonalize__power_of_two_scales_of_columns_change_no_bit);
@@ -1164,6 +1227,7 @@ int main(void)
     tcase_add_test(tests, orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns);
     tests = add_case(suite, "devices");
     tcase_add_test(tests, orthogonalize__device_that_is_no_cpu_gets_the_same_bits_by_work_items);
+    tcase_add_test(tests, orthogonalize__cpu_gets_one_work_item_where_it_likes_vectors_of_four_or_more);
     result = psgd_run_suite(suite);
     psgd_device_close(device);
     return result;
