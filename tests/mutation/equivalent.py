@@ -42,8 +42,8 @@ EQUIVALENT = [
     Entry("src/ops/decompress.c", "if (scale_exponent + DUST_EXPONENT >= MIN_EXPONENT) {",
           "if (scale_exponent + DUST_EXPONENT > MIN_EXPONENT) {", "the other way has the same results for every exponent"),
     *(Entry(path, "char            options[PSGD_VARIANT_OPTIONS_BYTES + 24];",
-            "char            options[PSGD_VARIANT_OPTIONS_BYTES + %d];" % bytes_more, "the options are shorter than that")
-      for path in ("src/ops/residual.c", "src/ops/compute_p.c") for bytes_more in (23, 25)),
+            "char            options[PSGD_VARIANT_OPTIONS_BYTES %s];" % more, "the options are shorter than that")
+      for path in ("src/ops/residual.c", "src/ops/compute_p.c") for more in ("+ 23", "+ 25", "- 24")),
     *(Entry("src/ops/decompress.c", line, None, "how rows and columns are cut into tiles: an element is the same in every tile") for line in (
         "BAND_ROWS       = 4,", "MIN_VECTOR_COLS = 64,", "MAX_VECTOR_COLS = 1024,",
         "FACTOR_ELEMS    = 32768, /* of Q that a work-item with vectors goes over again and again: they stay in its cache */")),

@@ -569,6 +569,19 @@ START_TEST(fused_parts__sums_are_split_where_a_matrix_is_long)
 }
 END_TEST
 
+/* Work-items side by side share pieces of 2048 columns, where their loops may be as long as that takes: r x 16 sums of three rows each. */
+START_TEST(fused_parts__pieces_of_a_long_row_are_as_long_as_loops_may_be)
+{
+    static const size_t RANK = 3;
+    const table_t       wide = TABLE("wide", WIDE);
+
+    op_device_pretend(op_device(), WORK_ITEMS);
+    if (!psgd_device_limits(op_device())->is_cpu) {
+        ck_assert_uint_eq(count_parts(&wide, RANK).p_elems, (100003 + 2047) / 2048 * RANK * 16);
+    }
+}
+END_TEST
+
 /* ---- tiny ---- */
 
 static void check_tiny(uint32_t vector_floats)
@@ -686,6 +699,7 @@ int main(void)
     tests = add_case(suite, "parts");
     tcase_add_test(tests, fused_parts__memory_of_partial_sums_is_bounded);
     tcase_add_test(tests, fused_parts__sums_are_split_where_a_matrix_is_long);
+    tcase_add_test(tests, fused_parts__pieces_of_a_long_row_are_as_long_as_loops_may_be);
     result = psgd_run_suite(suite);
     op_device_close();
     return result;
