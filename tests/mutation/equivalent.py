@@ -44,7 +44,7 @@ EQUIVALENT = [
     *(Entry(path, "char            options[PSGD_VARIANT_OPTIONS_BYTES + 24];",
             "char            options[PSGD_VARIANT_OPTIONS_BYTES %s];" % more, "the options are shorter than that")
       for path in ("src/ops/residual.c", "src/ops/compute_p.c") for more in ("+ 23", "+ 25", "- 24")),
-    *(Entry("src/ops/decompress.c", line, None, "how rows and columns are cut into tiles: an element is the same in every tile") for line in (
+    *(Entry("src/ops/decompress.c", line, None, "how rows and columns are cut into tiles: an element is the same in each") for line in (
         "BAND_ROWS       = 4,", "MIN_VECTOR_COLS = 64,", "MAX_VECTOR_COLS = 1024,",
         "FACTOR_ELEMS    = 32768, /* of Q that a work-item with vectors goes over again and again: they stay in its cache */")),
     *(Entry("src/ops/compute_p.c", "return (psgd_ranks_t){with_product ? ranks.common : 0, 1};",
