@@ -50,6 +50,14 @@ EQUIVALENT = [
     *(Entry("src/ops/compute_p.c", "return (psgd_ranks_t){with_product ? ranks.common : 0, 1};",
             "return (psgd_ranks_t){with_product ? ranks.common : 0, %d};" % largest, "the size of an array that this form has not")
       for largest in (0, 2)),
+    *(Entry("src/ops/orthogonalize.c", "PANEL_LANES = 16,", "PANEL_LANES = %d," % lanes,
+            "room in groups of less than 16 work-items: they have vectors, and need none") for lanes in (15, 17)),
+    Entry("cl/orthogonalize.cl", "#define LEAKY 0.5f", "#define LEAKY (0.5f + 1)",
+          "more is projected again than need be, which is as accurate"),
+    *(Entry(path, line, line.replace("4 *", "5 *"), "more memory than is used") for path, line in (
+        ("cl/residual.cl",
+         "float minus[4 * PSGD_MAX_RANK]; /* -P of the band's rows, where a compiler need not fear that it is stored over */"),
+        ("cl/decompress.cl", "float clean[4 * PSGD_MAX_RANK]; /* P^ of the band's rows, without dust */"))),
     *(Entry("src/ops/orthogonalize.c", "STATE_BYTES = (4 + 2 * PANEL) * 4", after, "more memory than is used") for after in (
         "STATE_BYTES = (5 + 2 * PANEL) * 4", "STATE_BYTES = (4 + 3 * PANEL) * 4", "STATE_BYTES = (4 + 2 * PANEL) * 5")),
     *(Entry("src/plan/budget.c", "for (size_t child = 2 * i + 1; (child <= 2 * i + 2) && (child < heap->size); ++child) {",

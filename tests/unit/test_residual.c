@@ -13,7 +13,7 @@ typedef struct shape {
 
 /* Bands of four rows and single ones, vectors that are whole, that overlap and that are not full; one that is cut into many tiles. */
 static const shape_t SHAPES[] = {{1, 1, 1},  {4, 16, 2},     {7, 3, 3},     {13, 31, 5},
-                                 {9, 70, 1}, {130, 2050, 4}, {2051, 33, 2}, {70, 66, 33}};
+                                 {9, 70, 1}, {130, 2050, 4}, {2051, 33, 2}, {70, 66, 64}};
 static const shape_t ALIKE[]  = {{5, 48, 3}, {6, 35, 3}, {3, 4, 3}};
 
 enum {
