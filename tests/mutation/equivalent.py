@@ -54,6 +54,8 @@ EQUIVALENT = [
             "room in groups of less than 16 work-items: they have vectors, and need none") for lanes in (15, 17)),
     Entry("cl/orthogonalize.cl", "#define LEAKY 0.5f", "#define LEAKY (0.5f + 1)",
           "more is projected again than need be, which is as accurate"),
+    *(Entry("cl/orthogonalize_panel.clh", "#define DEPTH %d" % depth, None, "how many rows are in registers: the same sums")
+      for depth in (2, 4)),
     *(Entry(path, line, line.replace("4 *", "5 *"), "more memory than is used") for path, line in (
         ("cl/residual.cl",
          "float minus[4 * PSGD_MAX_RANK]; /* -P of the band's rows, where a compiler need not fear that it is stored over */"),

@@ -569,16 +569,22 @@ START_TEST(fused_parts__sums_are_split_where_a_matrix_is_long)
 }
 END_TEST
 
-/* Work-items side by side share pieces of 2048 columns, where their loops may be as long as that takes: r x 16 sums of three rows each. */
+/* Work-items side by side share pieces of 2048 columns, or shorter ones where the rounds of their loops are bounded, as on a CPU without
+ * vectors. A piece has r x 16 sums, of up to 16 rows. */
 START_TEST(fused_parts__pieces_of_a_long_row_are_as_long_as_loops_may_be)
 {
-    static const size_t RANK = 3;
-    const table_t       wide = TABLE("wide", WIDE);
+    static const shape_t  HIGH_RANK[] = {{1024, 2048, 1024}};
+    const table_t         wide = TABLE("wide", WIDE), high_rank = TABLE("of high rank", HIGH_RANK);
+    psgd_device_limits_t *limits;
 
     op_device_pretend(op_device(), WORK_ITEMS);
-    if (!psgd_device_limits(op_device())->is_cpu) {
-        ck_assert_uint_eq(count_parts(&wide, RANK).p_elems, (100003 + 2047) / 2048 * RANK * 16);
-    }
+    memcpy(&limits, &(const psgd_device_limits_t *){psgd_device_limits(op_device())},
+           sizeof(limits)); /* it is not const */
+    limits->is_cpu = false;
+    ck_assert_uint_eq(count_parts(&wide, 3).p_elems, (100003 + 2047) / 2048 * 3 * 16);
+    ck_assert_uint_eq(count_parts(&high_rank, 1024).p_elems, 0);
+    limits->is_cpu = true; /* 2048 columns take 65600 rounds, 1024 columns 32800, and 50000 are allowed */
+    ck_assert_uint_eq(count_parts(&high_rank, 1024).p_elems, 2 * 1024 * 1024);
 }
 END_TEST
 
