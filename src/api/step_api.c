@@ -485,14 +485,14 @@ psgd_status_t psgd_reducer_begin(psgd_reducer_t *reducer, const psgd_step_option
     return status;
 }
 
-/* What the two kinds of submission have in common: the step has begun, and these tensors are new to it. */
+/* What the two kinds of submission have in common: the step has begun, or can begin, and these tensors are new to it. */
 static psgd_status_t enter_submission(psgd_reducer_t *reducer, size_t first, const void *grads, size_t num_grads)
 {
     psgd_status_t status = PSGD_OK;
 
     if (!reducer->step.is_open) {
         psgd_reducer_settle(reducer);
-        status = begin(reducer, NULL);
+        status = reducer->poison.is_told ? psgd_reducer_check_poison(reducer) : begin(reducer, NULL);
     }
     if (status == PSGD_OK) {
         status = check_step(reducer);
@@ -536,19 +536,15 @@ static psgd_status_t leave_submission(psgd_reducer_t *reducer, size_t first, siz
     return status;
 }
 
-/* Poison that the others know of; a reducer that is not there. */
-static psgd_status_t check_submission(const psgd_reducer_t *reducer, const char *function)
+static psgd_status_t check_reducer(const psgd_reducer_t *reducer, const char *function)
 {
-    if (reducer == NULL) {
-        return psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: reducer is NULL", function);
-    }
-    return reducer->poison.is_told ? psgd_reducer_check_poison(reducer) : PSGD_OK;
+    return reducer != NULL ? PSGD_OK : psgd_fail(PSGD_ERR_INVALID_ARGUMENT, "%s: reducer is NULL", function);
 }
 
 psgd_status_t psgd_reducer_submit(psgd_reducer_t *reducer, size_t first_tensor, const psgd_buffer_t *grads,
                                   size_t num_grads, cl_uint num_events, const cl_event *wait_list)
 {
-    psgd_status_t status = check_submission(reducer, "psgd_reducer_submit");
+    psgd_status_t status = check_reducer(reducer, "psgd_reducer_submit");
 
     if (status != PSGD_OK) {
         return status;
@@ -563,7 +559,7 @@ psgd_status_t psgd_reducer_submit(psgd_reducer_t *reducer, size_t first_tensor, 
 psgd_status_t psgd_reducer_submit_host(psgd_reducer_t *reducer, size_t first_tensor, float *const *grads,
                                        size_t num_grads)
 {
-    psgd_status_t status = check_submission(reducer, "psgd_reducer_submit_host");
+    psgd_status_t status = check_reducer(reducer, "psgd_reducer_submit_host");
 
     if (status != PSGD_OK) {
         return status;
@@ -580,7 +576,7 @@ psgd_status_t psgd_reducer_submit_host(psgd_reducer_t *reducer, size_t first_ten
 
 psgd_status_t psgd_reducer_poll(psgd_reducer_t *reducer)
 {
-    psgd_status_t status = check_submission(reducer, "psgd_reducer_poll");
+    psgd_status_t status = check_reducer(reducer, "psgd_reducer_poll");
 
     if ((status != PSGD_OK) || !reducer->step.is_open) {
         return status;
@@ -599,6 +595,9 @@ static psgd_status_t end(psgd_reducer_t *reducer, bool is_deferred)
 
     if (!reducer->step.is_open) {
         psgd_reducer_settle(reducer);
+        if (reducer->poison.is_told) {
+            return psgd_reducer_check_poison(reducer);
+        }
         begin_reading(reducer);
         psgd_reducer_begin_step(reducer, NULL, NULL,
                                 psgd_fail(PSGD_ERR_INVALID_ARGUMENT,
@@ -617,7 +616,7 @@ static psgd_status_t end(psgd_reducer_t *reducer, bool is_deferred)
 psgd_status_t psgd_reducer_wait(psgd_reducer_t *reducer, cl_event *event_p)
 {
     cl_event      event  = NULL;
-    psgd_status_t status = check_submission(reducer, "psgd_reducer_wait");
+    psgd_status_t status = check_reducer(reducer, "psgd_reducer_wait");
 
     if (status != PSGD_OK) {
         return status;
