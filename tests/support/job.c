@@ -722,6 +722,23 @@ double *job_mean_error(const job_t *job, const job_record_t *records, uint32_t s
     return mean;
 }
 
+void job_assert_agrees_with_reference(const job_t *job, const job_record_t *records, double bound)
+{
+    const uint64_t total = job_total_elems(job);
+    double        *updates, *errors;
+
+    job_reference(job, false, &updates, &errors);
+    for (uint32_t step = 0; step < job->num_steps; ++step) {
+        double *error = job_mean_error(job, records, step);
+
+        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total), bound);
+        ck_assert_double_le(reference_difference(error, errors + step * total, total), bound);
+        free(error);
+    }
+    free(updates);
+    free(errors);
+}
+
 void job_assert_nothing_lost(const job_t *job, const job_record_t *records, double bound)
 {
     uint64_t total   = job_total_elems(job);

@@ -113,6 +113,9 @@ void job_reference(const job_t *job, bool averaged_error, double **updates_p, do
 /* mean over the workers of the error memory after `step`, in float64; freed by the caller. */
 double *job_mean_error(const job_t *job, const job_record_t *records, uint32_t step);
 
+/* Updates and mean error memories of every step are those of the float64 reference, to `bound` of their norms, or the test fails. */
+void job_assert_agrees_with_reference(const job_t *job, const job_record_t *records, double bound);
+
 /* Nothing was lost: what the workers' mean gradients were and the updates not is the mean error memory after the last step, to `bound` of
  * its norm, or the test fails. */
 void job_assert_nothing_lost(const job_t *job, const job_record_t *records, double bound);

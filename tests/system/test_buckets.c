@@ -1,9 +1,7 @@
 /* Buckets (psgd_config_t.bucket_bytes), and gradients that are submitted as they come: a step is the same step, however it is cut and
  * whatever comes first. */
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "reference/powersgd_reference.h"
 #include "support/job.h"
 #include "support/suite.h"
 #include "support/variants.h"
@@ -71,8 +69,6 @@ START_TEST(buckets__steps_agree_with_the_reference)
 {
     job_t        job = job_describe(model, JOB_MODEL_TENSORS);
     job_record_t records[WORKERS_MAX];
-    double      *updates, *errors;
-    uint64_t     total = job_total_elems(&job);
 
     job.num_workers         = 2;
     job.num_steps           = 4;
@@ -81,17 +77,7 @@ START_TEST(buckets__steps_agree_with_the_reference)
     variant_apply(&VARIANTS[_i / NUM_SIZES], &job.config);
     job_run(&job, records);
     job_assert_equal_updates(&job, records);
-    job_reference(&job, false, &updates, &errors);
-    for (uint32_t step = 0; step < job.num_steps; ++step) {
-        double *error = job_mean_error(&job, records, step);
-
-        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total),
-                            REFERENCE_BOUND);
-        ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
-        free(error);
-    }
-    free(updates);
-    free(errors);
+    job_assert_agrees_with_reference(&job, records, REFERENCE_BOUND);
     job_records_free(&job, records);
 }
 END_TEST

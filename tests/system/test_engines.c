@@ -398,8 +398,6 @@ START_TEST(profile__with_both_engines_gives_the_steps_of_the_reference)
 {
     job_t        job = job_describe(model, JOB_MODEL_TENSORS);
     job_record_t records[WORKERS_MAX];
-    double      *updates, *errors;
-    uint64_t     total = job_total_elems(&job);
 
     job.num_workers                 = 2;
     job.q_stream                    = 7;
@@ -407,17 +405,7 @@ START_TEST(profile__with_both_engines_gives_the_steps_of_the_reference)
     job.config.gradients_are_finite = _i;
     job_run(&job, records);
     job_assert_equal_updates(&job, records);
-    job_reference(&job, false, &updates, &errors);
-    for (uint32_t step = 0; step < job.num_steps; ++step) {
-        double *error = job_mean_error(&job, records, step);
-
-        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total),
-                            REFERENCE_BOUND);
-        ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
-        free(error);
-    }
-    free(updates);
-    free(errors);
+    job_assert_agrees_with_reference(&job, records, REFERENCE_BOUND);
     job_records_free(&job, records);
 }
 END_TEST

@@ -72,22 +72,10 @@ START_TEST(reducer__steps_are_those_of_the_reference_and_bitwise_equal_on_all_wo
 {
     job_t        job = model_job((uint32_t)_i);
     job_record_t records[WORKERS_MAX];
-    double      *updates, *errors;
-    uint64_t     total = job_total_elems(&job);
 
     job_run(&job, records);
     job_assert_equal_updates(&job, records);
-    job_reference(&job, false, &updates, &errors);
-    for (uint32_t step = 0; step < job.num_steps; ++step) {
-        double *error = job_mean_error(&job, records, step);
-
-        ck_assert_double_le(job_difference(job_update(&records[0], step), updates + step * total, total),
-                            REFERENCE_BOUND);
-        ck_assert_double_le(reference_difference(error, errors + step * total, total), REFERENCE_BOUND);
-        free(error);
-    }
-    free(updates);
-    free(errors);
+    job_assert_agrees_with_reference(&job, records, REFERENCE_BOUND);
     job_records_free(&job, records);
 }
 END_TEST
