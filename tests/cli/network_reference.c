@@ -168,88 +168,96 @@ static void scale(double *values, size_t count, double factor)
     }
 }
 
+/* What both models are widened by at most. */
+enum { MAX_WIDTH = REFERENCE_MAX_WIDTH };
+
 /* One example; the gradients are of loss * weight, and added up. */
-static double mlp_example(const reference_params_t *params, const float *image, uint32_t label, double weight,
-                          const reference_params_t *grads)
+static double mlp_example(const reference_params_t *params, size_t width, const float *image, uint32_t label,
+                          double weight, const reference_params_t *grads)
 {
     double *const *p = params->tensors;
-    double         x[784], a[256], b[128], z[10], da[256], db[128], dz[10], loss;
+    const size_t   first = 256 * width, second = 128 * width;
+    double x[784], a[256 * MAX_WIDTH], b[128 * MAX_WIDTH], z[10], da[256 * MAX_WIDTH], db[128 * MAX_WIDTH], dz[10],
+        loss;
 
     widen(image, 784, x);
-    linear(p[0], p[1], x, 784, 256, a);
-    relu(a, 256);
-    linear(p[2], p[3], a, 256, 128, b);
-    relu(b, 128);
-    linear(p[4], p[5], b, 128, 10, z);
+    linear(p[0], p[1], x, 784, first, a);
+    relu(a, first);
+    linear(p[2], p[3], a, first, second, b);
+    relu(b, second);
+    linear(p[4], p[5], b, second, 10, z);
     loss = cross_entropy(z, label, dz);
     if (grads != NULL) {
         double *const *g = grads->tensors;
         scale(dz, 10, weight);
-        linear_back(p[4], b, dz, 128, 10, g[4], g[5], db);
-        relu_back(b, db, 128);
-        linear_back(p[2], a, db, 256, 128, g[2], g[3], da);
-        relu_back(a, da, 256);
-        linear_back(p[0], x, da, 784, 256, g[0], g[1], NULL);
+        linear_back(p[4], b, dz, second, 10, g[4], g[5], db);
+        relu_back(b, db, second);
+        linear_back(p[2], a, db, first, second, g[2], g[3], da);
+        relu_back(a, da, first);
+        linear_back(p[0], x, da, 784, first, g[0], g[1], NULL);
     }
     return loss;
 }
 
 /* Convolution, then ReLU, then pooling: in this order, other than the kernels. */
-static double cnn_example(const reference_params_t *params, const float *image, uint32_t label, double weight,
-                          const reference_params_t *grads)
+static double cnn_example(const reference_params_t *params, size_t width, const float *image, uint32_t label,
+                          double weight, const reference_params_t *grads)
 {
+    enum { C1 = 8 * MAX_WIDTH, C2 = 16 * MAX_WIDTH, H = 64 * MAX_WIDTH };
     double *const *p = params->tensors;
-    double         x[784], c1[8 * 784], a[8 * 196], c2[16 * 196], b[784], h[64], z[10], loss;
-    double         dc1[8 * 784], da[8 * 196], dc2[16 * 196], db[784], dh[64], dz[10];
+    const size_t   n1 = 8 * width, n2 = 16 * width, hidden = 64 * width, flat = n2 * 49;
+    double         x[784], c1[C1 * 784], a[C1 * 196], c2[C2 * 196], b[C2 * 49], h[H], z[10];
+    double         dc1[C1 * 784], da[C1 * 196], dc2[C2 * 196], db[C2 * 49], dh[H], dz[10], loss;
 
     widen(image, 784, x);
-    convolve(p[0], p[1], x, 1, 28, 8, c1);
-    relu(c1, 8 * 784);
-    pool(c1, 8, 28, a);
-    convolve(p[2], p[3], a, 8, 14, 16, c2);
-    relu(c2, 16 * 196);
-    pool(c2, 16, 14, b);
-    linear(p[4], p[5], b, 784, 64, h);
-    relu(h, 64);
-    linear(p[6], p[7], h, 64, 10, z);
+    convolve(p[0], p[1], x, 1, 28, n1, c1);
+    relu(c1, n1 * 784);
+    pool(c1, n1, 28, a);
+    convolve(p[2], p[3], a, n1, 14, n2, c2);
+    relu(c2, n2 * 196);
+    pool(c2, n2, 14, b);
+    linear(p[4], p[5], b, flat, hidden, h);
+    relu(h, hidden);
+    linear(p[6], p[7], h, hidden, 10, z);
     loss = cross_entropy(z, label, dz);
     if (grads != NULL) {
         double *const *g = grads->tensors;
         scale(dz, 10, weight);
-        linear_back(p[6], h, dz, 64, 10, g[6], g[7], dh);
-        relu_back(h, dh, 64);
-        linear_back(p[4], b, dh, 784, 64, g[4], g[5], db);
-        pool_back(c2, db, 16, 14, dc2);
-        relu_back(c2, dc2, 16 * 196);
-        convolve_back(p[2], a, dc2, 8, 14, 16, g[2], g[3], da);
-        pool_back(c1, da, 8, 28, dc1);
-        relu_back(c1, dc1, 8 * 784);
-        convolve_back(p[0], x, dc1, 1, 28, 8, g[0], g[1], NULL);
+        linear_back(p[6], h, dz, hidden, 10, g[6], g[7], dh);
+        relu_back(h, dh, hidden);
+        linear_back(p[4], b, dh, flat, hidden, g[4], g[5], db);
+        pool_back(c2, db, n2, 14, dc2);
+        relu_back(c2, dc2, n2 * 196);
+        convolve_back(p[2], a, dc2, n1, 14, n2, g[2], g[3], da);
+        pool_back(c1, da, n1, 28, dc1);
+        relu_back(c1, dc1, n1 * 784);
+        convolve_back(p[0], x, dc1, 1, 28, n1, g[0], g[1], NULL);
     }
     return loss;
 }
 
-typedef double (*example_fn)(const reference_params_t *, const float *, uint32_t, double, const reference_params_t *);
+typedef double (*example_fn)(const reference_params_t *, size_t, const float *, uint32_t, double,
+                             const reference_params_t *);
 
-static double mean_loss(example_fn example, const reference_params_t *params, const float *images,
+static double mean_loss(example_fn example, const reference_params_t *params, size_t width, const float *images,
                         const uint32_t *labels, size_t batch, const reference_params_t *grads)
 {
     double sum = 0.0;
 
     for (size_t n = 0; n < batch; ++n) {
-        sum += example(params, images + n * 784, labels[n], 1.0 / (double)batch, grads);
+        sum += example(params, width, images + n * 784, labels[n], 1.0 / (double)batch, grads);
     }
     return sum / (double)batch;
 }
 
-double reference_mlp(const reference_params_t *params, const float *images, const uint32_t *labels, size_t batch,
-                     const reference_params_t *grads)
+double reference_mlp(const reference_params_t *params, size_t width, const float *images, const uint32_t *labels,
+                     size_t batch, const reference_params_t *grads)
 {
-    return mean_loss(mlp_example, params, images, labels, batch, grads);
+    return mean_loss(mlp_example, params, width, images, labels, batch, grads);
 }
 
-double reference_cnn(const reference_params_t *params, const float *images, const uint32_t *labels, size_t batch,
-                     const reference_params_t *grads)
+double reference_cnn(const reference_params_t *params, size_t width, const float *images, const uint32_t *labels,
+                     size_t batch, const reference_params_t *grads)
 {
-    return mean_loss(cnn_example, params, images, labels, batch, grads);
+    return mean_loss(cnn_example, params, width, images, labels, batch, grads);
 }

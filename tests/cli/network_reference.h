@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { REFERENCE_MAX_TENSORS = 8 };
+enum { REFERENCE_MAX_TENSORS = 8, REFERENCE_MAX_WIDTH = 2 };
 
 /* Parameters or gradients: tensor i, row-major. mlp: weight and bias of three linear layers. cnn: weight and bias of
  * two convolutions and two linear layers. */
@@ -13,10 +13,11 @@ typedef struct reference_params {
     double *tensors[REFERENCE_MAX_TENSORS];
 } reference_params_t;
 
-/* The mean cross-entropy of `batch` examples of 784 floats each; where grads is not NULL, its gradients too. */
-double reference_mlp(const reference_params_t *params, const float *images, const uint32_t *labels, size_t batch,
-                     const reference_params_t *grads);
-double reference_cnn(const reference_params_t *params, const float *images, const uint32_t *labels, size_t batch,
-                     const reference_params_t *grads);
+/* With hidden layers and filters multiplied by `width`, REFERENCE_MAX_WIDTH at most: the mean cross-entropy of `batch`
+ * examples of 784 floats each; where grads is not NULL, its gradients too. */
+double reference_mlp(const reference_params_t *params, size_t width, const float *images, const uint32_t *labels,
+                     size_t batch, const reference_params_t *grads);
+double reference_cnn(const reference_params_t *params, size_t width, const float *images, const uint32_t *labels,
+                     size_t batch, const reference_params_t *grads);
 
 #endif

@@ -1,6 +1,6 @@
 """psgd-train as a user runs it: real training by two workers, its figures, its JSON, and what it says of wrong input.
 
-test_train.py PATH/psgd-train        (environment: PSGD_TEST_MPIEXEC)
+test_train.py PATH/psgd-train PATH/libpsgd_mpi_one_thread.so        (environment: PSGD_TEST_MPIEXEC)
 """
 
 import gzip
@@ -16,6 +16,7 @@ import tempfile
 import unittest
 
 TRAIN = sys.argv.pop(1)
+ONE_THREAD = sys.argv.pop(1)  # an MPI library without MPI_THREAD_MULTIPLE
 MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
@@ -111,6 +112,11 @@ class Case(unittest.TestCase):
         self.assertRegex(result["params_hash"], "^[0-9a-f]{16}$")
         self.assertEqual(result["bytes_total"], result["bytes_per_step"] * steps)
         self.assertGreater(result["exchange_ms"], 0)
+        self.assertGreater(result["model_ms"], 0)
+        self.assertGreater(result["wait_ms"], 0)
+        self.assertGreaterEqual(result["submit_ms"], 0)
+        self.assertGreaterEqual(result["network_ms"], 0)
+        self.assertLessEqual(result["submit_ms"] + result["wait_ms"], result["ms_per_step"])
         self.assertGreater(result["ms_per_step"], result["exchange_ms"] * 0.5)
         self.assertAlmostEqual(result["seconds"], result["ms_per_step"] * steps / 1e3, delta=1e-3 * result["seconds"])
         # The gradients or factors, and a vote of a few hundred bytes in each message.
@@ -298,7 +304,96 @@ class Training(Case):
         self.assertEqual(len(hashes), 1)
 
 
+class Overlap(Case):
+    """Gradients that are submitted while the backward pass goes on."""
+
+    # From the last tensor to the first, 4 KB of gradients make a bucket of each layer of the mlp.
+    BUCKETS = ("--bucket-kb", 4, "--steps", 6)
+
+    def both(self, *options, key="powersgd"):
+        """The same run with overlap and without, by two workers: bits and bytes are the same."""
+        beside, behind = (self.results(*self.BUCKETS, "--data", self.made, *options, *form, workers=2)
+                          for form in ((), ("--no-overlap",)))
+        self.assertEqual((beside["overlap"], behind["overlap"], beside["bucket_kb"]), (True, False, 4))
+        for name in ("params_hash", "bytes_total", "messages_per_step", "accuracy"):
+            self.assertEqual(beside[key][name], behind[key][name], (name, options))
+        self.assertGreater(beside[key]["submit_ms"], 0)
+        self.assertEqual(behind[key]["submit_ms"], 0)
+        return beside[key]
+
+    def test_each_bucket_sends_messages_of_its_own(self):
+        whole = self.results("--bucket-kb", 0, "--steps", 6, "--data", self.made, workers=2)["powersgd"]
+        cut = self.both()
+        votes = self.check_run(whole, "mlp", 4, 6)
+        self.assertEqual(self.check_run(cut, "mlp", 4, 6), votes)
+        self.assertEqual((whole["messages_per_step"], cut["messages_per_step"]), (2, 6))
+        self.assertEqual(cut["bytes_per_step"], whole["bytes_per_step"] + 4 * votes)
+        default = self.results("--steps", 6, "--data", self.made, workers=2)
+        self.assertEqual((default["bucket_kb"], default["powersgd"]["messages_per_step"]), (1000, 2))
+        self.assertEqual(default["powersgd"]["params_hash"], whole["params_hash"])
+
+    def test_the_plain_run_overlaps_too(self):
+        whole = self.results("--bucket-kb", 0, "--steps", 6, "--rank", 0, "--data", self.made, workers=2)["plain"]
+        cut = self.both("--rank", 0, key="plain")
+        self.assertEqual(cut["params_hash"], whole["params_hash"])  # a mean of two is the same in any bucket
+        self.assertGreater(cut["messages_per_step"], whole["messages_per_step"])
+
+    def test_the_options_of_a_step_are_carried(self):
+        hashes = {self.both(*options)["params_hash"] for options in (
+            ("--fused-update", "--weight-decay", 1e-3, "--absent-every", 3),
+            ("--gradient-dtype", "f16", "--loss-scale", 1024, "--new-rank", 2, "--new-rank-step", 3, "--reset-error-every", 2),
+            ("--gradient-dtype", "bf16", "--fused-update", "--start-step", 3, "--max-norm", 1e-2))}
+        self.assertEqual(len(hashes), 3)
+
+    def test_the_convolutional_network_overlaps(self):
+        self.both("--model", "cnn", "--lr", 0.01, "--sharing", "owners")
+
+    def test_a_thread_of_the_librarys_gives_the_same_bits(self):
+        plain = self.results(*self.BUCKETS, "--data", self.made, workers=2)
+        threaded = self.results(*self.BUCKETS, "--data", self.made, "--progress-thread", workers=2)
+        self.assertEqual((plain["progress_thread"], threaded["progress_thread"]), (False, True))
+        self.assertEqual(threaded["powersgd"]["params_hash"], plain["powersgd"]["params_hash"])
+
+    def test_workers_may_differ_in_how_they_hand_gradients_over(self):
+        common = [TRAIN, *map(str, self.BUCKETS), "--data", self.made]
+        done = subprocess.run([MPIEXEC, "-n", "1", *common, "--no-overlap", "--json", ":", "-n", "1", *common, "--progress-thread"],
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        alike = self.results(*self.BUCKETS, "--data", self.made, workers=2)
+        self.assertEqual(json.loads(done.stdout)["powersgd"]["params_hash"], alike["powersgd"]["params_hash"])
+
+    def test_divergence_beside_the_backward_pass_is_told_once(self):
+        self.refuse(1, "diverged", "--data", self.small(), "--lr", 1000, "--steps", 200, "--bucket-kb", 4, workers=2)
+
+    def test_the_table_names_the_form_and_its_times(self):
+        file = self.path / "result.json"
+        done = self.succeed(*self.BUCKETS, "--data", self.made, "--json", file, workers=2)
+        run = json.loads(file.read_text())["powersgd"]
+        lines = {line[:28].strip(): line[28:].split()[0] for line in done.stdout.splitlines() if len(line) > 28}
+        self.assertIn("buckets of 4 KB, exchanged beside the backward pass\n", done.stdout)
+        for label, key in (("model", "model_ms"), ("exchange", "exchange_ms"), ("host, submitting", "submit_ms"),
+                           ("host, waiting", "wait_ms"), ("device idle for the network", "network_ms")):
+            self.assertEqual(lines[label], "%.2f" % run[key])
+        done = self.succeed("--bucket-kb", 0, "--no-overlap", "--progress-thread", "--steps", 2, "--data", self.made)
+        self.assertIn("one bucket, exchanged in one call behind the backward pass, with a thread of the library's\n", done.stdout)
+
+    def test_width_multiplies_what_is_hidden(self):
+        for model, width, parameters in (("mlp", 3, 784 * 768 + 768 + 768 * 384 + 384 + 384 * 10 + 10),
+                                         ("cnn", 2, 16 * 25 + 16 + 32 * 16 * 25 + 32 + 32 * 49 * 128 + 128 + 128 * 10 + 10)):
+            arguments = ("--model", model, "--width", width, "--steps", 2, "--data", self.made)
+            result = self.results(*arguments, workers=2)
+            self.assertEqual((result["width"], result["parameters"]), (width, parameters))
+            self.assertIn("%s, %d parameters" % (model, parameters), self.succeed(*arguments).stdout)
+
+
 class Refusals(Case):
+    def test_an_mpi_library_without_threads_is_told(self):
+        without = {"LD_PRELOAD": ONE_THREAD}
+        self.refuse(1, "--progress-thread needs an MPI library that may be called from any thread (MPI_THREAD_MULTIPLE)",
+                    "--progress-thread", "--data", self.made, environment=without)
+        self.refuse(1, "MPI_THREAD_MULTIPLE", "--progress-thread", "--data", self.made, workers=2, environment=without)
+        self.results("--steps", 1, "--data", self.made, workers=2, environment=without)
+
     def test_help_and_version_are_printed_once(self):
         done = self.succeed("--help", workers=2)
         self.assertEqual(done.stdout.count("--min-compression-rate"), 1)

@@ -19,7 +19,7 @@ enum { BATCH = 5 };
 
 static gpu_t gpu;
 
-typedef double (*reference_fn)(const reference_params_t *, const float *, const uint32_t *, size_t,
+typedef double (*reference_fn)(const reference_params_t *, size_t, const float *, const uint32_t *, size_t,
                                const reference_params_t *);
 
 static const reference_fn references[NUM_MODELS] = {reference_mlp, reference_cnn};
@@ -27,6 +27,7 @@ static const reference_fn references[NUM_MODELS] = {reference_mlp, reference_cnn
 /* A model with random parameters, a random batch, and both in double precision. */
 typedef struct fixture {
     network_t          network;
+    size_t             width;
     reference_params_t params, grads;
     float              images[BATCH * IMAGE_PIXELS];
     uint32_t           labels[BATCH];
@@ -63,12 +64,13 @@ static void randomize_params(fixture_t *fixture)
     free(values);
 }
 
-static fixture_t *fixture_create(model_t model)
+static fixture_t *fixture_create(model_t model, size_t width)
 {
     fixture_t      *fixture = allocate(1, sizeof(*fixture));
     random_stream_t stream  = random_stream(5, 2);
 
-    assert_tool_ok(network_create(&fixture->network, &gpu, model, BATCH));
+    fixture->width = width;
+    assert_tool_ok(network_create(&fixture->network, &gpu, model, width, BATCH));
     randomize_params(fixture);
     for (size_t i = 0; i < BATCH * IMAGE_PIXELS; ++i) {
         fixture->images[i] = (float)(2.0 * random_unit(&stream) - 1.0);
@@ -93,13 +95,13 @@ static void fixture_destroy(fixture_t *fixture)
 
 static double reference_loss(const fixture_t *fixture, model_t model, const reference_params_t *grads)
 {
-    return references[model](&fixture->params, fixture->images, fixture->labels, BATCH, grads);
+    return references[model](&fixture->params, fixture->width, fixture->images, fixture->labels, BATCH, grads);
 }
 
 START_TEST(reference__gradients_equal_finite_differences)
 {
     model_t         model   = (model_t)_i;
-    fixture_t      *fixture = fixture_create(model);
+    fixture_t      *fixture = fixture_create(model, 1);
     random_stream_t stream  = random_stream(5, 3);
     const double    h       = 1e-6;
 
@@ -132,14 +134,14 @@ END_TEST
 
 START_TEST(network__loss_and_gradients_equal_the_float64_reference)
 {
-    model_t    model   = (model_t)_i;
-    fixture_t *fixture = fixture_create(model);
+    model_t    model   = (model_t)(_i % NUM_MODELS);
+    fixture_t *fixture = fixture_create(model, (size_t)(1 + _i / NUM_MODELS));
     network_t *network = &fixture->network;
     float     *grads   = allocate(network->params.extent, sizeof(*grads));
     double     loss, hits;
 
     assert_tool_ok(network_enqueue_forward(network, BATCH));
-    assert_tool_ok(network_enqueue_backward(network));
+    assert_tool_ok(network_enqueue_backward(network, NULL, NULL));
     assert_tool_ok(gpu_read(&gpu, network->params.grads, grads, network->params.extent * sizeof(*grads)));
     assert_tool_ok(network_take_score(network, &loss, &hits));
     ck_assert_double_eq_tol(loss / BATCH, reference_loss(fixture, model, &fixture->grads), 1e-5);
@@ -165,15 +167,56 @@ START_TEST(network__loss_and_gradients_equal_the_float64_reference)
 }
 END_TEST
 
+/* What the backward pass hands on: each tensor once, the last layer's first. */
+static tool_status_t take_ready(void *user, size_t first, size_t count)
+{
+    size_t *below = user; /* tensors that are still to come */
+
+    ck_assert_uint_gt(count, 0);
+    ck_assert_uint_eq(first + count, *below);
+    *below = first;
+    return TOOL_OK;
+}
+
+/* A device that has not begun yet: were anything waited for, this would not return. */
+START_TEST(network__enqueues_forward_and_backward_without_waiting)
+{
+    fixture_t *fixture = fixture_create((model_t)(_i % NUM_MODELS), (size_t)(1 + _i / NUM_MODELS));
+    network_t *network = &fixture->network;
+    size_t     below   = network->params.count;
+    cl_int     result = CL_SUCCESS, at = CL_COMPLETE;
+    cl_event   gate, end;
+
+    assert_tool_ok(network_enqueue_forward(network, BATCH)); /* loads kernels */
+    assert_tool_ok(network_enqueue_backward(network, NULL, NULL));
+    assert_tool_ok(gpu_wait(&gpu));
+    gate = clCreateUserEvent(gpu.context, &result);
+    ck_assert_int_eq(result, CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueBarrierWithWaitList(gpu.queue, 1, &gate, NULL), CL_SUCCESS);
+    assert_tool_ok(network_enqueue_forward(network, BATCH));
+    assert_tool_ok(network_enqueue_backward(network, take_ready, &below));
+    ck_assert_uint_eq(below, 0);
+    ck_assert_int_eq(clEnqueueMarkerWithWaitList(gpu.queue, 0, NULL, &end), CL_SUCCESS);
+    ck_assert_int_eq(clFlush(gpu.queue), CL_SUCCESS);
+    ck_assert_int_eq(clGetEventInfo(end, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(at), &at, NULL), CL_SUCCESS);
+    ck_assert_int_ne(at, CL_COMPLETE);
+    ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+    assert_tool_ok(gpu_wait(&gpu));
+    clReleaseEvent(end);
+    clReleaseEvent(gate);
+    fixture_destroy(fixture);
+}
+END_TEST
+
 START_TEST(network__scores_only_what_it_is_told_and_adds_up_until_read)
 {
-    fixture_t *fixture = fixture_create(MODEL_MLP);
+    fixture_t *fixture = fixture_create(MODEL_MLP, 1);
     double     loss, hits, one_loss, one_hits;
 
     assert_tool_ok(network_enqueue_forward(&fixture->network, 2));
     assert_tool_ok(network_take_score(&fixture->network, &one_loss, &one_hits));
-    ck_assert_double_eq_tol(one_loss, 2.0 * reference_mlp(&fixture->params, fixture->images, fixture->labels, 2, NULL),
-                            1e-5);
+    ck_assert_double_eq_tol(one_loss,
+                            2.0 * reference_mlp(&fixture->params, 1, fixture->images, fixture->labels, 2, NULL), 1e-5);
     assert_tool_ok(network_enqueue_forward(&fixture->network, 2));
     assert_tool_ok(network_enqueue_forward(&fixture->network, 2));
     assert_tool_ok(network_take_score(&fixture->network, &loss, &hits));
@@ -188,7 +231,7 @@ END_TEST
 
 START_TEST(network__a_nan_stays_visible)
 {
-    fixture_t *fixture = fixture_create((model_t)_i);
+    fixture_t *fixture = fixture_create((model_t)_i, 1);
     double     loss, hits;
 
     for (size_t i = 0; i < BATCH * IMAGE_PIXELS; ++i) {
@@ -208,8 +251,8 @@ START_TEST(params__initial_values_depend_on_the_seed_alone)
     network_t networks[2];
     uint64_t  hashes[3];
 
-    assert_tool_ok(network_create(&networks[0], &gpu, MODEL_CNN, 3));
-    assert_tool_ok(network_create(&networks[1], &gpu, MODEL_CNN, 4));
+    assert_tool_ok(network_create(&networks[0], &gpu, MODEL_CNN, 1, 3));
+    assert_tool_ok(network_create(&networks[1], &gpu, MODEL_CNN, 1, 4));
     assert_tool_ok(params_init(&networks[0].params, 9));
     assert_tool_ok(params_init(&networks[1].params, 9));
     assert_tool_ok(params_hash(&networks[0].params, &hashes[0]));
@@ -346,7 +389,7 @@ START_TEST(feed__shares_of_an_epoch_are_disjoint_and_equally_long)
     unsigned       once              = 0;
 
     make_part(&part);
-    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, BATCH));
+    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, 1, BATCH));
     assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
     for (uint32_t w = 0; w < 3; ++w) {
         workers_t worker = {.count = 3, .index = w};
@@ -398,7 +441,7 @@ START_TEST(feed__a_test_sees_every_image_once)
     unsigned       seen[FEED_IMAGES] = {0};
 
     make_part(&part);
-    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, BATCH));
+    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, 1, BATCH));
     assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
     for (uint32_t w = 0; w < 4; ++w) {
         workers_t worker = {.count = 4, .index = w};
@@ -438,7 +481,10 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, open_device, close_device);
     tcase_set_timeout(tcase, 280);
     tcase_add_loop_test(tcase, reference__gradients_equal_finite_differences, 0, NUM_MODELS);
-    tcase_add_loop_test(tcase, network__loss_and_gradients_equal_the_float64_reference, 0, NUM_MODELS);
+    tcase_add_loop_test(tcase, network__loss_and_gradients_equal_the_float64_reference, 0,
+                        NUM_MODELS * REFERENCE_MAX_WIDTH);
+    tcase_add_loop_test(tcase, network__enqueues_forward_and_backward_without_waiting, 0,
+                        NUM_MODELS * REFERENCE_MAX_WIDTH);
     tcase_add_test(tcase, network__scores_only_what_it_is_told_and_adds_up_until_read);
     tcase_add_loop_test(tcase, network__a_nan_stays_visible, 0, NUM_MODELS);
     tcase_add_test(tcase, params__initial_values_depend_on_the_seed_alone);

@@ -30,6 +30,9 @@ START_TEST(options__defaults_hold_where_nothing_is_given)
     ck_assert(!options.compare && !options.json && !options.help && !options.version);
     ck_assert_uint_eq(options.steps, 0);
     ck_assert_uint_eq(options.batch, 32);
+    ck_assert_uint_eq(options.width, 1);
+    ck_assert_uint_eq(options_bucket_bytes(&options), 1000000);
+    ck_assert(!options.no_overlap && !options.progress_thread);
     ck_assert_double_eq(options.min_compression_rate, 2.0);
     ck_assert_ptr_null(options.device);
     ck_assert_uint_gt(options.epochs, 0);
@@ -98,6 +101,13 @@ START_TEST(options__what_cannot_be_is_refused_with_a_sentence)
         {{"--rank", " 4"}, "--rank takes a whole number, not ' 4'"},
         {{"--rank="}, "--rank takes a whole number, not ''"},
         {{"--rank", "1025"}, "from 0 to 1024, not 1025"},
+        {{"--width", "0"}, "--width takes a whole number from 1 to 64, not 0"},
+        {{"--width", "65"}, "--width takes a whole number from 1 to 64, not 65"},
+        {{"--bucket-kb", "-1"}, "--bucket-kb takes a whole number, not '-1'"},
+        {{"--bucket-kb", "1e3"}, "--bucket-kb takes a whole number, not '1e3'"},
+        {{"--bucket-kb", "1000000000001"}, "--bucket-kb takes a whole number from 0 to 1000000000000"},
+        {{"--no-overlap=1"}, "--no-overlap takes no value"},
+        {{"--progress-thread=1"}, "--progress-thread takes no value"},
         {{"--epochs", "0"}, "--epochs takes a whole number from 1"},
         {{"--batch", "0"}, "--batch takes a whole number from 1"},
         {{"--batch", "99999999999999999999999"}, "--batch takes a whole number from"},
@@ -127,9 +137,13 @@ START_TEST(options__hash_tells_apart_what_workers_must_share)
     options_t options, other;
 
     assert_tool_ok(PARSE(&options, "--rank=4"));
-    assert_tool_ok(PARSE(&other, "--device=1", "--json=x", "--data=y"));
+    assert_tool_ok(PARSE(&other, "--device=1", "--json=x", "--data=y", "--no-overlap", "--progress-thread"));
     ck_assert_uint_eq(options_hash(&options), options_hash(&other));
     assert_tool_ok(PARSE(&other, "--seed=2"));
+    ck_assert_uint_ne(options_hash(&options), options_hash(&other));
+    assert_tool_ok(PARSE(&other, "--bucket-kb=999"));
+    ck_assert_uint_ne(options_hash(&options), options_hash(&other));
+    assert_tool_ok(PARSE(&other, "--width=2"));
     ck_assert_uint_ne(options_hash(&options), options_hash(&other));
     assert_tool_ok(PARSE(&other, "--lr=0.011"));
     ck_assert_uint_ne(options_hash(&options), options_hash(&other));

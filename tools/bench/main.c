@@ -198,7 +198,7 @@ int main(int argc, char **argv)
     tool_status_t status;
 
     tool_set_name("psgd-bench");
-    status = workers_begin(&argc, &argv, &workers);
+    status = workers_begin(&argc, &argv, false, &workers);
     if (status != TOOL_OK) {
         fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
         return EXIT_FAILURE;

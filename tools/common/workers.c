@@ -81,17 +81,41 @@ static tool_status_t find_node(workers_t *workers)
     return status;
 }
 
-tool_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p)
+bool workers_find_flag(int argc, char **argv, const char *flag)
 {
-    workers_t     workers  = {0, 0, MPI_COMM_NULL, MPI_COMM_NULL, 0, 0};
+    for (int i = 1; i < argc; ++i) {
+        if (strcmp(argv[i], flag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+tool_status_t workers_need_any_thread(const workers_t *workers, const char *option)
+{
+    if (workers->any_thread) {
+        return TOOL_OK;
+    }
+    return tool_fail(
+        TOOL_FAILED,
+        "%s needs an MPI library that may be called from any thread (MPI_THREAD_MULTIPLE), and this one may not; "
+        "leave the option out, or use another MPI library",
+        option);
+}
+
+tool_status_t workers_begin(int *argc, char ***argv, bool wants_any_thread, workers_t *workers_p)
+{
+    const int     wanted   = wants_any_thread ? MPI_THREAD_MULTIPLE : MPI_THREAD_FUNNELED;
+    workers_t     workers  = {0, 0, MPI_COMM_NULL, MPI_COMM_NULL, 0, 0, false};
     int           provided = MPI_THREAD_SINGLE;
     tool_status_t status;
 
-    status = check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    status = check_mpi(MPI_Init_thread(argc, argv, wanted, &provided), "MPI_Init_thread");
     if (status == TOOL_OK && provided < MPI_THREAD_FUNNELED) {
         status =
             tool_fail(TOOL_FAILED, "this MPI library does not support programs with threads (MPI_THREAD_FUNNELED)");
     }
+    workers.any_thread = provided == MPI_THREAD_MULTIPLE;
     if (status == TOOL_OK) {
         status = check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &workers.all), "MPI_Comm_dup");
     }

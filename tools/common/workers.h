@@ -16,11 +16,19 @@ typedef struct workers {
     MPI_Comm node;        /* the workers of this machine */
     uint32_t local_count; /* of them */
     uint32_t local_index;
+    bool     any_thread; /* MPI may be called from any thread (MPI_THREAD_MULTIPLE) */
 } workers_t;
 
-/* Initializes MPI. The workers of one machine are those that share memory and a processor name: where containers
- * mislead about either, the other corrects it. Errors: TOOL_FAILED. */
-tool_status_t workers_begin(int *argc, char ***argv, workers_t *workers_p);
+/* Whether this flag stands on the command line: what has to be known before MPI is there, and so before options are read. */
+bool workers_find_flag(int argc, char **argv, const char *flag);
+
+/* Initializes MPI, with MPI_THREAD_MULTIPLE where that is wanted and to be had. The workers of one
+ * machine are those that share memory and a processor name: where containers mislead about either, the other corrects it.
+ * Errors: TOOL_FAILED. */
+tool_status_t workers_begin(int *argc, char ***argv, bool wants_any_thread, workers_t *workers_p);
+
+/* TOOL_FAILED with a sentence about `option`, which needs it, where MPI may not be called from any thread. */
+tool_status_t workers_need_any_thread(const workers_t *workers, const char *option);
 
 /* Finalizes MPI. */
 void workers_end(workers_t *workers);

@@ -90,9 +90,9 @@ static tool_status_t backward_to_weight(const conv_t *conv)
 }
 
 /* columns_grad[n] (taps x positions) = W (filters x taps)^T z_grad[n] (filters x positions); input_grad = it, folded */
-static tool_status_t backward_to_input(const conv_t *conv, cl_mem input_grad)
+static tool_status_t conv_backward_input(layer_t *layer, cl_mem input_grad)
 {
-    const layer_t *layer = &conv->base;
+    const conv_t  *conv = (const conv_t *)layer;
     tool_status_t  status;
 
     status = blas_products(layer->gpu, BLAS_TN, conv->taps, conv->positions, conv->filters,
@@ -105,19 +105,13 @@ static tool_status_t backward_to_input(const conv_t *conv, cl_mem input_grad)
     return blas_col2im(layer->gpu, &conv->window, (span_t){conv->columns, 0}, (span_t){input_grad, 0});
 }
 
-static tool_status_t conv_backward(layer_t *layer, cl_mem input, cl_mem input_grad)
+static tool_status_t conv_backward_params(layer_t *layer, cl_mem input)
 {
     const conv_t *conv   = (const conv_t *)layer;
     tool_status_t status = backward_to_z(conv);
 
     (void)input; /* forward has left it unfolded */
-    if (status == TOOL_OK) {
-        status = backward_to_weight(conv);
-    }
-    if (status == TOOL_OK && input_grad != NULL) {
-        status = backward_to_input(conv, input_grad);
-    }
-    return status;
+    return status == TOOL_OK ? backward_to_weight(conv) : status;
 }
 
 static void conv_destroy(layer_t *layer)
@@ -132,7 +126,7 @@ static void conv_destroy(layer_t *layer)
     layer_free(layer);
 }
 
-static const layer_ops_t conv_ops = {conv_forward, conv_backward, conv_destroy};
+static const layer_ops_t conv_ops = {conv_forward, conv_backward_params, conv_backward_input, conv_destroy};
 
 static tool_status_t conv_allocate(conv_t *conv)
 {
@@ -176,14 +170,16 @@ tool_status_t layer_create_conv(params_t *params, size_t batch, const conv_shape
     if (status != TOOL_OK) {
         return status;
     }
-    conv->base   = (layer_t){&conv_ops,
-                             params->gpu,
-                             params,
-                             batch,
-                             shape->channels * shape->height * shape->width,
-                             shape->filters * (height / 2) * (width / 2),
-                             NULL,
-                             NULL};
+    conv->base          = (layer_t){&conv_ops,
+                                    params->gpu,
+                                    params,
+                                    batch,
+                                    params->count,
+                                    2,
+                                    shape->channels * shape->height * shape->width,
+                                    shape->filters * (height / 2) * (width / 2),
+                                    NULL,
+                                    NULL};
     conv->window = (blas_window_t){batch * shape->channels, shape->height, shape->width, shape->kernel, shape->padding};
     conv->filters       = shape->filters;
     conv->taps          = shape->channels * shape->kernel * shape->kernel;

@@ -19,8 +19,11 @@ typedef struct layer_ops {
     tool_status_t (*forward)(layer_t *layer, cl_mem input);
 
     /* From output_grad (which it may overwrite) the gradients of the parameters, of the loss as it is, nothing added
-     * to what was there; and input_grad: batch x in_elems, where that is not NULL. `input` is as in forward. */
-    tool_status_t (*backward)(layer_t *layer, cl_mem input, cl_mem input_grad);
+     * to what was there. `input` is as in forward. */
+    tool_status_t (*backward_params)(layer_t *layer, cl_mem input);
+
+    /* Behind that: input_grad, batch x in_elems. */
+    tool_status_t (*backward_input)(layer_t *layer, cl_mem input_grad);
 
     void (*destroy)(layer_t *layer);
 } layer_ops_t;
@@ -31,6 +34,7 @@ struct layer {
     const gpu_t       *gpu;
     const params_t    *params;
     size_t             batch;
+    size_t             first_param, num_params; /* of `params`: the weight, and the bias behind it */
     size_t             in_elems, out_elems; /* of one example */
     cl_mem             output;              /* batch x out_elems */
     cl_mem             output_grad;         /* batch x out_elems */

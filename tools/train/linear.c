@@ -31,9 +31,8 @@ static tool_status_t linear_forward(layer_t *layer, cl_mem input)
                       GPU_ARG(bias_offset), GPU_ARG(width), GPU_ARG(lowest));
 }
 
-/* With d = output_grad (batch x out) behind the ReLU: b' = its column sums, W' (out x in) = d^T input, input_grad =
- * d W */
-static tool_status_t linear_backward(layer_t *layer, cl_mem input, cl_mem input_grad)
+/* With d = output_grad (batch x out) behind the ReLU: b' = its column sums, W' (out x in) = d^T input */
+static tool_status_t linear_backward_params(layer_t *layer, cl_mem input)
 {
     const linear_t *linear      = (const linear_t *)layer;
     size_t          count       = layer->batch * layer->out_elems;
@@ -54,11 +53,17 @@ static tool_status_t linear_backward(layer_t *layer, cl_mem input, cl_mem input_
         status = blas_product(layer->gpu, BLAS_TN, layer->out_elems, layer->in_elems, layer->batch, d,
                               (span_t){input, 0}, params_grad(layer->params, linear->weight));
     }
-    if (status == TOOL_OK && input_grad != NULL) {
-        status = blas_product(layer->gpu, BLAS_NN, layer->batch, layer->in_elems, layer->out_elems, d,
-                              params_value(layer->params, linear->weight), (span_t){input_grad, 0});
-    }
     return status;
+}
+
+/* input_grad = d W */
+static tool_status_t linear_backward_input(layer_t *layer, cl_mem input_grad)
+{
+    const linear_t *linear = (const linear_t *)layer;
+
+    return blas_product(layer->gpu, BLAS_NN, layer->batch, layer->in_elems, layer->out_elems,
+                        (span_t){layer->output_grad, 0}, params_value(layer->params, linear->weight),
+                        (span_t){input_grad, 0});
 }
 
 static void linear_destroy(layer_t *layer)
@@ -66,7 +71,7 @@ static void linear_destroy(layer_t *layer)
     layer_free(layer);
 }
 
-static const layer_ops_t linear_ops = {linear_forward, linear_backward, linear_destroy};
+static const layer_ops_t linear_ops = {linear_forward, linear_backward_params, linear_backward_input, linear_destroy};
 
 tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, bool relu,
                                   const char *weight_name, const char *bias_name, layer_t **layer_p)
@@ -78,7 +83,8 @@ tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elem
     if (status != TOOL_OK) {
         return status;
     }
-    linear->base = (layer_t){&linear_ops, params->gpu, params, batch, in_elems, out_elems, NULL, NULL};
+    linear->base =
+        (layer_t){&linear_ops, params->gpu, params, batch, params->count, 2, in_elems, out_elems, NULL, NULL};
     linear->relu = relu;
     status       = params_add(params, weight_name, 2, dims, in_elems, &linear->weight);
     if (status == TOOL_OK) {

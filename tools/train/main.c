@@ -1,6 +1,6 @@
 /* psgd-train: data-parallel training on Fashion-MNIST, once with plain all-reduce and once with PowerSGD.
  *
- * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: trainer.c is where. Run alone
+ * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: exchange.c and trainer.c are where. Run alone
  * it is one worker; under mpiexec each process is one. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +119,10 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
         return TOOL_OK;
     }
     status = workers_agree(workers, output_check(workers_is_speaker(workers) ? options.json_file : NULL));
+    if (status == TOOL_OK) { /* workers may differ in it */
+        status = workers_agree(workers, options.progress_thread ? workers_need_any_thread(workers, "--progress-thread")
+                                                                : TOOL_OK);
+    }
     if (status == TOOL_OK) {
         status = load(&options, workers, &dataset);
     }
@@ -135,7 +139,7 @@ int main(int argc, char **argv)
     tool_status_t status;
 
     tool_set_name("psgd-train");
-    status = workers_begin(&argc, &argv, &workers);
+    status = workers_begin(&argc, &argv, workers_find_flag(argc, argv, "--progress-thread"), &workers);
     if (status != TOOL_OK) {
         fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
         return EXIT_FAILURE;

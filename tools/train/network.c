@@ -33,13 +33,13 @@ static tool_status_t add_conv(network_t *network, const conv_shape_t *shape, con
     return status;
 }
 
-/* 784 - 256 - 128 - 10 */
-static tool_status_t add_mlp(network_t *network)
+/* 784 - 256 - 128 - 10 at width 1 */
+static tool_status_t add_mlp(network_t *network, size_t width)
 {
-    tool_status_t status = add_linear(network, 256, true, "fc1.weight", "fc1.bias");
+    tool_status_t status = add_linear(network, 256 * width, true, "fc1.weight", "fc1.bias");
 
     if (status == TOOL_OK) {
-        status = add_linear(network, 128, true, "fc2.weight", "fc2.bias");
+        status = add_linear(network, 128 * width, true, "fc2.weight", "fc2.bias");
     }
     if (status == TOOL_OK) {
         status = add_linear(network, NUM_CLASSES, false, "fc3.weight", "fc3.bias");
@@ -47,18 +47,18 @@ static tool_status_t add_mlp(network_t *network)
     return status;
 }
 
-/* 1 x 28 x 28 - 8 x 14 x 14 - 16 x 7 x 7 - 64 - 10 */
-static tool_status_t add_cnn(network_t *network)
+/* 1 x 28 x 28 - 8 x 14 x 14 - 16 x 7 x 7 - 64 - 10 at width 1 */
+static tool_status_t add_cnn(network_t *network, size_t width)
 {
-    static const conv_shape_t first  = {1, IMAGE_SIDE, IMAGE_SIDE, 8, 5, 2};
-    static const conv_shape_t second = {8, 14, 14, 16, 5, 2};
-    tool_status_t             status = add_conv(network, &first, "conv1.weight", "conv1.bias");
+    const conv_shape_t first  = {1, IMAGE_SIDE, IMAGE_SIDE, 8 * width, 5, 2};
+    const conv_shape_t second = {8 * width, 14, 14, 16 * width, 5, 2};
+    tool_status_t      status = add_conv(network, &first, "conv1.weight", "conv1.bias");
 
     if (status == TOOL_OK) {
         status = add_conv(network, &second, "conv2.weight", "conv2.bias");
     }
     if (status == TOOL_OK) {
-        status = add_linear(network, 64, true, "fc1.weight", "fc1.bias");
+        status = add_linear(network, 64 * width, true, "fc1.weight", "fc1.bias");
     }
     if (status == TOOL_OK) {
         status = add_linear(network, NUM_CLASSES, false, "fc2.weight", "fc2.bias");
@@ -84,7 +84,7 @@ static tool_status_t allocate_ends(network_t *network)
     return status;
 }
 
-tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch)
+tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t width, size_t batch)
 {
     tool_status_t status;
 
@@ -94,7 +94,7 @@ tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model
     network->batch      = batch;
     status              = allocate_ends(network);
     if (status == TOOL_OK) {
-        status = model == MODEL_CNN ? add_cnn(network) : add_mlp(network);
+        status = model == MODEL_CNN ? add_cnn(network, width) : add_mlp(network, width);
     }
     if (status == TOOL_OK) {
         status = params_allocate(&network->params);
@@ -116,15 +116,10 @@ void network_destroy(network_t *network)
     network->input = network->targets = network->losses = network->hits = NULL;
 }
 
-/* What layer `index` takes, and where the gradient of that goes: nowhere, for the images. */
+/* What layer `index` takes. */
 static cl_mem input_of(const network_t *network, size_t index)
 {
     return index > 0 ? network->layers[index - 1]->output : network->input;
-}
-
-static cl_mem input_grad_of(const network_t *network, size_t index)
-{
-    return index > 0 ? network->layers[index - 1]->output_grad : NULL;
 }
 
 tool_status_t network_enqueue_forward(network_t *network, size_t scored)
@@ -145,12 +140,20 @@ tool_status_t network_enqueue_forward(network_t *network, size_t scored)
     return status;
 }
 
-tool_status_t network_enqueue_backward(network_t *network)
+tool_status_t network_enqueue_backward(network_t *network, network_ready_fn ready, void *user)
 {
     tool_status_t status = TOOL_OK;
 
     for (size_t i = network->num_layers; i-- > 0 && status == TOOL_OK;) {
-        status = network->layers[i]->ops->backward(network->layers[i], input_of(network, i), input_grad_of(network, i));
+        layer_t *layer = network->layers[i];
+
+        status = layer->ops->backward_params(layer, input_of(network, i));
+        if (status == TOOL_OK && ready != NULL) {
+            status = ready(user, layer->first_param, layer->num_params);
+        }
+        if (status == TOOL_OK && i > 0) { /* nobody asks for the images' gradient */
+            status = layer->ops->backward_input(layer, network->layers[i - 1]->output_grad);
+        }
     }
     return status;
 }

@@ -22,17 +22,22 @@ typedef struct network {
     cl_mem hits;   /* batch uint: how many of them were classified rightly */
 } network_t;
 
-/* The buffers, the layers and their parameters (all zero: see params_init()). The network must not move: its layers
- * point to its parameters. Freed by network_destroy(), also after an error. */
-tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t batch);
+/* The buffers, the layers and their parameters (all zero: see params_init()). `width` is what the hidden layers and the
+ * filters are multiplied by. The network must not move: its layers point to its parameters. Freed by network_destroy(),
+ * also after an error. */
+tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t width, size_t batch);
 void          network_destroy(network_t *network);
 
 /* Logits, loss and the loss's gradient by the logits, of the batch in `input` and `targets`; of its examples the first
  * `scored` count in losses and hits. */
 tool_status_t network_enqueue_forward(network_t *network, size_t scored);
 
-/* The gradients of all parameters, of the mean loss over the batch. */
-tool_status_t network_enqueue_backward(network_t *network);
+/* Is told that what computes the gradients of parameters first to first + count - 1 has been enqueued. */
+typedef tool_status_t (*network_ready_fn)(void *user, size_t first, size_t count);
+
+/* The gradients of all parameters, of the mean loss over the batch, from the last layer to the first. Each layer's are handed to
+ * `ready` (NULL: to nobody) before the gradient that the layer below it needs is enqueued. Waits for nothing. */
+tool_status_t network_enqueue_backward(network_t *network, network_ready_fn ready, void *user);
 
 /* Reads and resets what was scored: the sum of losses, and how many were right. Waits. */
 tool_status_t network_take_score(network_t *network, double *loss_p, double *hits_p);

@@ -35,6 +35,8 @@ static const model_defaults_t model_defaults[NUM_MODELS] = {
 static const option_row_t rows[] = {
     {"--model", "mlp|cnn", OPTION_CHOICE, FIELD(model), 0, 0, model_names,
      "mlp (default): 784-256-128-10; cnn: 8 and 16 5x5 filters, 64 hidden", 0},
+    {"--width", "N", OPTION_U32, FIELD(width), 1, 64, NULL,
+     "multiply hidden layers and filters by N, default 1; 10: some 5 million parameters", 0},
     {"--data", "DIR", OPTION_TEXT, FIELD(data), 0, 0, NULL,
      "directory of the IDX files, gzip or not; default /usr/share/datasets/fashion-mnist", 0},
     {"--rank", "R", OPTION_U32, FIELD(rank), 0, PSGD_MAX_RANK, NULL,
@@ -92,6 +94,12 @@ static const option_row_t rows[] = {
      0},
     {"--reset-error-every", "N", OPTION_U64, FIELD(reset_error_every), 0, 1e18, NULL,
      "forget what compression has left out every N steps; 0 (default): never", 0},
+    {"--bucket-kb", "N", OPTION_U64, FIELD(bucket_kb), 0, 1e12, NULL,
+     "gradients of so many kilobytes (1000 bytes) are compressed and sent together; default 1000; 0: all of them", 0},
+    {"--no-overlap", NULL, OPTION_FLAG, FIELD(no_overlap), 0, 0, NULL,
+     "exchange gradients behind the backward pass, in one call, and not while it goes on", 0},
+    {"--progress-thread", NULL, OPTION_FLAG, FIELD(progress_thread), 0, 0, NULL,
+     "let a thread of the library go on with the exchange; needs MPI_THREAD_MULTIPLE", 0},
     {"--engine", "auto|clblast|fused", OPTION_CHOICE, FIELD(engine), 0, 0, engine_names,
      "who does the matrix products of the exchange; auto (default): measured for each shape", 0},
     {"--finite", NULL, OPTION_FLAG, FIELD(is_finite), 0, 0, NULL,
@@ -140,6 +148,11 @@ psgd_dtype_t options_error_dtype(const options_t *options)
     return options->error_dtype == 0 ? PSGD_F32 : PSGD_BF16;
 }
 
+uint64_t options_bucket_bytes(const options_t *options)
+{
+    return 1000 * options->bucket_kb;
+}
+
 bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor, uint64_t step)
 {
     return options->absent_every == 0 || (tensor + worker + step) % options->absent_every != 0;
@@ -165,6 +178,8 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     options_t options = {
         .data                 = "/usr/share/datasets/fashion-mnist",
         .rank                 = 4,
+        .width                = 1,
+        .bucket_kb            = 1000, /* torch DDP's first bucket, which is its small one */
         .batch                = 32,
         .lr                   = -1.0, /* not given */
         .momentum             = 0.9,
@@ -232,6 +247,8 @@ uint64_t options_hash(const options_t *options)
     uint64_t hash = 0;
 
     hash = random_mix(hash ^ (uint64_t)options->model);
+    hash = random_mix(hash ^ options->width);
+    hash = random_mix(hash ^ options->bucket_kb);
     hash = random_mix(hash ^ options->rank);
     hash = random_mix(hash ^ (uint64_t)options->compare);
     hash = random_mix(hash ^ options->epochs);

@@ -17,6 +17,7 @@ typedef struct options {
     bool        help;
     bool        version;
     int         model;   /* model_t */
+    uint32_t    width;   /* what its hidden layers and filters are multiplied by */
     const char *data;    /* a directory of IDX files */
     uint32_t    rank;    /* 0: plain all-reduce */
     bool        compare; /* plain all-reduce, then PowerSGD */
@@ -60,6 +61,9 @@ typedef struct options {
     bool        is_finite;         /* psgd_config_t.gradients_are_finite */
     int         rule;              /* psgd_rule_t */
     double      weight_decay;
+    uint64_t    bucket_kb;            /* psgd_config_t.bucket_bytes, in units of 1000 bytes */
+    bool        no_overlap;           /* gradients are exchanged in one call behind the backward pass */
+    bool        progress_thread;      /* psgd_config_t */
     const char *device;               /* psgd_device_find(); NULL: its default */
     bool        json;
     const char *json_file; /* NULL: standard output, in place of the table */
@@ -74,6 +78,9 @@ void options_print_help(FILE *file);
 
 /* What the workers of one job must have in common, as one number: all options but where it runs and what is printed. */
 uint64_t options_hash(const options_t *options);
+
+/* psgd_config_t.bucket_bytes. */
+uint64_t options_bucket_bytes(const options_t *options);
 
 /* Whether worker `worker` has a gradient of tensor number `tensor` in a step (--absent-every). */
 bool options_has_gradient(const options_t *options, uint32_t worker, size_t tensor, uint64_t step);

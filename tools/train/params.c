@@ -136,12 +136,14 @@ tool_status_t params_enqueue_update(const params_t *params, psgd_rule_t rule, fl
                       GPU_ARG(params->values));
 }
 
-tool_status_t params_enqueue_narrow(const params_t *params, psgd_dtype_t dtype, float scale)
+tool_status_t params_enqueue_narrow(const params_t *params, size_t first, size_t count, psgd_dtype_t dtype, float scale)
 {
-    cl_uint word = (cl_uint)dtype;
+    const param_t *last  = &params->tensors[first + count - 1];
+    cl_uint        begin = (cl_uint)params->tensors[first].offset;
+    cl_uint        word  = (cl_uint)dtype;
 
-    return GPU_LAUNCH(params->gpu, GPU_KERNEL_NARROW, params->extent, GPU_ARG(params->grads), GPU_ARG(scale),
-                      GPU_ARG(word), GPU_ARG(params->halves));
+    return GPU_LAUNCH(params->gpu, GPU_KERNEL_NARROW, last->offset + last->elems - begin, GPU_ARG(begin),
+                      GPU_ARG(params->grads), GPU_ARG(scale), GPU_ARG(word), GPU_ARG(params->halves));
 }
 
 tool_status_t params_enqueue_widen(const params_t *params, psgd_dtype_t dtype)

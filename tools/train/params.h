@@ -52,8 +52,9 @@ psgd_tensor_t params_tensor(const params_t *params, size_t index, psgd_dtype_t d
 psgd_buffer_t params_grad_buffer(const params_t *params, size_t index);
 psgd_buffer_t params_place(const params_t *params, size_t index, cl_mem mem);
 
-/* The gradients, multiplied by `scale`, into those in 16 bits; and the update back. */
-tool_status_t params_enqueue_narrow(const params_t *params, psgd_dtype_t dtype, float scale);
+/* The gradients of tensors first to first + count - 1, multiplied by `scale`, into those in 16 bits; and the whole update back. */
+tool_status_t params_enqueue_narrow(const params_t *params, size_t first, size_t count, psgd_dtype_t dtype,
+                                    float scale);
 tool_status_t params_enqueue_widen(const params_t *params, psgd_dtype_t dtype);
 
 /* One step of SGD with momentum by a rule, on the update in the gradients' place (psgd_rule_t has the formulas). */

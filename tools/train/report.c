@@ -3,7 +3,7 @@
 #include "hierarchy.h"
 #include "json.h"
 
-enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 18 };
+enum { LABEL_WIDTH = 28, COLUMN_WIDTH = 18 };
 
 /* One row of the table: what stands in a run's column, and what the row says. */
 typedef struct table_row {
@@ -29,12 +29,27 @@ static void write_step_time(const run_t *run, char *text, size_t bytes)
 
 static void write_model_time(const run_t *run, char *text, size_t bytes)
 {
-    snprintf(text, bytes, "%.2f ms", run->ms_per_step - run->exchange_ms);
+    snprintf(text, bytes, "%.2f ms", run->model_ms);
 }
 
 static void write_exchange_time(const run_t *run, char *text, size_t bytes)
 {
     snprintf(text, bytes, "%.2f ms", run->exchange_ms);
+}
+
+static void write_submit_time(const run_t *run, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%.2f ms", run->submit_ms);
+}
+
+static void write_wait_time(const run_t *run, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%.2f ms", run->wait_ms);
+}
+
+static void write_network_time(const run_t *run, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%.2f ms", run->network_ms);
 }
 
 static void write_hash(const run_t *run, char *text, size_t bytes)
@@ -46,8 +61,12 @@ static const table_row_t table_rows[] = {
     {"test accuracy", write_accuracy, "test images classified rightly"},
     {"sent per worker and step", write_sent, "what each worker hands to the network; 1 MB is 10^6 bytes"},
     {"time per step", write_step_time, "wall-clock, mean over steps and workers"},
-    {"  model", write_model_time, "forward, backward, optimizer"},
-    {"  exchange", write_exchange_time, "from gradients to update: compression, messages, waiting for the others"},
+    {"  model", write_model_time, "forward and backward, until the last gradient is there"},
+    {"  exchange", write_exchange_time, "from there to the update: compression, messages, waiting for the others"},
+    {"host, submitting", write_submit_time, "of the step: handing gradients to the library"},
+    {"host, waiting", write_wait_time, "of the step: from the last gradient enqueued to the update"},
+    {"device idle for the network", write_network_time,
+     "of the step: it had nothing to do and waited for other workers"},
     {"final parameters", write_hash, "the same on every worker: compared"},
 };
 
@@ -62,6 +81,18 @@ static void write_precisions(const options_t *options, FILE *file)
                 dtype_name(options_error_dtype(options)));
     }
     fprintf(file, "\n");
+}
+
+/* How gradients get to the library. */
+static void write_form(const options_t *options, FILE *file)
+{
+    if (options->bucket_kb > 0) {
+        fprintf(file, "buckets of %llu KB", (unsigned long long)options->bucket_kb);
+    } else {
+        fprintf(file, "one bucket");
+    }
+    fprintf(file, ", exchanged %s the backward pass%s\n", options->no_overlap ? "in one call behind" : "beside",
+            options->progress_thread ? ", with a thread of the library's" : "");
 }
 
 static void write_heading(const report_t *report, FILE *file)
@@ -81,6 +112,7 @@ static void write_heading(const report_t *report, FILE *file)
         fprintf(file, "%u node%s: their workers combine in memory, one of each speaks to the others\n",
                 (unsigned)trainer->num_nodes, trainer->num_nodes > 1 ? "s" : "");
     }
+    write_form(options, file);
     write_precisions(options, file);
 }
 
@@ -155,7 +187,11 @@ static void write_run(json_t *json, const char *key, const run_t *run)
     json_real(json, "compression_rate", run->compression_rate);
     json_real(json, "captured_share", run->captured);
     json_real(json, "ms_per_step", run->ms_per_step);
+    json_real(json, "model_ms", run->model_ms);
     json_real(json, "exchange_ms", run->exchange_ms);
+    json_real(json, "submit_ms", run->submit_ms);
+    json_real(json, "wait_ms", run->wait_ms);
+    json_real(json, "network_ms", run->network_ms);
     json_real(json, "seconds", run->seconds);
     json_text(json, "params_hash", hash);
     json_end_object(json);
@@ -169,6 +205,7 @@ static void write_job(json_t *json, const trainer_t *trainer)
     json_integer(json, "schema", 1);
     json_text(json, "version", psgd_version_string());
     json_text(json, "model", model_name(options->model));
+    json_integer(json, "width", options->width);
     json_integer(json, "parameters", trainer->network.params.elems);
     json_integer(json, "workers", trainer->workers->count);
     json_integer(json, "nodes", trainer->num_nodes);
@@ -223,6 +260,9 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_integer(json, "reset_error_every", options->reset_error_every);
     json_text(json, "engine", psgd_engine_name((psgd_engine_t)options->engine));
     json_bool(json, "finite", options->is_finite);
+    json_integer(json, "bucket_kb", options->bucket_kb);
+    json_bool(json, "overlap", !options->no_overlap);
+    json_bool(json, "progress_thread", options->progress_thread);
     json_text(json, "rule", rule_name(options->rule));
     json_real(json, "weight_decay", options->weight_decay);
 }

@@ -2,19 +2,20 @@
 
 #define IS_HALF(dtype_) ((dtype_) == 1)
 
-/* out = scale * gradient */
-__kernel void narrow_gradients(uint count, __global const float *gradients, float scale, uint dtype, __global half *out)
+/* out = scale * gradient, of elements first to first + count - 1 */
+__kernel void narrow_gradients(uint count, uint first, __global const float *gradients, float scale, uint dtype,
+                               __global half *out)
 {
     const uint id = (uint)get_global_id(0);
 
     if (id < count) {
-        const float x    = scale * gradients[id];
+        const float x    = scale * gradients[first + id];
         const uint  bits = as_uint(x);
 
         if (IS_HALF(dtype)) {
-            vstore_half_rte(x, id, out);
+            vstore_half_rte(x, first + id, out);
         } else {
-            ((__global ushort *)out)[id] = (ushort)((isnan(x) ? bits | 0x400000u : bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+            ((__global ushort *)out)[first + id] = (ushort)((isnan(x) ? bits | 0x400000u : bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
         }
     }
 }

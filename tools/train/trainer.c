@@ -10,14 +10,15 @@
 #include "clock.h"
 #include "connect.h"
 #include "devices.h"
+#include "exchange.h"
 #include "kernels.h"
 #include "notice.h"
 #include "saved.h"
 #include "tensor_options.h"
 #include "progress.h"
 
-/* So many steps apart, a step is drained before its exchange, so that the exchange can be timed by itself; the
- * others run on. */
+/* So many steps apart, beginning with a run's first, it is noted when the gradients are there, so that what comes before and
+ * behind that can be told apart. */
 enum { STEPS_BETWEEN_SAMPLES = 8 };
 
 static tool_status_t check_data(const trainer_t *trainer)
@@ -40,7 +41,8 @@ static tool_status_t build(trainer_t *trainer, const psgd_device_info_t *info, c
     dataset_moments(&dataset->train, &mean, &deviation);
     status = gpu_open(info, &train_program, &trainer->gpu);
     if (status == TOOL_OK) {
-        status = network_create(&trainer->network, &trainer->gpu, (model_t)options->model, options->batch);
+        status =
+            network_create(&trainer->network, &trainer->gpu, (model_t)options->model, options->width, options->batch);
     }
     if (status == TOOL_OK && options->gradient_dtype != (int)PSGD_F32) {
         status = params_allocate_halves(&trainer->network.params);
@@ -129,6 +131,8 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
     config.log_every             = options->log_every;
     config.engine                = (psgd_engine_t)options->engine;
     config.gradients_are_finite  = options->is_finite;
+    config.bucket_bytes          = options_bucket_bytes(options);
+    config.progress_thread       = options->progress_thread;
     return tool_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
                                           params->count, &config, comm, reducer_p),
                       "creating the reducer");
@@ -146,55 +150,11 @@ static tool_status_t change_rank(const trainer_t *trainer, psgd_reducer_t *reduc
     return tool_check(psgd_reducer_set_ranks(reducer, ranks, trainer->network.params.count), "changing the rank");
 }
 
-/* Replaces this worker's gradients by the update that all share; or, with --fused-update, takes the optimizer's step too.
- * Blocks. */
-static tool_status_t exchange_in_place(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, float rate)
+/* What the options want done between two steps. */
+static tool_status_t prepare_step(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
 {
-    const params_t     *params = &trainer->network.params;
-    psgd_buffer_t       grads[PARAMS_MAX_TENSORS], values[PARAMS_MAX_TENSORS], velocities[PARAMS_MAX_TENSORS];
-    psgd_optimizer_t    optimizer = PSGD_OPTIMIZER_INIT;
-    psgd_step_options_t options   = PSGD_STEP_OPTIONS_INIT;
-    uint8_t             has_gradient[PARAMS_MAX_TENSORS];
-    psgd_status_t       result;
-
-    for (size_t i = 0; i < params->count; ++i) {
-        grads[i]      = params_grad_buffer(params, i);
-        values[i]     = params_place(params, i, params->values);
-        velocities[i]   = params_place(params, i, params->velocities);
-        has_gradient[i] = options_has_gradient(trainer->options, trainer->workers->index, i, step);
-    }
-    optimizer.rule          = (psgd_rule_t)trainer->options->rule;
-    optimizer.weight_decay  = (float)trainer->options->weight_decay;
-    optimizer.learning_rate = rate;
-    optimizer.momentum      = (float)trainer->options->momentum;
-    optimizer.params        = values;
-    optimizer.momenta       = velocities;
-    options.optimizer       = trainer->options->fused_update ? &optimizer : NULL;
-    options.has_gradient    = trainer->options->absent_every > 0 ? has_gradient : NULL;
-    options.gradient_scale  = (float)(1.0 / trainer->options->loss_scale);
-    result                  = psgd_reducer_step_with(reducer, grads, params->count, &options);
-    if (result == PSGD_ERR_NONFINITE && trainer->options->gradient_dtype == (int)PSGD_F16) {
-        return tool_fail(
-            TOOL_ALL_FAILED,
-            "a gradient holds NaN or Inf at step %llu: it outgrew half precision, or the training diverged; "
-            "try a smaller --loss-scale, --gradient-dtype bf16, or a smaller --lr",
-            (unsigned long long)step);
-    }
-    if (result == PSGD_ERR_NONFINITE) {
-        return tool_fail(TOOL_ALL_FAILED,
-                         "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
-                         (unsigned long long)step);
-    }
-    return tool_check(result, "the exchange of gradients");
-}
-
-/* The same, with gradients in 16 bits on the way where the options say so. */
-static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, float rate)
-{
-    const options_t   *options = trainer->options;
-    const params_t    *params  = &trainer->network.params;
-    const psgd_dtype_t dtype   = (psgd_dtype_t)options->gradient_dtype;
-    tool_status_t      status  = TOOL_OK;
+    const options_t *options = trainer->options;
+    tool_status_t    status  = TOOL_OK;
 
     if (options->new_rank > 0 && step == options->new_rank_step) {
         status = change_rank(trainer, reducer);
@@ -202,54 +162,82 @@ static tool_status_t exchange(const trainer_t *trainer, psgd_reducer_t *reducer,
     if (status == TOOL_OK && options->reset_error_every > 0 && step > 0 && step % options->reset_error_every == 0) {
         status = tool_check(psgd_reducer_reset_error(reducer), "forgetting the error memory");
     }
-    if (status == TOOL_OK && dtype != PSGD_F32) {
-        status = params_enqueue_narrow(params, dtype, (float)options->loss_scale);
-    }
-    if (status == TOOL_OK) {
-        status = exchange_in_place(trainer, reducer, step, rate);
-    }
-    return status == TOOL_OK && dtype != PSGD_F32 && !options->fused_update ? params_enqueue_widen(params, dtype)
-                                                                            : status;
+    return status;
 }
 
 /* What a run accumulates. */
 typedef struct clock_sums {
-    double   exchange_seconds; /* of the steps sampled */
+    uint64_t steps;
+    double   submit_seconds; /* in psgd_reducer_begin() and psgd_reducer_submit() */
+    double   wait_seconds;   /* from there to the update, whatever is waited for */
     uint64_t samples;
+    double   model_seconds;    /* of the steps sampled: from the step's beginning to the gradients on the device */
+    double   exchange_seconds; /* and from there to the update */
 } clock_sums_t;
 
-/* One training step. Nothing blocks but the exchange, and, where it is to be timed, waiting for what comes before
- * it. */
-static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step, uint64_t step_in_epoch,
-                                float rate, clock_sums_t *sums)
+/* Forward and backward, which hands each layer's gradients to the exchange. Waits for nothing. */
+static tool_status_t enqueue_model(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step_in_epoch,
+                                   const exchange_step_t *step, exchange_t *exchange)
 {
     network_t    *network = &trainer->network;
-    bool          sampled = step % STEPS_BETWEEN_SAMPLES == 0;
     size_t        scored  = 0;
-    double        start   = 0.0;
-    tool_status_t status;
+    tool_status_t status  = feed_enqueue(&trainer->train, step_in_epoch, network, &scored);
 
-    status = feed_enqueue(&trainer->train, step_in_epoch, network, &scored);
     if (status == TOOL_OK) {
         status = network_enqueue_forward(network, scored);
     }
     if (status == TOOL_OK) {
-        status = network_enqueue_backward(network);
+        exchange_begin(exchange, trainer->options, &network->params, reducer, step);
+        status = network_enqueue_backward(network, exchange_take, exchange);
     }
-    if (status == TOOL_OK && sampled) {
-        status = gpu_wait(&trainer->gpu);
-        start  = clock_now();
+    return status;
+}
+
+/* From the gradients to the update, and how long that takes; `begin` is when the step began. */
+static tool_status_t finish_exchange(exchange_t *exchange, double begin, clock_sums_t *sums)
+{
+    double        enqueued = clock_now(), there = enqueued;
+    tool_status_t status = TOOL_OK;
+
+    if (exchange->step.is_sampled) {
+        status = exchange_wait_for_gradients(exchange);
+        there  = clock_now();
     }
     if (status == TOOL_OK) {
-        status = exchange(trainer, reducer, step, rate);
+        status = exchange_end(exchange);
     }
-    if (status == TOOL_OK && sampled) {
-        sums->exchange_seconds += clock_now() - start;
-        ++sums->samples;
+    sums->steps += 1;
+    sums->submit_seconds += exchange->submit_seconds;
+    sums->wait_seconds += clock_now() - enqueued;
+    if (exchange->step.is_sampled) {
+        sums->samples += 1;
+        sums->model_seconds += there - begin;
+        sums->exchange_seconds += clock_now() - there;
     }
-    if (status == TOOL_OK && !trainer->options->fused_update) {
-        status = params_enqueue_update(&network->params, (psgd_rule_t)trainer->options->rule,
-                                       (float)trainer->options->momentum, (float)trainer->options->weight_decay, rate);
+    return status;
+}
+
+/* One training step. Nothing blocks but the end of the exchange. */
+static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t number, uint64_t step_in_epoch,
+                                float rate, clock_sums_t *sums)
+{
+    const options_t      *options  = trainer->options;
+    const exchange_step_t step     = {number, trainer->workers->index, rate, sums->steps % STEPS_BETWEEN_SAMPLES == 0};
+    exchange_t            exchange = {.gradients_event = NULL};
+    double                begin;
+    tool_status_t         status = prepare_step(trainer, reducer, number);
+
+    begin = clock_now();
+    if (status == TOOL_OK) {
+        status = enqueue_model(trainer, reducer, step_in_epoch, &step, &exchange);
+    }
+    if (status == TOOL_OK) {
+        status = finish_exchange(&exchange, begin, sums);
+    }
+    exchange_free(&exchange);
+    if (status == TOOL_OK && !options->fused_update) {
+        status = params_enqueue_update(&trainer->network.params, (psgd_rule_t)options->rule, (float)options->momentum,
+                                       (float)options->weight_decay, rate);
     }
     return status;
 }
@@ -439,18 +427,28 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
                                const clock_sums_t *sums, run_t *run)
 {
     psgd_stats_t  stats    = PSGD_STATS_INIT;
-    double        times[2] = {seconds, sums->exchange_seconds / (double)sums->samples};
+    double        times[6] = {seconds,
+                              sums->model_seconds / (double)sums->samples,
+                              sums->exchange_seconds / (double)sums->samples,
+                              sums->submit_seconds / (double)sums->steps,
+                              sums->wait_seconds / (double)sums->steps,
+                              0.0};
     tool_status_t status   = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
 
+    times[5] = 1e-9 * (double)stats.network_ns_total / (double)steps;
     if (status == TOOL_OK) {
-        status = workers_sum(trainer->workers, times, 2);
+        status = workers_sum(trainer->workers, times, 6);
     }
     if (status != TOOL_OK) {
         return status;
     }
     run->seconds           = times[0] / (double)trainer->workers->count;
     run->ms_per_step       = 1e3 * run->seconds / (double)steps;
-    run->exchange_ms       = 1e3 * times[1] / (double)trainer->workers->count;
+    run->model_ms          = 1e3 * times[1] / (double)trainer->workers->count;
+    run->exchange_ms       = 1e3 * times[2] / (double)trainer->workers->count;
+    run->submit_ms         = 1e3 * times[3] / (double)trainer->workers->count;
+    run->wait_ms           = 1e3 * times[4] / (double)trainer->workers->count;
+    run->network_ms        = 1e3 * times[5] / (double)trainer->workers->count;
     run->bytes_total       = stats.bytes_total;
     run->bytes_per_step    = (double)stats.bytes_total / (double)steps;
     run->messages_per_step = stats.messages_last_step;
@@ -463,7 +461,7 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
 /* Trains with the reducer, and tests. */
 static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t *run)
 {
-    clock_sums_t  sums = {0.0, 0};
+    clock_sums_t  sums = {0};
     char          label[32];
     progress_t    progress;
     double        start, seconds;
@@ -529,7 +527,7 @@ tool_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p)
 /* Every kernel that a run at this rank launches, by a plain step, a compressed one and a test of one worker alone. */
 static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm_t *self)
 {
-    clock_sums_t    sums     = {0.0, 0};
+    clock_sums_t    sums     = {0};
     double          score[2] = {0.0, 0.0};
     psgd_reducer_t *reducer  = NULL;
     tool_status_t   status   = create_reducer(trainer, rank, 1, self, &reducer);

@@ -19,7 +19,11 @@ typedef struct run {
     uint64_t messages_per_step; /* collectives of the last step */
     double   compression_rate;  /* gradient elements over sent elements of a compressed step */
     double   ms_per_step;       /* wall-clock */
-    double   exchange_ms;       /* of these, from the gradients on the device to the update on the device */
+    double   model_ms;          /* of these, until the last gradient is on the device */
+    double   exchange_ms;       /* and from there to the update on the device */
+    double   submit_ms;         /* of the host: in psgd_reducer_begin() and psgd_reducer_submit() */
+    double   wait_ms;           /* of the host: from the last submission to the update, whatever it waits for */
+    double   network_ms; /* while the host waited for other workers and the device had nothing to do: psgd_stats_t */
     double   seconds;           /* of all steps */
     double
         captured; /* with energy_every: which part of the gradients' energy the factors captured when last measured */
