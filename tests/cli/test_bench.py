@@ -1,6 +1,6 @@
 """psgd-bench as a user runs it: figures and their JSON, plans, and what it says of wrong input and of wrong results.
 
-test_bench.py PATH/psgd-bench        (environment: PSGD_TEST_MPIEXEC)
+test_bench.py PATH/psgd-bench PATH/libpsgd_mpi_one_thread.so        (environment: PSGD_TEST_MPIEXEC)
 """
 
 import json
@@ -13,6 +13,7 @@ import tempfile
 import unittest
 
 BENCH = sys.argv.pop(1)
+ONE_THREAD = sys.argv.pop(1)  # an MPI library without MPI_THREAD_MULTIPLE
 MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 
 SHAPES = """# a small model
@@ -267,6 +268,43 @@ class Measuring(Case):
         self.assertEqual((result["buffers"], result["staging"]), ("each", "copy"))
         self.check_measured(result, 4)
 
+    def test_buckets_and_a_thread_of_the_librarys_are_checked(self):
+        whole = self.check_options()
+        cut = self.check_options("--bucket-kb", 20)  # fc and conv; conv2, head and bias
+        self.assertEqual((whole["bucket_kb"], cut["bucket_kb"], cut["progress_thread"]), (0, 20, False))
+        self.assertEqual((whole["messages"], cut["messages"]), (2, 4))
+        payload = 4 * (factor_elems(4) + PLAIN_ELEMS)
+        self.assertEqual(cut["wire_bytes"] - payload, 2 * (whole["wire_bytes"] - payload))  # a vote in each message
+        threaded = self.check_options("--bucket-kb", 1, "--progress-thread", "--absent-every", 2)
+        self.assertTrue(threaded["progress_thread"])
+        self.assertGreater(threaded["messages"], 4)
+        self.check_options("--bucket-kb", 20, "--gradient-dtype", "f16", "--max-norm", 0.5)
+        self.refuse(3, "wrong results: the update of fc.weight", "--model", self.shapes, "--bucket-kb", 20, "--break-check", "update",
+                    workers=2)
+        text = self.succeed("--model", self.shapes, "--steps", 1, "--bucket-kb", 20, "--progress-thread").stdout
+        self.assertIn("buckets of 20 KB, and a thread of the library's\n", text)
+
+    def test_steps_behind_and_beside_a_backward_pass_are_timed(self):
+        file = self.path / "result.json"
+        done = self.succeed("--model", self.shapes, "--engine", "clblast", "--steps", 4, "--bucket-kb", 20, "--backward-ms", 8,
+                            "--json", file, workers=2)
+        result = json.loads(file.read_text())
+        self.assertEqual(result["backward_ms"], 8)
+        self.assertEqual(result["checked_elems"], N + PLAIN_ELEMS)
+        self.assertGreater(result["backward_alone_ms"]["min"], 8 / 4)  # as fast as it was measured, or slower
+        for form in ("blocking", "overlapped"):
+            self.check_spread(result[form + "_ms"])
+            self.check_spread(result[form + "_network_ms"])
+            self.assertGreater(result[form + "_ms"]["min"], 8 / 4)
+            exposed = result[form + "_exposed_ms"]
+            self.assertTrue(exposed["min"] <= exposed["median"] <= exposed["max"] < result[form + "_ms"]["max"])
+            self.assertIn("%.3f" % exposed["median"], done.stdout)
+        ratio = result["overlapped_exposed_ms"]["median"] / result["blocking_exposed_ms"]["median"]
+        if result["exposed_ratio"] is not None:
+            self.assertAlmostEqual(result["exposed_ratio"], ratio, delta=1e-5 * abs(ratio))
+        self.assertIn("with a simulated backward pass of about 8 ms:", done.stdout)
+        self.assertNotIn("blocking_ms", self.results())
+
     def test_a_sweep_has_a_line_a_rank(self):
         file = self.path / "sweep.json"
         done = self.succeed("--model", self.shapes, "--ranks", "1,2,4", "--steps", 3, "--engine", "clblast", "--json", file)
@@ -340,6 +378,12 @@ class Refusals(Case):
         self.refuse(2, "--norm and --max-norm exclude each other", "--norm", "--max-norm", 1)
         self.refuse(2, "--update takes gradients in single precision", "--update", "--gradient-dtype", "f16")
         self.refuse(2, "--steps takes a whole number from 1", "--steps", 0)
+        self.refuse(2, "--bucket-kb takes a whole number, not 'many'", "--bucket-kb", "many")
+        self.refuse(2, "--backward-ms takes a number from 0 to 100000, not -1", "--backward-ms", -1)
+
+    def test_an_mpi_library_without_threads_is_told(self):
+        self.refuse(1, "--progress-thread needs an MPI library that may be called from any thread (MPI_THREAD_MULTIPLE)",
+                    "--model", self.shapes, "--progress-thread", workers=2, environment={"LD_PRELOAD": ONE_THREAD})
 
     def test_an_unknown_model_names_the_known_ones(self):
         self.refuse(2, "--model takes resnet18, resnet50, lstm, gpt2 or a file; resnet51: No such file", "--model", "resnet51")

@@ -9,6 +9,7 @@
 
 #include <psgd/psgd.h>
 
+#include "backward.h"
 #include "clock.h"
 #include "connect.h"
 #include "devices.h"
@@ -78,6 +79,8 @@ static psgd_config_t make_config(const options_t *options, uint32_t rank)
     config.check_every           = options->check_every;
     config.log_every             = options->log_every;
     config.staging               = (psgd_staging_t)options->staging;
+    config.bucket_bytes          = 1000 * options->bucket_kb;
+    config.progress_thread       = options->progress_thread;
     return config;
 }
 
@@ -119,14 +122,44 @@ tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exa
     return status;
 }
 
-tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer)
+static psgd_step_options_t step_options(const bench_t *bench, const psgd_optimizer_t *optimizer)
 {
     psgd_step_options_t options = PSGD_STEP_OPTIONS_INIT;
 
     options.has_gradient   = bench->has_gradient;
     options.gradient_scale = (float)bench->options->gradient_scale;
     options.optimizer      = optimizer;
+    return options;
+}
+
+tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer)
+{
+    const psgd_step_options_t options = step_options(bench, optimizer);
+
     return tool_check(psgd_reducer_step_with(reducer, bench->gradients.buffers, bench->model->count, &options), "a step");
+}
+
+/* Where a submission fails, psgd_reducer_wait() tells all workers. */
+tool_status_t bench_step_in_parts(const bench_t *bench, psgd_reducer_t *reducer, bench_before_fn before,
+                                  const void *user)
+{
+    const psgd_step_options_t options = step_options(bench, NULL);
+    psgd_status_t             result  = psgd_reducer_begin(reducer, &options), ended;
+    tool_status_t             status  = TOOL_OK;
+
+    for (size_t t = bench->model->count; t-- > 0 && status == TOOL_OK;) {
+        if (before != NULL) {
+            status = before(user, t);
+        }
+        if (status == TOOL_OK && result == PSGD_OK) {
+            result = psgd_reducer_submit(reducer, t, &bench->gradients.buffers[t], 1, 0, NULL);
+        }
+    }
+    if (status != TOOL_OK) {
+        return status;
+    }
+    ended = psgd_reducer_wait(reducer, NULL);
+    return tool_check(ended != PSGD_OK ? ended : result, "a step in parts");
 }
 
 tool_status_t bench_tensor_plan(const psgd_reducer_t *reducer, size_t index, psgd_tensor_plan_t *plan_p)
@@ -209,6 +242,15 @@ static tool_status_t rehearse(bench_t *bench, uint32_t rank, const psgd_comm_t *
     return status;
 }
 
+static tool_status_t rehearse_backward(const bench_t *bench)
+{
+    backward_t    backward = {0};
+    tool_status_t status   = backward_create(&bench->gpu, bench->model, bench->options->backward_ms, &backward);
+
+    backward_destroy(&backward);
+    return status;
+}
+
 static tool_status_t rehearse_all(bench_t *bench)
 {
     psgd_comm_t  *self   = NULL;
@@ -226,7 +268,7 @@ static tool_status_t rehearse_all(bench_t *bench)
         }
         floor_destroy(&floor);
     }
-    return status;
+    return status == TOOL_OK && bench->options->backward_ms > 0.0 ? rehearse_backward(bench) : status;
 }
 
 /* Builds and rehearses in two turns: first the worker that leads, then the others. */

@@ -39,6 +39,12 @@ tool_status_t bench_create_reducer(const bench_t *bench, uint32_t rank, bool exa
 /* One step on the gradients as they lie there; with an optimizer, which takes the update. */
 tool_status_t bench_step(const bench_t *bench, psgd_reducer_t *reducer, const psgd_optimizer_t *optimizer);
 
+/* The same, tensor by tensor from the last to the first, each of them behind `before` (NULL: nothing), which enqueues what computes its
+ * gradient. */
+typedef tool_status_t (*bench_before_fn)(const void *user, size_t tensor);
+tool_status_t bench_step_in_parts(const bench_t *bench, psgd_reducer_t *reducer, bench_before_fn before,
+                                  const void *user);
+
 /* How the reducer sends tensor `index`. */
 tool_status_t bench_tensor_plan(const psgd_reducer_t *reducer, size_t index, psgd_tensor_plan_t *plan_p);
 

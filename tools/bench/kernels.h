@@ -17,7 +17,8 @@
     ROW(SPLIT_STRIDED, "bench_floor.cl", "split_strided") \
     ROW(SUM_STRIDED, "bench_floor.cl", "sum_strided") \
     ROW(SUM_PARTIALS, "bench_floor.cl", "sum_partials") \
-    ROW(MOMENTUM_STEP, "bench_update.cl", "momentum_step")
+    ROW(MOMENTUM_STEP, "bench_update.cl", "momentum_step") \
+    ROW(SPEND_TIME, "bench_backward.cl", "spend_time")
 
 typedef enum bench_kernel {
 #define BENCH_KERNEL_ROW(id_, file_, name_) BENCH_KERNEL_##id_,

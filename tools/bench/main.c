@@ -182,6 +182,10 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
         return TOOL_OK;
     }
     status = workers_agree(workers, output_check(workers_is_speaker(workers) ? options.json_file : NULL));
+    if (status == TOOL_OK) { /* workers may differ in it */
+        status = workers_agree(workers, options.progress_thread ? workers_need_any_thread(workers, "--progress-thread")
+                                                                : TOOL_OK);
+    }
     if (status == TOOL_OK) {
         status = load(&options, workers, &model);
     }
@@ -198,7 +202,7 @@ int main(int argc, char **argv)
     tool_status_t status;
 
     tool_set_name("psgd-bench");
-    status = workers_begin(&argc, &argv, false, &workers);
+    status = workers_begin(&argc, &argv, workers_find_flag(argc, argv, "--progress-thread"), &workers);
     if (status != TOOL_OK) {
         fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
         return EXIT_FAILURE;

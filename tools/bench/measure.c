@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "backward.h"
 #include "clock.h"
 #include "plain.h"
 #include "update.h"
@@ -20,12 +21,18 @@ typedef struct loop {
     floor_t         floor;
     plain_t         plain;
     update_t        update; /* with --update, in the first loop */
+    backward_t      backward; /* with --backward-ms, in the first loop */
     series_t        series;
 } loop_t;
 
 static bool times_update(const loop_t *loop)
 {
     return loop->bench->options->times_update && !loop->is_exact;
+}
+
+static bool times_backward(const loop_t *loop)
+{
+    return loop->bench->options->backward_ms > 0.0 && !loop->is_exact;
 }
 
 static tool_status_t prepare_local(loop_t *loop)
@@ -46,6 +53,9 @@ static tool_status_t prepare_local(loop_t *loop)
     if (status == TOOL_OK && times_update(loop)) {
         status = update_create(&bench->gradients, &loop->update);
     }
+    if (status == TOOL_OK && times_backward(loop)) {
+        status = backward_create(&bench->gpu, bench->model, bench->options->backward_ms, &loop->backward);
+    }
     return status == TOOL_OK ? series_create(bench->options->steps, &loop->series) : status;
 }
 
@@ -62,6 +72,7 @@ static tool_status_t prepare(loop_t *loop, uint32_t rank)
 static void finish(loop_t *loop)
 {
     series_destroy(&loop->series);
+    backward_destroy(&loop->backward);
     update_destroy(&loop->update);
     plain_destroy(&loop->plain);
     floor_destroy(&loop->floor);
@@ -146,6 +157,66 @@ static void note_phases(loop_t *loop, size_t round, const psgd_stats_t *stats)
                phase_ms(stats, PSGD_PHASE_ORTHONORMALIZE_Q) + phase_ms(stats, PSGD_PHASE_ORTHOGONALIZE_P));
 }
 
+static tool_status_t enqueue_share(const void *backward, size_t tensor)
+{
+    return backward_enqueue(backward, tensor);
+}
+
+/* The backward pass and a step: behind it in one call, or beside it as gradients come. */
+static tool_status_t run_backward_and_step(const loop_t *loop, bool is_overlapped)
+{
+    const bench_t *bench  = loop->bench;
+    tool_status_t  status = TOOL_OK;
+
+    if (is_overlapped) {
+        return bench_step_in_parts(bench, loop->reducer, enqueue_share, &loop->backward);
+    }
+    for (size_t t = bench->model->count; t-- > 0 && status == TOOL_OK;) {
+        status = backward_enqueue(&loop->backward, t);
+    }
+    return status == TOOL_OK ? bench_step(bench, loop->reducer, NULL) : status;
+}
+
+/* One of the two forms, on fresh gradients: what it takes, what of that is exposed, and how long the device waited for the network. */
+static tool_status_t time_form(const loop_t *loop, uint32_t key, bool is_overlapped, double ms[NUM_METRICS])
+{
+    const metric_t first  = is_overlapped ? METRIC_OVERLAPPED : METRIC_BLOCKING;
+    psgd_stats_t   stats  = PSGD_STATS_INIT;
+    tool_status_t  status = gradients_fill(&loop->bench->gradients, key);
+    double         begin;
+
+    if (status == TOOL_OK) {
+        status = workers_wait(loop->bench->workers);
+    }
+    begin = clock_now();
+    if (status == TOOL_OK) {
+        status = run_backward_and_step(loop, is_overlapped);
+    }
+    ms[first]     = 1e3 * (clock_now() - begin);
+    ms[first + 1] = ms[first] - ms[METRIC_BACKWARD];
+    if (status == TOOL_OK) {
+        status = get_stats(loop, &stats);
+    }
+    ms[first + 2] = 1e-6 * (double)stats.network_ns_last;
+    return status;
+}
+
+/* The pass alone, and both forms in turn. */
+static tool_status_t time_backward(const loop_t *loop, uint64_t number, uint32_t key, double ms[NUM_METRICS])
+{
+    tool_status_t status = workers_wait(loop->bench->workers);
+    double        begin  = clock_now();
+
+    if (status == TOOL_OK) {
+        status = backward_run(&loop->backward);
+    }
+    ms[METRIC_BACKWARD] = 1e3 * (clock_now() - begin);
+    for (uint64_t i = 0; i < 2 && status == TOOL_OK; ++i) {
+        status = time_form(loop, key, (number + i) % 2 == 1, ms);
+    }
+    return status;
+}
+
 /* Fresh gradients, then one of each. */
 static tool_status_t run_round(loop_t *loop, uint64_t number, double ms[NUM_METRICS], psgd_stats_t *stats)
 {
@@ -169,6 +240,9 @@ static tool_status_t run_round(loop_t *loop, uint64_t number, double ms[NUM_METR
         status = time_update(loop, gradients_key(bench->workers->index, FIRST_STEP + number), is_fused != 0,
                              &ms[is_fused != 0 ? METRIC_FUSED : METRIC_WRITTEN]);
     }
+    if (status == TOOL_OK && times_backward(loop)) {
+        status = time_backward(loop, number, gradients_key(bench->workers->index, FIRST_STEP + number), ms);
+    }
     return status;
 }
 
@@ -182,7 +256,7 @@ static tool_status_t run_rounds(loop_t *loop, psgd_stats_t *stats)
 
         status = run_round(loop, i, ms, stats);
         if (status == TOOL_OK && i >= WARM_UP_ROUNDS) {
-            for (int metric = METRIC_STEP; metric <= METRIC_FUSED; ++metric) {
+            for (int metric = METRIC_STEP; metric < METRIC_KERNEL; ++metric) {
                 series_set(&loop->series, (metric_t)metric, i - WARM_UP_ROUNDS, ms[metric]);
             }
             note_phases(loop, i - WARM_UP_ROUNDS, stats);
@@ -200,6 +274,13 @@ static void take_times(loop_t *loop, measured_t *measured)
         measured->plain_copy = series_spread(&loop->series, METRIC_PLAIN_COPY);
         measured->written    = series_spread(&loop->series, METRIC_WRITTEN);
         measured->fused      = series_spread(&loop->series, METRIC_FUSED);
+        measured->backward           = series_spread(&loop->series, METRIC_BACKWARD);
+        measured->blocking           = series_spread(&loop->series, METRIC_BLOCKING);
+        measured->overlapped         = series_spread(&loop->series, METRIC_OVERLAPPED);
+        measured->blocking_exposed   = series_spread(&loop->series, METRIC_BLOCKING_EXPOSED);
+        measured->blocking_network   = series_spread(&loop->series, METRIC_BLOCKING_NETWORK);
+        measured->overlapped_exposed = series_spread(&loop->series, METRIC_OVERLAPPED_EXPOSED);
+        measured->overlapped_network = series_spread(&loop->series, METRIC_OVERLAPPED_NETWORK);
         return;
     }
     measured->exact_step   = series_spread(&loop->series, METRIC_STEP);
@@ -304,6 +385,11 @@ double measured_ortho_share(const measured_t *measured)
 double measured_plain_ratio(const measured_t *measured)
 {
     return ratio(measured->plain.median, measured->step.median);
+}
+
+double measured_exposed_ratio(const measured_t *measured)
+{
+    return ratio(measured->overlapped_exposed.median, measured->blocking_exposed.median);
 }
 
 const char *measured_engine(const measured_t *measured)

@@ -18,6 +18,9 @@ typedef struct measured {
     spread_t plain_copy;
     spread_t written; /* with --update: the step and an optimizer's behind it, and both in one */
     spread_t fused;
+    spread_t backward; /* with --backward-ms: the pass alone; with a step behind it, and beside it */
+    spread_t blocking, blocking_exposed, blocking_network;
+    spread_t overlapped, overlapped_exposed, overlapped_network;
 
     /* From the second, in which the device is drained after each phase. */
     spread_t exact_step;
@@ -46,6 +49,7 @@ double measured_floor_fraction(const measured_t *measured);        /* floor / st
 double measured_kernel_floor_fraction(const measured_t *measured); /* floor / kernel, of the second loop */
 double measured_ortho_share(const measured_t *measured);           /* ortho / step, of the second loop */
 double measured_plain_ratio(const measured_t *measured);           /* plain / step */
+double measured_exposed_ratio(const measured_t *measured);         /* overlapped / blocking, beyond the backward pass */
 
 /* The word of the engine that compresses all, "mixed", or "none" where nothing is compressed. */
 const char *measured_engine(const measured_t *measured);

@@ -70,6 +70,12 @@ static const option_row_t rows[] = {
      "time an optimizer's step too: decompress, then update, against straight from the factors", 0},
     {"--hierarchy", "flat|nodes", OPTION_CHOICE, FIELD(hierarchy), 0, 0, hierarchy_words,
      "flat (default): all workers exchange messages; nodes: one for each node (PSGD_NODE names it)", 0},
+    {"--bucket-kb", "N", OPTION_U64, FIELD(bucket_kb), 0, 1e12, NULL,
+     "gradients of so many kilobytes (1000 bytes) are compressed and sent together; 0 (default): all of them", 0},
+    {"--progress-thread", NULL, OPTION_FLAG, FIELD(progress_thread), 0, 0, NULL,
+     "let a thread of the library go on with submitted gradients; needs MPI_THREAD_MULTIPLE", 0},
+    {"--backward-ms", "X", OPTION_REAL, FIELD(backward_ms), 0, 1e5, NULL,
+     "time steps behind and beside a simulated backward pass of about X ms too; 0 (default): none", 0},
     {"--buffers", "one|each", OPTION_CHOICE, FIELD(buffers), 0, 0, buffers_words,
      "one (default): all gradients in one buffer; each: every tensor has its own", 0},
     {"--staging", "auto|copy|pinned|map", OPTION_CHOICE, FIELD(staging), 0, 0, staging_words,
@@ -227,10 +233,12 @@ uint64_t options_hash(const options_t *options)
                                 options->absent_every,
                                 (uint64_t)options->gradient_dtype,
                                 (uint64_t)options->times_update,
+                                options->bucket_kb,
                                 (uint64_t)options->shows_plan,
                                 (uint64_t)options->hierarchy,
                                 (uint64_t)options->damage};
-    const double   reals[]   = {options->gradient_scale, options->min_compression_rate, options->max_norm};
+    const double   reals[]   = {options->gradient_scale, options->min_compression_rate, options->max_norm,
+                                options->backward_ms};
     uint64_t       hash      = options->num_ranks;
 
     for (size_t i = 0; i < options->num_ranks; ++i) {

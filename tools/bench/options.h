@@ -50,6 +50,9 @@ typedef struct options {
     int         gradient_dtype;        /* psgd_dtype_t */
     bool        times_update;    /* the optimizer's step too */
     int         hierarchy;      /* hierarchy_t */
+    uint64_t    bucket_kb;       /* psgd_config_t.bucket_bytes, in units of 1000 bytes */
+    bool        progress_thread; /* psgd_config_t */
+    double      backward_ms;     /* of a simulated backward pass; 0: none */
     int         staging;        /* psgd_staging_t */
     int         buffers;        /* buffers_t */
     const char *device;         /* psgd_device_find(); NULL: its default */

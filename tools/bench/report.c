@@ -20,6 +20,16 @@ static void write_heading(const bench_t *bench, FILE *file)
             info->driver_version);
 }
 
+static void write_buckets(const options_t *options, FILE *file)
+{
+    if (options->bucket_kb > 0) {
+        fprintf(file, "buckets of %llu KB%s\n", (unsigned long long)options->bucket_kb,
+                options->progress_thread ? ", and a thread of the library's" : "");
+    } else {
+        fprintf(file, "one bucket, and a thread of the library's\n");
+    }
+}
+
 /* What all ranks of a run have in common. */
 static void write_settings(const report_t *report, FILE *file)
 {
@@ -50,6 +60,9 @@ static void write_settings(const report_t *report, FILE *file)
     if (report->bench->num_nodes > 0) {
         fprintf(file, "%u node%s: their workers combine in memory, one of each speaks to the others\n",
                 (unsigned)report->bench->num_nodes, report->bench->num_nodes > 1 ? "s" : "");
+    }
+    if (options->bucket_kb > 0 || options->progress_thread) {
+        write_buckets(options, file);
     }
     if (options->absent_every > 0) {
         fprintf(file, "gradients of tensor t are missing on worker w where t + w is a multiple of %u\n",
@@ -116,6 +129,21 @@ static void write_step_times(const report_t *report, const measured_t *m, FILE *
     }
 }
 
+static void write_overlap(const report_t *report, const measured_t *m, FILE *file)
+{
+    fprintf(file, "\nwith a simulated backward pass of about %g ms:\n", report->bench->options->backward_ms);
+    write_spread("backward pass", m->backward, "alone", file);
+    write_spread("blocking step", m->blocking, "the pass, and the step behind it in one call", file);
+    write_spread("  exposed", m->blocking_exposed, "beyond the pass alone", file);
+    write_spread("  device idle", m->blocking_network, "it had nothing to do and waited for other workers", file);
+    write_spread("overlapped step", m->overlapped, "the pass, each tensor submitted as it comes", file);
+    write_spread("  exposed", m->overlapped_exposed, "beyond the pass alone", file);
+    write_spread("  device idle", m->overlapped_network, "it had nothing to do and waited for other workers", file);
+    if (isfinite(measured_exposed_ratio(m))) {
+        fprintf(file, "exposed: overlapped / blocking %.2f\n", measured_exposed_ratio(m));
+    }
+}
+
 static void write_phase_times(const measured_t *m, FILE *file)
 {
     fprintf(file, "\nwith the device drained after each phase:\n");
@@ -152,6 +180,9 @@ static void write_one(const report_t *report, FILE *file)
     fprintf(file, "\n%-*s %10s %10s %10s   ms, slowest worker of each round\n", LABEL_WIDTH, "", "median", "min",
             "max");
     write_step_times(report, m, file);
+    if (report->bench->options->backward_ms > 0.0) {
+        write_overlap(report, m, file);
+    }
     write_phase_times(m, file);
     fprintf(file, "\nfloor / step %s, floor / kernel %s, plain all-reduce / step %.2f\n",
             percent(measured_floor_fraction(m), fraction), percent(measured_kernel_floor_fraction(m), kernel_fraction),

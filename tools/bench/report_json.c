@@ -20,17 +20,32 @@ static void write_phases(json_t *json, const measured_t *m)
     json_end_object(json);
 }
 
+static void write_overlap(json_t *json, const measured_t *m)
+{
+    write_spread(json, "backward_alone_ms", m->backward);
+    write_spread(json, "blocking_ms", m->blocking);
+    write_spread(json, "blocking_exposed_ms", m->blocking_exposed);
+    write_spread(json, "blocking_network_ms", m->blocking_network);
+    write_spread(json, "overlapped_ms", m->overlapped);
+    write_spread(json, "overlapped_exposed_ms", m->overlapped_exposed);
+    write_spread(json, "overlapped_network_ms", m->overlapped_network);
+    json_real(json, "exposed_ratio", measured_exposed_ratio(m));
+}
+
 /* The keys of one rank. */
-static void write_measured(json_t *json, const measured_t *m, bool times_update)
+static void write_measured(json_t *json, const measured_t *m, const options_t *options)
 {
     json_integer(json, "rank", m->rank);
     write_spread(json, "step_ms", m->step);
     write_spread(json, "floor_ms", m->floor);
     write_spread(json, "plain_allreduce_ms", m->plain);
     write_spread(json, "plain_copy_ms", m->plain_copy);
-    if (times_update) {
+    if (options->times_update) {
         write_spread(json, "step_then_update_ms", m->written);
         write_spread(json, "fused_update_ms", m->fused);
+    }
+    if (options->backward_ms > 0.0) {
+        write_overlap(json, m);
     }
     write_spread(json, "kernel_ms", m->kernel);
     write_spread(json, "kernel_floor_ms", m->kernel_floor);
@@ -95,6 +110,9 @@ static void write_common(json_t *json, const bench_t *bench)
     json_integer(json, "check_every", options->check_every);
     json_text(json, "hierarchy", hierarchy_words[options->hierarchy]);
     json_integer(json, "nodes", bench->num_nodes);
+    json_integer(json, "bucket_kb", options->bucket_kb);
+    json_bool(json, "progress_thread", options->progress_thread);
+    json_real(json, "backward_ms", options->backward_ms);
     json_text(json, "buffers", buffers_name(options->buffers));
     json_text(json, "staging", staging_name(options->staging));
     json_integer(json, "floor_moves", (uint64_t)bench_floor_form(options));
@@ -102,18 +120,18 @@ static void write_common(json_t *json, const bench_t *bench)
 
 void report_write_json(const report_t *report, FILE *file)
 {
-    const bool times_update = report->bench->options->times_update;
-    json_t     json         = {file, 0, true};
+    const options_t *options = report->bench->options;
+    json_t           json    = {file, 0, true};
 
     json_begin_object(&json, NULL);
     write_common(&json, report->bench);
-    if (!report->bench->options->is_sweep) {
-        write_measured(&json, &report->measured[0], times_update);
+    if (!options->is_sweep) {
+        write_measured(&json, &report->measured[0], options);
     } else {
         json_begin_array(&json, "sweep");
         for (size_t i = 0; i < report->count; ++i) {
             json_begin_object(&json, NULL);
-            write_measured(&json, &report->measured[i], times_update);
+            write_measured(&json, &report->measured[i], options);
             json_end_object(&json);
         }
         json_end_array(&json);

@@ -12,8 +12,15 @@ typedef enum metric {
     METRIC_FLOOR,
     METRIC_PLAIN,
     METRIC_PLAIN_COPY,
-    METRIC_WRITTEN, /* a step, and an optimizer's behind it */
-    METRIC_FUSED,   /* a step with an optimizer's in it */
+    METRIC_WRITTEN,          /* a step, and an optimizer's behind it */
+    METRIC_FUSED,            /* a step with an optimizer's in it */
+    METRIC_BACKWARD,         /* the simulated backward pass alone */
+    METRIC_BLOCKING,         /* and a step behind it */
+    METRIC_BLOCKING_EXPOSED, /* what that takes beyond the pass alone, in the same round and on the same worker */
+    METRIC_BLOCKING_NETWORK, /* of that step: the device had nothing to do, and the host waited for others */
+    METRIC_OVERLAPPED,       /* the same three of a step whose gradients are submitted as they come */
+    METRIC_OVERLAPPED_EXPOSED,
+    METRIC_OVERLAPPED_NETWORK,
     METRIC_KERNEL, /* compute_p + compute_q + decompress */
     METRIC_ORTHO,  /* orthonormalize_q + orthogonalize_p */
     METRIC_PHASES, /* one each from here on */

@@ -277,7 +277,8 @@ static tool_status_t run_step(check_t *check, int step)
     tool_status_t    status  = workers_agree(workers, fill(check, step));
 
     if (status == TOOL_OK) {
-        status = workers_agree(workers, bench_step(check->bench, check->reducer, NULL));
+        status = workers_agree(workers, step % 2 == 0 ? bench_step(check->bench, check->reducer, NULL)
+                                                      : bench_step_in_parts(check->bench, check->reducer, NULL, NULL));
     }
     if (status == TOOL_OK) {
         status = workers_agree(workers, keep(check, step));

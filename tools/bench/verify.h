@@ -18,8 +18,9 @@ typedef struct verified {
 } verified_t;
 
 /* A collective: two steps of the reducer at this rank from Q that the host knows, the second with error feedback in
- * play, compared with the reference in double precision. The updates must have the same bits on every worker; so each
- * tensor is compared by one of them. Errors: TOOL_WRONG, TOOL_FAILED; where it fails it has said why. */
+ * play and its gradients submitted one by one, compared with the reference in double precision. The updates must have the
+ * same bits on every worker; so each tensor is compared by one of them. Errors: TOOL_WRONG, TOOL_FAILED; where it fails it
+ * has said why. */
 tool_status_t verify_run(const bench_t *bench, uint32_t rank, verified_t *verified_p);
 
 #endif
