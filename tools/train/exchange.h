@@ -36,7 +36,7 @@ typedef struct exchange {
 /* Before the backward pass. What fails here is told to all workers by exchange_end(). Freed by exchange_free(). */
 void exchange_begin(exchange_t *exchange, const options_t *options, const params_t *params, psgd_reducer_t *reducer,
                     const exchange_step_t *step);
-void          exchange_free(exchange_t *exchange);
+void exchange_free(exchange_t *exchange);
 
 /* A network_ready_fn: gradients that the backward pass has enqueued, the last tensors first. Does not wait for the device. */
 tool_status_t exchange_take(void *exchange, size_t first, size_t count);
