@@ -12,7 +12,8 @@
     ROW(KERNEL_DIR, "PSGD_KERNEL_DIR", \
         "a directory to read the OpenCL kernels from, in place of those built in; for development") \
     ROW(NODE, "PSGD_NODE", \
-        "what the node of this MPI process is called, where the program does not say and workers are combined by node")
+        "what the node of this MPI process is called, where the program does not say and workers are combined by " \
+        "node")
 
 typedef enum psgd_env {
 #define PSGD_ENV_ROW(id_, name_, meaning_) PSGD_ENV_##id_,

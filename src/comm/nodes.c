@@ -566,7 +566,7 @@ static psgd_status_t nodes_begin_all_to_all(void *self, const void *send, const 
 static psgd_status_t nodes_begin_broadcast(void *self, void *data, size_t count_bytes, uint32_t root,
                                            psgd_request_t **request_p)
 {
-    nodes_t        *nodes   = self;
+    nodes_t        *nodes = self;
     psgd_request_t *request;
 
     if (root >= nodes->layout.num_workers) {

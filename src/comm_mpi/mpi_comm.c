@@ -66,7 +66,7 @@ struct mpi_comm {
     psgd_comm_t     table;
     MPI_Comm        comm;
     size_t          max_call_bytes;
-    bool            is_for_main_thread; /* it alone may call MPI */
+    bool             is_for_main_thread; /* it alone may call MPI */
     bool            is_aborted;
     bool            is_copying; /* MPI may still write the copy's handle into `comm` */
     psgd_roll_call_t roll_call;

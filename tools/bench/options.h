@@ -49,7 +49,7 @@ typedef struct options {
     uint32_t    absent_every;          /* which gradients are missing; 0: none */
     int         gradient_dtype;        /* psgd_dtype_t */
     bool        times_update;    /* the optimizer's step too */
-    int         hierarchy;      /* hierarchy_t */
+    int         hierarchy;       /* hierarchy_t */
     uint64_t    bucket_kb;       /* psgd_config_t.bucket_bytes, in units of 1000 bytes */
     bool        progress_thread; /* psgd_config_t */
     double      backward_ms;     /* of a simulated backward pass; 0: none */
