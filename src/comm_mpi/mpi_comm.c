@@ -753,6 +753,7 @@ static psgd_status_t duplicate(mpi_comm_t *comm, MPI_Comm original, double deadl
     MPI_Errhandler handler;
     MPI_Request    request;
     psgd_status_t  status;
+    int            restored;
 
     status =
         mpi_check(comm, MPI_Comm_get_errhandler(original, &handler), "MPI_Comm_get_errhandler", "psgd_comm_mpi_create");
@@ -770,7 +771,10 @@ static psgd_status_t duplicate(mpi_comm_t *comm, MPI_Comm original, double deadl
         status           = wait_for_duplicate(comm, &request, deadline_seconds);
         comm->is_copying = status != PSGD_OK;
     }
-    MPI_Comm_set_errhandler(original, handler);
+    restored = MPI_Comm_set_errhandler(original, handler);
+    if (status == PSGD_OK) {
+        status = mpi_check(comm, restored, "MPI_Comm_set_errhandler (the caller's)", "psgd_comm_mpi_create");
+    }
     if (status == PSGD_OK) {
         comm->roll_call.comm = comm->comm;
         status = mpi_check(comm, MPI_Comm_set_errhandler(comm->comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler",

@@ -1,19 +1,23 @@
 """What happens to a job when one of its workers' MPI calls goes wrong: see test_faults_mpi.c.
 
-mpi_faults.py PATH/test_faults_mpi [--sample] [--only WORD] [--stride N]            (environment: PSGD_TEST_MPIEXEC)
+mpi_faults.py PATH/test_faults_mpi [--sample] [--only WORD] [--workers N] [--stride N] [--jobs N]   (environment: PSGD_TEST_MPIEXEC)
 
 Errors, delays, wrong bits and short messages happen in one job after the other call; a worker that is killed, stopped or ends takes its
-job with it, so there each call has a job of its own, and a new one goes on from the checkpoint. --sample is what `ctest` runs; all of it
-takes hours on two cores. Exits with 1 where something was not as it must be.
+job with it, so there each call has a job of its own, and a new one goes on from the checkpoints of several. --sample is what `ctest` runs;
+all of it takes hours on two cores. Jobs wait most of the time, so --jobs of them may run side by side. Exits with 1 where something was
+not as it must be.
 """
 
 import argparse
+import concurrent.futures
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
@@ -21,91 +25,116 @@ IN_ONE_JOB = ("error", "delay", "late", "flip", "short")
 ENDS_A_JOB = ("kill", "stop", "exit")
 SETUPS = ("each", "owners", "lazy", "bf16")
 JOB_SECONDS = 60  # of a job with one fault
+CALLS_AT_ONCE = {**dict.fromkeys(IN_ONE_JOB, 20), **dict.fromkeys(ENDS_A_JOB, 10)}  # that one of --jobs does before the next has its turn
 
 # Hydra kills a job when one of its processes dies, sometimes even with -disable-auto-cleanup: it must not see that.
 KEEPS_QUIET = ("sh", "-c", '"$@"; [ $? -eq 0 ] || sleep 30', "sh")
 
 
 class Tally:
+    """Of the calls of one kind of fault in one kind of job."""
+
     def __init__(self):
-        self.faults, self.wrong, self.jobs = 0, 0, 0
+        self.calls, self.faults, self.wrong, self.jobs, self.seconds = 0, 0, 0, 0, 0.0
 
     def complain(self, sentence):
         self.wrong += 1
         print("WRONG:", sentence, flush=True)
 
+    def add(self, other):
+        self.calls += other.calls
+        self.faults += other.faults
+        self.wrong += other.wrong
+        self.jobs += other.jobs
+        self.seconds += other.seconds
+
 
 class Job:
     """How a program is started on a number of workers; worker 0 or 1 is the one that goes wrong."""
 
-    def __init__(self, wrapper, program, workers, setup, victim, path):
-        self.wrapper, self.program, self.workers, self.setup, self.victim, self.path = wrapper, program, workers, setup, victim, path
+    def __init__(self, wrapper, program, workers, setup, victim):
+        self.wrapper, self.program, self.workers, self.setup, self.victim = wrapper, program, workers, setup, victim
 
     def __str__(self):
         return "%s, %d workers, worker %d" % (self.setup, self.workers, self.victim)
 
-    def start(self, kind, first, last, resume=False):
+    def start(self, place, kind, first, last, resume=()):
         last = -last if self.victim == 0 else last
         command = [MPIEXEC, "-n", str(self.workers), *(KEEPS_QUIET if kind in ENDS_A_JOB else ()), *self.wrapper, self.program, kind,
-                   self.setup, str(first), str(last), self.path]
-        return subprocess.Popen(command + (["resume"] if resume else []), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                start_new_session=True)
+                   self.setup, str(first), str(last), place.path(first), *resume]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                                env=place.environment)
 
-    def run(self, kind, first, last, seconds, resume=False):
-        process = self.start(kind, first, last, resume)
+    def run(self, place, kind, first, last, seconds, resume=()):
+        """Whether all workers ended well, and what they have said."""
+        process = self.start(place, kind, first, last, resume)
         try:
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
-            return 1, output + "\nthe job did not end within %d s\n" % seconds
-        return process.returncode, output
+            return False, output + "\nthe job did not end within %d s\n" % seconds
+        ends = re.findall(r"^worker \d+ ends with (\d+)$", output, re.MULTILINE)
+        return ends == ["0"] * self.workers, output + "mpiexec ended with %d\n" % process.returncode
 
-    def remove_checkpoint(self):
-        directory, name = os.path.split(self.path)
-        for entry in os.listdir(directory):
-            if entry.startswith(name):
-                os.unlink(os.path.join(directory, entry))
+
+class Place:
+    """Where one of the jobs that run side by side has its files: checkpoints, what workers say, and compiled kernels."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.environment = dict(os.environ)
+        if "PSGD_TEST_CACHE_COPIES" in os.environ:
+            self.environment["PSGD_TEST_CACHE_COPIES"] = os.path.join(directory, "kernels")
+            os.mkdir(self.environment["PSGD_TEST_CACHE_COPIES"])
+
+    def path(self, call):
+        return os.path.join(self.directory, "run-%d" % call)
+
+    def clear(self):
+        for entry in os.listdir(self.directory):
+            if entry.startswith("run-"):
+                os.unlink(os.path.join(self.directory, entry))
 
 
 def updates_of(output):
-    found = re.search(r"^updates (.*)$", output, re.MULTILINE)
-    return found.group(1).split() if found else []
+    return [line.split()[1:] for line in re.findall(r"^updates .*$", output, re.MULTILINE)]
 
 
-def go_wrong_in_one_job(job, kind, calls, tally):
+def go_wrong_in_one_job(job, place, kind, calls, tally):
     """The calls from calls[0] to calls[-1], or only these where they are not all of them."""
     ranges = [(calls.start, calls[-1])] if calls.step == 1 else [(k, k) for k in calls]
     while ranges:
         first, last = ranges.pop(0)
-        code, output = job.run(kind, first, last, JOB_SECONDS + 30 * (last - first))
+        is_well, output = job.run(place, kind, first, last, JOB_SECONDS + 30 * (last - first))
         tally.jobs += 1
-        counted = re.search(r"a fault in (\d+) runs, (\d+) wrong", output)
+        counted = re.search(r"(\d+) runs, a fault in (\d+), (\d+) wrong", output)
         again = re.search(r"^goes on with (\d+)$", output, re.MULTILINE)
-        if counted is None or code != 0:
+        if counted is None or not is_well:
             tally.complain("%s: %s, calls %d to %d:\n%s" % (job, kind, first, last, output))
-        tally.faults += int(counted.group(1)) if counted else 0
+        tally.calls += int(counted.group(1)) if counted else 0
+        tally.faults += int(counted.group(2)) if counted else 0
         if again and int(again.group(1)) <= last:
             ranges.insert(0, (int(again.group(1)), last))
-        job.remove_checkpoint()
+        place.clear()
 
 
-def told(job):
+def told(job, path):
     """What the workers have said so far."""
     text = ""
     for worker in range(job.workers):
-        name = "%s.told.%d" % (job.path, worker)
+        name = "%s.told.%d" % (path, worker)
         if os.path.exists(name):
             with open(name) as file:
                 text += file.read()
     return text
 
 
-def watch(job, process):
+def watch(job, path, process):
     """What the workers say until all have been told but the one that has gone, and how mpiexec ended."""
     end, output = time.monotonic() + JOB_SECONDS, ""
     while time.monotonic() < end:
-        text = told(job)
+        text = told(job, path)
         if "no such call" in text or text.count("\ntold") >= job.workers - 1:
             break
         time.sleep(0.02)
@@ -122,73 +151,162 @@ def watch(job, process):
     return text + output + rest
 
 
-def go_wrong_for_good(job, kind, calls, expected, tally):
+def go_on(job, place, kind, calls, expected, tally):
+    """A new job loads the checkpoint that each of the calls has left, and takes the steps after it."""
+    first, *others = calls
+    is_well, output = job.run(place, "none", first, 1, JOB_SECONDS + 10 * len(others),
+                              ("resume", *(place.path(call) for call in others)))
+    updates = updates_of(output)
+    tally.jobs += 1
+    if not is_well or [found[2:] for found in updates] != [expected[2:]] * len(calls):
+        tally.complain("%s: %s at calls %s: what a new job made of the checkpoints:\n%s" % (job, kind, calls, output))
+
+
+def go_wrong_for_good(job, place, kind, calls, expected, tally):
+    saved = []
     for call in calls:
-        process = job.start(kind, call, call)
-        output = watch(job, process)
+        process = job.start(place, kind, call, call)
+        output = watch(job, place.path(call), process)
         tally.jobs += 1
         if "no such call" in output:
             break
+        tally.calls += 1
         tally.faults += 1
         if "WRONG" in output or "the job did not end" in output or output.count("\ntold") < job.workers - 1:
             tally.complain("%s: %s at call %d:\n%s" % (job, kind, call, output))
-        if os.path.exists(job.path):
-            code, again = job.run("none", 0, 1, JOB_SECONDS, resume=True)
-            tally.jobs += 1
-            if code != 0 or updates_of(again)[2:] != expected[2:]:
-                tally.complain("%s: %s at call %d: what a new job made of the checkpoint:\n%s" % (job, kind, call, again))
-        job.remove_checkpoint()
+        if os.path.exists(place.path(call)):
+            saved.append(call)
+    if saved:
+        go_on(job, place, kind, saved, expected, tally)
+    place.clear()
 
 
-def go(job, kinds, calls_of, tally):
-    code, output = job.run("none", 0, 1, JOB_SECONDS)
-    job.remove_checkpoint()
-    counted = re.search(r"^calls (\d+)$", output, re.MULTILINE)
-    if code != 0 or counted is None:
-        tally.complain("%s: without a fault:\n%s" % (job, output))
-        return
-    for kind in kinds:
-        start, before, faults = time.monotonic(), tally.wrong, tally.faults
-        calls = calls_of(kind, int(counted.group(1)))
-        if kind in IN_ONE_JOB:
-            go_wrong_in_one_job(job, kind, calls, tally)
+class Series:
+    """All calls of one worker, with one kind of fault."""
+
+    def __init__(self, job, kind, calls, expected):
+        self.job, self.kind, self.expected, self.tally = job, kind, expected, Tally()
+        at_once = CALLS_AT_ONCE[kind]
+        self.parts = [calls[begin:begin + at_once] for begin in range(0, len(calls), at_once)]
+        self.left = len(self.parts)
+
+    def go(self, place, calls):
+        begin, tally = time.monotonic(), Tally()
+        if self.kind in IN_ONE_JOB:
+            go_wrong_in_one_job(self.job, place, self.kind, calls, tally)
         else:
-            go_wrong_for_good(job, kind, calls, updates_of(output), tally)
-        print("%s: %s: %d faults, %d wrong, %.0f s" % (job, kind, tally.faults - faults, tally.wrong - before, time.monotonic() - start),
-              flush=True)
+            go_wrong_for_good(self.job, place, self.kind, calls, self.expected, tally)
+        tally.seconds = time.monotonic() - begin
+        return tally
+
+    def end_part(self, tally):
+        self.tally.add(tally)
+        self.left -= 1
+        if self.left == 0:
+            print("%s: %s: %d calls, %d faults, %d wrong, %.0f s" %
+                  (self.job, self.kind, self.tally.calls, self.tally.faults, self.tally.wrong, self.tally.seconds), flush=True)
+
+
+class Pool:
+    """So many jobs at a time, each with a place of its own."""
+
+    def __init__(self, directory, count):
+        self.executor = concurrent.futures.ThreadPoolExecutor(count)
+        self.places, self.lock = queue.SimpleQueue(), threading.Lock()
+        for number in range(count):
+            os.mkdir(os.path.join(directory, str(number)))
+            self.places.put(Place(os.path.join(directory, str(number))))
+
+    def submit(self, function, *arguments):
+        def call():
+            place = self.places.get()
+            try:
+                return function(place, *arguments)
+            finally:
+                self.places.put(place)
+
+        return self.executor.submit(call)
+
+    def run(self, series):
+        def go(place, which, calls):
+            tally = which.go(place, calls)
+            with self.lock:
+                which.end_part(tally)
+
+        for future in [self.submit(go, which, calls) for which in series for calls in which.parts]:
+            future.result()
+
+
+def run_without_fault(place, job):
+    """How many calls there are, and the updates; None where it fails."""
+    is_well, output = job.run(place, "none", 0, 1, JOB_SECONDS)
+    place.clear()
+    counted = re.search(r"^calls (\d+)$", output, re.MULTILINE)
+    if not is_well or counted is None:
+        print("WRONG: %s: without a fault:\n%s" % (job, output), flush=True)
+        return None
+    return int(counted.group(1)), updates_of(output)[0]
+
+
+def go(pool, plan, calls_of):
+    """The plan: jobs, each with kinds of faults."""
+    found = [pool.submit(run_without_fault, job) for job, _ in plan]
+    series, total = [], Tally()
+    for (job, kinds), future in zip(plan, found):
+        if future.result() is None:
+            total.wrong += 1
+            continue
+        count, updates = future.result()
+        series += [Series(job, kind, calls_of(kind, count), updates) for kind in kinds]
+    pool.run(series)
+    for which in series:
+        total.add(which.tally)
+    return total
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("program")
     parser.add_argument("--sample", action="store_true")
-    parser.add_argument("--only", default="", metavar="WORD", help="those whose title has it: each, owners, lazy, bf16, kill, ...")
+    parser.add_argument("--only", default="", metavar="WORD,...", help="setups and kinds: each, owners, lazy, bf16, error, kill, ...")
+    parser.add_argument("--workers", type=int, choices=(2, 3), help="only jobs of so many")
     parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="that run side by side")
     parser.add_argument("--wrapper", default="", help="a script that each worker is started through")
     options = parser.parse_args()
     wrapper = ["sh", options.wrapper] if options.wrapper else []
-    tally = Tally()
+    words = set(options.only.split(",")) if options.only else set()
+    unknown = words - set(SETUPS + IN_ONE_JOB + ENDS_A_JOB)
+    if unknown or options.stride < 1 or options.jobs < 1:
+        parser.error("--only does not know %s" % ", ".join(unknown) if unknown else "--stride and --jobs are 1 or more")
 
     def sampled(kind, count):
-        first = {"error": 15, "late": 25, "flip": 18, "short": 21, "kill": 30, "stop": 27}.get(kind, 12)
-        return range(first, count + 1, count)
+        first = {"late": 25, "flip": 18, "short": 21, "kill": 30, "stop": 27}.get(kind, 12)
+        return range(7, 16, 8) if kind == "error" else range(first, count + 1, count)
 
     def all_calls(kind, count):
         return range(1, count + 1, options.stride)
 
-    with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, "run")
-        if options.sample:
-            go(Job(wrapper, options.program, 2, "each", 1, path), ("error", "flip", "short", "stop", "kill"), sampled, tally)
-            go(Job(wrapper, options.program, 3, "owners", 1, path), ("kill",), sampled, tally)
-        else:
-            for setup in SETUPS:
-                for workers in (2, 3):
+    def chosen(names):
+        return [name for name in names if name in words] or list(names)
+
+    def plan():
+        for workers in (options.workers,) if options.workers else (2, 3):
+            for kinds in (IN_ONE_JOB, ENDS_A_JOB):
+                for setup in chosen(SETUPS):
                     for victim in (0, 1):
-                        kinds = [k for k in IN_ONE_JOB + ENDS_A_JOB if options.only in ("", k, setup)]
-                        go(Job(wrapper, options.program, workers, setup, victim, path), kinds, all_calls, tally)
-    print("%d faults in %d jobs, %d wrong" % (tally.faults, tally.jobs, tally.wrong))
-    sys.exit(1 if tally.wrong or not tally.faults else 0)
+                        yield (Job(wrapper, options.program, workers, setup, victim),
+                               [kind for kind in kinds if kind in chosen(IN_ONE_JOB + ENDS_A_JOB)])
+
+    with tempfile.TemporaryDirectory() as directory:
+        pool = Pool(directory, options.jobs)
+        if options.sample:
+            total = go(pool, [(Job(wrapper, options.program, 2, "each", 1), ("error", "flip", "short", "stop", "kill")),
+                              (Job(wrapper, options.program, 3, "owners", 1), ("kill",))], sampled)
+        else:
+            total = go(pool, [(job, kinds) for job, kinds in plan() if kinds], all_calls)
+    print("%d calls, %d faults in %d jobs, %d wrong" % (total.calls, total.faults, total.jobs, total.wrong))
+    sys.exit(1 if total.wrong or not total.faults else 0)
 
 
 main()

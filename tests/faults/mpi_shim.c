@@ -14,7 +14,8 @@ static struct {
     uint64_t    number;
     double      delay_seconds;
     uint64_t    calls;
-    bool        has_fired;
+    bool        has_fired;    /* there was such a call */
+    bool        has_happened; /* and something befell it: a call that brings no data brings no wrong bit */
     bool        was_poll; /* the last call was MPI_Test() */
     const char *name;
 } shim;
@@ -53,6 +54,11 @@ bool mpi_shim_has_fired(void)
     return shim.has_fired;
 }
 
+bool mpi_shim_has_happened(void)
+{
+    return shim.has_happened;
+}
+
 const char *mpi_shim_name(void)
 {
     return shim.name;
@@ -75,8 +81,9 @@ static bool meets_fault(const char *name)
     if (!shim.is_armed || (is_poll && was_poll) || (++shim.calls != shim.number)) {
         return false;
     }
-    shim.has_fired = true;
-    shim.name      = name;
+    shim.has_fired    = true;
+    shim.has_happened = shim.fault == MPI_FAULT_DELAY;
+    shim.name         = name;
     switch (shim.fault) {
     case MPI_FAULT_DELAY: sleep_seconds(shim.delay_seconds); break;
     case MPI_FAULT_KILL: raise(SIGKILL); break;
@@ -89,13 +96,19 @@ static bool meets_fault(const char *name)
 
 static bool fails(bool is_met)
 {
-    return is_met && (shim.fault == MPI_FAULT_ERROR);
+    const bool is_so = is_met && (shim.fault == MPI_FAULT_ERROR);
+
+    shim.has_happened = shim.has_happened || is_so;
+    return is_so;
 }
 
 /* What the call counts: one less where it is to be short. */
 static int count_of(bool is_met, int count)
 {
-    return is_met && (shim.fault == MPI_FAULT_SHORT) && (count > 1) ? count - 1 : count;
+    const bool is_short = is_met && (shim.fault == MPI_FAULT_SHORT) && (count > 1);
+
+    shim.has_happened = shim.has_happened || is_short;
+    return is_short ? count - 1 : count;
 }
 
 /* The same for this process's place among counts; `copy` has room for all of them. */
@@ -108,6 +121,7 @@ static const int *counts_of(bool is_met, const int *counts, MPI_Comm comm, int c
         return counts;
     }
     memcpy(copy, counts, (size_t)size * sizeof(*counts));
+    shim.has_happened = copy[rank] > 1;
     copy[rank] -= copy[rank] > 1 ? 1 : 0;
     return copy;
 }
@@ -130,6 +144,7 @@ static void flip_bit(void)
 
     flip.data[place / 8] ^= (unsigned char)(1U << (place % 8));
     flip.is_under_way = false;
+    shim.has_happened = true;
 }
 
 static size_t bytes_of(int count, MPI_Datatype type)

@@ -24,6 +24,7 @@ void mpi_shim_disarm(void);
 
 uint64_t    mpi_shim_calls(void); /* seen since it was armed */
 bool        mpi_shim_has_fired(void);
+bool        mpi_shim_has_happened(void);
 const char *mpi_shim_name(void); /* the call that went wrong: "MPI_Test" */
 
 #endif

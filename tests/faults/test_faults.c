@@ -1,7 +1,9 @@
 /* Every allocation, file operation and OpenCL call that can fail, does, one after the other:
  *
- *   test_faults [KIND [STRIDE [FIRST]]]      KIND: allocation, file, opencl, or all (default); every STRIDE-th call from FIRST on
+ *   test_faults [KIND [STRIDE [FIRST [SETUP]]]]     KIND: allocation, file, opencl, or all (default); every STRIDE-th call from FIRST
+ *                                                   on; in the SETUP of that number, 1 the first (default: in all of them)
  *
+ * Where a driver can wait for nothing any more, what it may still write to is kept: with every OpenCL call that is some 5 GiB a setup.
  * One run creates reducers on two workers (or one), takes steps, exports, changes ranks, saves, loads, takes more steps and destroys. In
  * each run one call of worker 0's fails, once or with all behind it. Then:
  *   - no run crashes, hangs or leaks an allocation or an OpenCL object;
@@ -611,7 +613,7 @@ enum { NUM_PLANS = sizeof(PLANS) / sizeof(PLANS[0]) };
 
 /* The command line. */
 static const char *kind   = "all";
-static int64_t     stride = 1, first = 1;
+static int64_t     stride = 1, first = 1, only_setup = 0; /* 0: all setups */
 
 /* Every stride-th call of a kind, with the codes by turns, once and from there on. */
 static void run_plan(const setup_t *setup, const plan_t *plan, const char *path, tally_t *tally)
@@ -654,7 +656,8 @@ START_TEST(faults__leave_nothing_behind)
     char           directory[] = "/tmp/psgd-faults-XXXXXX", path[64];
     tally_t        tally       = {0};
 
-    if ((strcmp(kind, "all") != 0) && (strcmp(kind, plan->name) != 0)) {
+    if (((strcmp(kind, "all") != 0) && (strcmp(kind, plan->name) != 0)) ||
+        ((only_setup != 0) && (setup != &SETUPS[only_setup - 1]))) {
         return;
     }
     ck_assert_ptr_nonnull(mkdtemp(directory));
@@ -703,7 +706,7 @@ START_TEST(faults__of_a_selftest_are_told)
     const int64_t step  = (stride + 9) / 10; /* a self-test is short */
     int64_t       number;
 
-    if ((strcmp(kind, "all") != 0) && (strcmp(kind, plan->name) != 0)) {
+    if (((strcmp(kind, "all") != 0) && (strcmp(kind, plan->name) != 0)) || (only_setup > 1)) {
         return;
     }
     test_device_with(plan, &(fault_t){FAULT_NONE, 0, 0, false}, &wrong); /* what is kept for later is there then */
@@ -735,8 +738,10 @@ int main(int argc, char **argv)
     kind   = argc > 1 ? argv[1] : kind;
     stride = argc > 2 ? atoll(argv[2]) : stride;
     first  = argc > 3 ? atoll(argv[3]) : first;
-    if ((stride < 1) || (first < 1)) {
-        fprintf(stderr, "usage: test_faults [allocation|file|opencl|all [STRIDE [FIRST]]]\n");
+    only_setup = argc > 4 ? atoll(argv[4]) : only_setup;
+    if ((stride < 1) || (first < 1) || (only_setup < 0) || (only_setup > NUM_SETUPS)) {
+        fprintf(stderr, "usage: test_faults [allocation|file|opencl|all [STRIDE [FIRST [SETUP]]]]    SETUP: 1 to %d\n",
+                NUM_SETUPS);
         return 2;
     }
     signal(SIGSEGV, die);

@@ -1,15 +1,17 @@
 /* Every MPI call of one worker goes wrong in turn, in a job of several processes; mpi_faults.py starts it.
  *
- *   test_faults_mpi FAULT SETUP FIRST LAST PATH [resume]
+ *   test_faults_mpi FAULT SETUP FIRST LAST PATH [resume [PATH...]]
  *
  * FAULT: none, error, delay (shorter than the deadline), late (longer), flip, short, kill, stop, exit; SETUP: see SETUPS; the calls
  * FIRST to LAST of worker 1 (of worker 0, where LAST is negative) go wrong, each in a run of its own: create, two steps, save to PATH,
  * two more steps, a check of the updates. With kill, stop and exit there is one run, and what worker W was told goes to PATH.told.W.
+ * With resume the job goes on from the checkpoint at each PATH in turn, and prints the updates.
  *
  * What must hold:
  *   - every call returns by its deadline and two seconds; after a failure of the communicator the next call says so at once;
  *   - all workers fail or none does, and if none does their updates are alike; without bits or elements lost, those of a run without
- *     a fault;
+ *     a fault. Of the very last message nobody can know whether the others have it too: who did not fail there, fails in the next call;
+ *   - an error of MPI's is told, and a delay that the deadline allows is no failure;
  *   - after a failure, a new communicator and a new reducer go on from the checkpoint, to the updates of a run without a fault. Where the
  *     communicator itself could not be made, MPI_COMM_WORLD is left with half a collective, and only a new job can do that.
  *
@@ -95,7 +97,7 @@ typedef struct run {
     char            sentence[1024];
     const char     *what;         /* the call */
     double          seconds;      /* that it took */
-    psgd_status_t   status_again; /* of a step after it */
+    psgd_status_t   status_again; /* of a step after it, of one's own or of another worker's failure */
     double          seconds_again;
 } run_t;
 
@@ -188,7 +190,7 @@ static void call(run_t *run, const char *what, call_fn function, int number)
     }
 }
 
-/* What a reducer says after a failure. */
+/* What a reducer says after a failure, here or elsewhere. */
 static void call_again(run_t *run)
 {
     const uint64_t start_ns = psgd_now_ns();
@@ -220,9 +222,6 @@ static void run_whole(run_t *run)
     call(run, "save", save, 0);
     do_steps(run, SAVED_STEPS, NUM_STEPS);
     call(run, LAST_CALL, check, 0);
-    if (run->status != PSGD_OK) {
-        call_again(run);
-    }
 }
 
 /* From the checkpoint where there is one, else from the start. */
@@ -262,6 +261,17 @@ static const char *judge_times(const run_t *run)
     return (run->status != PSGD_OK) && (run->sentence[0] == '\0') ? "a failure without a sentence" : NULL;
 }
 
+/* On a worker whose last message was well and that of others was not: what it heard in the call after it. */
+static const char *judge_next_call(const run_t *run)
+{
+    if (run->status_again == PSGD_OK) {
+        return "others failed in the last message, and this worker heard nothing in its next call either";
+    }
+    return run->seconds_again > DEADLINE_SECONDS + GRACE_SECONDS
+               ? "the call after the others' failure took longer than its deadline and two seconds"
+               : NULL;
+}
+
 static int count_workers(bool is_so)
 {
     int count = is_so ? 1 : 0;
@@ -282,18 +292,26 @@ static bool are_updates_alike(const run_t *run)
     return differ == 0;
 }
 
-static const char *judge_run(const run_t *run, const uint64_t *expected)
+static const char *judge_run(const run_t *run, const uint64_t *expected, bool has_fired)
 {
     const int  num_failed = count_workers(run->status != PSGD_OK);
     const bool are_alike  = are_updates_alike(run);
-    const bool came_too_late =
-        kind->damages_data && (count_workers((run->what != NULL) && (strcmp(run->what, LAST_CALL) == 0)) == 1);
-    const char *wrong = judge_times(run);
+    const bool  was_last = count_workers((run->status != PSGD_OK) && (strcmp(run->what, LAST_CALL) == 0)) == num_failed;
+    const bool  may_delay = (kind->delay_seconds > 0.0) && (kind->delay_seconds < DEADLINE_SECONDS);
+    const char *wrong     = judge_times(run);
 
-    /* What one worker alone finds in the very last message, the others would hear in the next one. */
-    if ((wrong == NULL) && (num_failed != 0) && (num_failed != num_workers) && !came_too_late) {
+    if ((wrong == NULL) && (num_failed != 0) && (num_failed != num_workers) && !was_last) {
         wrong = run->status == PSGD_OK ? "other workers failed, and this one heard nothing"
                                        : "this worker failed, and others heard nothing";
+    }
+    if ((wrong == NULL) && (num_failed != 0) && (run->status == PSGD_OK)) {
+        wrong = judge_next_call(run);
+    }
+    if ((wrong == NULL) && (num_failed != 0) && may_delay) {
+        wrong = "a delay that the deadline allows was a failure";
+    }
+    if ((wrong == NULL) && has_fired && (num_failed == 0) && (kind->fault == MPI_FAULT_ERROR)) {
+        wrong = "a call of MPI's failed, and nobody says so";
     }
     if ((wrong == NULL) && (num_failed == 0) && !are_alike) {
         wrong = "the workers' updates differ, and nobody says so";
@@ -367,22 +385,28 @@ static void report(uint64_t number, const run_t *run, const char *wrong)
 
 typedef enum outcome { NO_SUCH_CALL, GOES_ON, NEEDS_A_NEW_JOB } outcome_t;
 
-static outcome_t run_with(uint64_t number, const uint64_t *expected, int *num_wrong)
+static outcome_t run_with(uint64_t number, const uint64_t *expected, int *num_faults, int *num_wrong)
 {
     run_t       run;
     const char *wrong;
-    int         has_fired;
-    bool        is_usable;
+    int         has_fired, has_happened;
+    bool        has_failed, is_usable;
 
     MPI_Barrier(MPI_COMM_WORLD);
     arm(number);
     run_whole(&run);
     mpi_shim_disarm();
-    has_fired = mpi_shim_has_fired();
+    has_fired    = mpi_shim_has_fired();
+    has_happened = mpi_shim_has_happened();
     MPI_Bcast(&has_fired, 1, MPI_INT, victim, MPI_COMM_WORLD);
-    wrong     = judge_run(&run, expected);
+    MPI_Bcast(&has_happened, 1, MPI_INT, victim, MPI_COMM_WORLD);
+    has_failed = count_workers(run.status != PSGD_OK) > 0;
+    if (has_failed) {
+        call_again(&run);
+    }
+    wrong     = judge_run(&run, expected, has_fired != 0);
     is_usable = count_workers(run.comm == NULL) == 0;
-    if (is_usable && (count_workers(run.status != PSGD_OK) > 0)) {
+    if (is_usable && has_failed) {
         const char *after = judge_restart(expected);
 
         wrong = wrong == NULL ? after : wrong;
@@ -391,6 +415,7 @@ static outcome_t run_with(uint64_t number, const uint64_t *expected, int *num_wr
     if (has_fired && ((wrong != NULL) || (run.status != PSGD_OK))) {
         report(number, &run, wrong);
     }
+    *num_faults += has_happened;
     *num_wrong += wrong != NULL ? 1 : 0;
     remove_checkpoint();
     return !has_fired ? NO_SUCH_CALL : is_usable ? GOES_ON : NEEDS_A_NEW_JOB;
@@ -415,10 +440,11 @@ static void run_and_lose(uint64_t number)
     MPI_Barrier(MPI_COMM_WORLD);
     arm(number);
     run_whole(&run);
+    call_again(&run);
     mpi_shim_disarm();
     wrong = judge_times(&run);
-    if (wrong == NULL) {
-        wrong = (worker != victim) && (run.status == PSGD_OK) ? "heard nothing" : NULL;
+    if ((wrong == NULL) && (worker != victim) && (run.status == PSGD_OK)) {
+        wrong = judge_next_call(&run);
     }
     report(number, &run, mpi_shim_has_fired() || (worker != victim) ? wrong : NULL);
     printf("%s\n", (worker == victim) && !mpi_shim_has_fired() ? "no such call" : "told");
@@ -431,11 +457,9 @@ static void run_and_lose(uint64_t number)
 static void print_updates(const run_t *run)
 {
     if (worker == 0) {
-        printf("updates");
-        for (int number = 0; number < NUM_STEPS; ++number) {
-            printf(" %016llx", (unsigned long long)run->updates[number]);
-        }
-        printf("\n");
+        printf("updates %016llx %016llx %016llx %016llx\n", (unsigned long long)run->updates[0],
+               (unsigned long long)run->updates[1], (unsigned long long)run->updates[2],
+               (unsigned long long)run->updates[3]); /* at once: other processes print, too */
         fflush(stdout);
     }
 }
@@ -444,7 +468,7 @@ static int run_all(uint64_t first, uint64_t last)
 {
     run_t     expected;
     outcome_t outcome   = GOES_ON;
-    int       num_wrong = 0, num_runs = 0;
+    int       num_wrong = 0, num_runs = 0, num_faults = 0;
 
     arm(0);
     run_whole(&expected);
@@ -456,13 +480,13 @@ static int run_all(uint64_t first, uint64_t last)
     }
     remove_checkpoint();
     for (; (first <= last) && (outcome == GOES_ON); ++first) {
-        outcome = run_with(first, expected.updates, &num_wrong);
+        outcome = run_with(first, expected.updates, &num_faults, &num_wrong);
         num_runs += outcome != NO_SUCH_CALL ? 1 : 0;
     }
     MPI_Allreduce(MPI_IN_PLACE, &num_wrong, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     if (worker == 0) {
-        printf("%s, %s, %d workers: a fault in %d runs, %d wrong\n", kind->name, setup->name, num_workers, num_runs,
-               num_wrong);
+        printf("%s, %s, %d workers: %d runs, a fault in %d, %d wrong\n", kind->name, setup->name, num_workers, num_runs,
+               num_faults, num_wrong);
         if (outcome == NEEDS_A_NEW_JOB) {
             printf("goes on with %llu\n", (unsigned long long)first);
         }
@@ -486,6 +510,26 @@ static void open_job(int *argc, char ***argv)
     tensors[2].rank = PSGD_NEVER_COMPRESS;
 }
 
+/* What the checkpoints lead to that other jobs have left. */
+static int resume(int num_paths, char **paths)
+{
+    int result = 0;
+
+    for (int i = 0; i < num_paths; ++i) {
+        run_t run;
+
+        path = paths[i];
+        run_restarted(&run, has_checkpoint());
+        print_updates(&run);
+        if (run.status != PSGD_OK) {
+            printf("worker %d, %s: %s: %s\n", worker, path, run.what, run.sentence);
+            fflush(stdout);
+            result = 1;
+        }
+    }
+    return result;
+}
+
 static bool parse(int argc, char **argv)
 {
     for (size_t i = 0; (argc >= 6) && (i < sizeof(KINDS) / sizeof(KINDS[0])); ++i) {
@@ -504,7 +548,7 @@ int main(int argc, char **argv)
     int       result = 0;
 
     if (!parse(argc, argv)) {
-        fprintf(stderr, "usage: test_faults_mpi FAULT SETUP FIRST LAST PATH [resume]\n");
+        fprintf(stderr, "usage: test_faults_mpi FAULT SETUP FIRST LAST PATH [resume [PATH...]]\n");
         return 2;
     }
     first = atoll(argv[3]);
@@ -513,11 +557,8 @@ int main(int argc, char **argv)
     victim = last < 0 ? 0 : 1;
     last   = last < 0 ? -last : last;
     if (argc > 6) {
-        run_t run;
-
-        run_restarted(&run, has_checkpoint());
-        print_updates(&run);
-        result = run.status == PSGD_OK ? 0 : 1;
+        argv[6] = argv[5];
+        result  = resume(argc - 6, argv + 6);
     } else if (kind->ends_the_process) {
         run_and_lose((uint64_t)first);
     } else if (kind->fault == MPI_FAULT_NONE) {
@@ -535,6 +576,9 @@ int main(int argc, char **argv)
     } else {
         result = run_all((uint64_t)first, (uint64_t)last);
     }
+    printf("worker %d ends with %d\n", worker,
+           result); /* mpiexec may take the first exit without MPI_Finalize() for a crash */
+    fflush(stdout);
     MPI_Barrier(MPI_COMM_WORLD);
     _exit(result); /* MPI_Finalize() would wait for what was given up */
 }

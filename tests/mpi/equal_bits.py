@@ -1,6 +1,6 @@
 """Equal bits on all workers: numbers of workers, unlike devices, all algorithms of MPICH's collectives.
 
-equal_bits.py PATH/equal_bits [--sample] [--steps N] [--only WORD]        (environment: PSGD_TEST_MPIEXEC)
+equal_bits.py PATH/equal_bits [--sample] [--steps N] [--only WORD] [--workers N,...]        (environment: PSGD_TEST_MPIEXEC)
 
 Each run reads every update of every worker back from its device and counts the bits that differ. With owners that must be none; with
 all-reduces alone (sharing "none"), none, or an error on all workers that says so. --sample is what `ctest` runs; all of it takes about half
@@ -106,9 +106,11 @@ def main():
     parser.add_argument("--wrapper", nargs="*", default=[], help="what runs each process")
     parser.add_argument("--sample", action="store_true")
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", metavar="WORD", help="runs whose title has it")
+    parser.add_argument("--workers", default="", metavar="N,...", help="runs of so many workers")
     options = parser.parse_args()
-    runs = [run for run in (sample() if options.sample else everything(options.steps)) if options.only in run.title]
+    runs = [run for run in (sample() if options.sample else everything(options.steps))
+            if options.only in run.title and (not options.workers or str(run.workers) in options.workers.split(","))]
     possible = [run for run in runs if run.is_possible()]
     results = [run.go(options.program, options.wrapper) for run in possible]
     failed = sum(not good for good, _, _ in results)
