@@ -1,6 +1,8 @@
 """What happens to a job when one of its workers' MPI calls goes wrong: see test_faults_mpi.c.
 
-mpi_faults.py PATH/test_faults_mpi [--sample] [--only WORD] [--workers N] [--stride N] [--jobs N]   (environment: PSGD_TEST_MPIEXEC)
+mpi_faults.py PATH/test_faults_mpi [--sample] [--only WORD] [--workers N] [--victim N] [--stride N] [--jobs N]
+
+PSGD_TEST_MPIEXEC in the environment says by which mpiexec.
 
 Errors, delays, wrong bits and short messages happen in one job after the other call; a worker that is killed, stopped or ends takes its
 job with it, so there each call has a job of its own, and a new one goes on from the checkpoints of several. --sample is what `ctest` runs;
@@ -24,7 +26,7 @@ MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 IN_ONE_JOB = ("error", "delay", "late", "flip", "short")
 ENDS_A_JOB = ("kill", "stop", "exit")
 SETUPS = ("each", "owners", "lazy", "bf16")
-JOB_SECONDS = 60  # of a job with one fault
+JOB_SECONDS = 180  # of a job with one fault, on a busy machine
 CALLS_AT_ONCE = {**dict.fromkeys(IN_ONE_JOB, 20), **dict.fromkeys(ENDS_A_JOB, 10)}  # that one of --jobs does before the next has its turn
 
 # Hydra kills a job when one of its processes dies, sometimes even with -disable-auto-cleanup: it must not see that.
@@ -270,6 +272,7 @@ def main():
     parser.add_argument("--sample", action="store_true")
     parser.add_argument("--only", default="", metavar="WORD,...", help="setups and kinds: each, owners, lazy, bf16, error, kill, ...")
     parser.add_argument("--workers", type=int, choices=(2, 3), help="only jobs of so many")
+    parser.add_argument("--victim", type=int, choices=(0, 1), help="only jobs in which this worker goes wrong")
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="that run side by side")
     parser.add_argument("--wrapper", default="", help="a script that each worker is started through")
@@ -294,7 +297,7 @@ def main():
         for workers in (options.workers,) if options.workers else (2, 3):
             for kinds in (IN_ONE_JOB, ENDS_A_JOB):
                 for setup in chosen(SETUPS):
-                    for victim in (0, 1):
+                    for victim in (0, 1) if options.victim is None else (options.victim,):
                         yield (Job(wrapper, options.program, workers, setup, victim),
                                [kind for kind in kinds if kind in chosen(IN_ONE_JOB + ENDS_A_JOB)])
 
