@@ -14,7 +14,9 @@ extern "C" {
 #endif
 
 /* A communicator over all processes of `comm`. A collective over `comm`, which is duplicated (MPI_Comm_idup), so that the
- * library's messages never meet yours; on the copy errors return, `comm` itself is left as it is.
+ * library's messages never meet yours; on the copy errors return, `comm` itself is left as it is. MPICH 4.0 asks MPI_COMM_WORLD
+ * all the same what to do about a message that is longer than its receiver expects: with the handler that it has by default
+ * this ends the job, with MPI_ERRORS_RETURN it is PSGD_ERR_COMM.
  *
  *   comm               an intracommunicator; MPI is initialized and not finalized
  *   deadline_seconds   how long to wait for all processes to call this; finite; 0: 600. It bounds this call alone
