@@ -45,7 +45,7 @@ enum {
 };
 
 static const double DEADLINE_SECONDS = 3.0, GRACE_SECONDS = 2.0, AT_ONCE_SECONDS = 1.0;
-static const double PATIENT_SECONDS  = 60.0; /* the deadline of runs without a fault, however busy the machine is */
+static const double PATIENT_SECONDS = 60.0; /* the deadline of runs without a fault, however busy the machine is */
 static const double CREATE_SECONDS =
     4.0; /* of creation, before it waits for others: kernels are compiled, engines measured */
 
@@ -573,7 +573,8 @@ static void open_job(int *argc, char ***argv)
     PMPI_Comm_size(MPI_COMM_WORLD, &num_workers);
     PMPI_Comm_rank(MPI_COMM_WORLD, &worker);
     MPI_Comm_dup(MPI_COMM_WORLD, &aside);
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN); /* MPICH asks it what to do about a receive on any communicator */
+    /* MPICH asks the handler of MPI_COMM_WORLD what to do about a receive on any communicator. */
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if ((test_device_open(&device) != PSGD_OK) || (test_buffer_create(&device, TOTAL_ELEMS, &mem) != PSGD_OK)) {
         fprintf(stderr, "worker %d: %s\n", worker, psgd_last_error());
         MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
