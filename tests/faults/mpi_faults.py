@@ -93,9 +93,9 @@ class Place:
     def path(self, call):
         return os.path.join(self.directory, "run-%d" % call)
 
-    def clear(self):
+    def clear(self, prefix="run-"):
         for entry in os.listdir(self.directory):
-            if entry.startswith("run-"):
+            if entry.startswith(prefix):
                 os.unlink(os.path.join(self.directory, entry))
 
 
@@ -106,6 +106,7 @@ def updates_of(output):
 def go_wrong_in_one_job(job, place, kind, calls, tally):
     """The calls from calls[0] to calls[-1], or only these where they are not all of them."""
     ranges = [(calls.start, calls[-1])] if calls.step == 1 else [(k, k) for k in calls]
+    vain = 0  # jobs in a row that failed before they came to their first call, as they may where the machine is busy
     while ranges:
         first, last = ranges.pop(0)
         is_well, output = job.run(place, kind, first, last, JOB_SECONDS + 30 * (last - first))
@@ -116,6 +117,10 @@ def go_wrong_in_one_job(job, place, kind, calls, tally):
             tally.complain("%s: %s, calls %d to %d:\n%s" % (job, kind, first, last, output))
         tally.calls += int(counted.group(1)) if counted else 0
         tally.faults += int(counted.group(2)) if counted else 0
+        vain = vain + 1 if again and int(again.group(1)) == first else 0
+        if vain == 3:
+            tally.complain("%s: %s: call %d is not reached:\n%s" % (job, kind, first, output))
+            return
         if again and int(again.group(1)) <= last:
             ranges.insert(0, (int(again.group(1)), last))
         place.clear()
@@ -164,17 +169,27 @@ def go_on(job, place, kind, calls, expected, tally):
         tally.complain("%s: %s at calls %s: what a new job made of the checkpoints:\n%s" % (job, kind, calls, output))
 
 
-def go_wrong_for_good(job, place, kind, calls, expected, tally):
-    saved = []
-    for call in calls:
+def lose(job, place, kind, call, tally):
+    """What the workers of a job have said that loses one at this call; again where the job failed before it came to it, as it may
+    where the machine is busy."""
+    for _ in range(3):
+        place.clear("run-%d." % call)
         process = job.start(place, kind, call, call)
         output = watch(job, place.path(call), process)
         tally.jobs += 1
-        if "no such call" in output:
+        if "no such call" not in output:
             break
+    return output
+
+
+def go_wrong_for_good(job, place, kind, calls, expected, tally):
+    saved = []
+    for call in calls:
+        output = lose(job, place, kind, call, tally)
         tally.calls += 1
         tally.faults += 1
-        if "WRONG" in output or "the job did not end" in output or output.count("\ntold") < job.workers - 1:
+        if ("WRONG" in output or "the job did not end" in output or "no such call" in output or
+                output.count("\ntold") < job.workers - 1):
             tally.complain("%s: %s at call %d:\n%s" % (job, kind, call, output))
         if os.path.exists(place.path(call)):
             saved.append(call)
@@ -232,6 +247,9 @@ class Pool:
     def run(self, series):
         def go(place, which, calls):
             tally = which.go(place, calls)
+            if tally.calls != len(calls) and tally.wrong == 0:
+                tally.complain("%s: %s: only %d of %d calls from %d on were reached" %
+                               (which.job, which.kind, tally.calls, len(calls), calls[0]))
             with self.lock:
                 which.end_part(tally)
 

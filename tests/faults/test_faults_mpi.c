@@ -438,7 +438,8 @@ static void report(uint64_t number, const run_t *run, const char *wrong)
     fflush(stdout);
 }
 
-typedef enum outcome { NO_SUCH_CALL, GOES_ON, NEEDS_A_NEW_JOB } outcome_t;
+/* NOT_REACHED: the run had failed before it came to the call. */
+typedef enum outcome { NO_SUCH_CALL, NOT_REACHED, GOES_ON, NEEDS_A_NEW_JOB } outcome_t;
 
 static outcome_t run_with(uint64_t number, const uint64_t *expected, int *num_faults, int *num_wrong)
 {
@@ -469,13 +470,19 @@ static outcome_t run_with(uint64_t number, const uint64_t *expected, int *num_fa
         wrong = wrong == NULL ? after : wrong;
     }
     finish(&run);
-    if (has_fired && ((wrong != NULL) || (run.status != PSGD_OK))) {
+    if (!has_fired && has_failed && (run.status != PSGD_OK) && (run.status != PSGD_ERR_TIMEOUT)) {
+        wrong = "failed without a fault";
+    }
+    if ((wrong != NULL) || (run.status != PSGD_OK)) {
         report(number, &run, wrong);
     }
     *num_faults += has_happened;
     *num_wrong += wrong != NULL ? 1 : 0;
     remove_checkpoint();
-    return !has_fired ? NO_SUCH_CALL : is_usable ? GOES_ON : NEEDS_A_NEW_JOB;
+    if (!has_fired) {
+        return has_failed ? NOT_REACHED : NO_SUCH_CALL;
+    }
+    return is_usable ? GOES_ON : NEEDS_A_NEW_JOB;
 }
 
 /* A reducer without a fault: after it, how long a creation takes depends less on what else the machine does. */
@@ -553,14 +560,14 @@ static int run_all(uint64_t first, uint64_t last)
     remove_checkpoint();
     for (; (first <= last) && (outcome == GOES_ON); ++first) {
         outcome = run_with(first, expected.updates, &num_faults, &num_wrong);
-        num_runs += outcome != NO_SUCH_CALL ? 1 : 0;
+        num_runs += (outcome == GOES_ON) || (outcome == NEEDS_A_NEW_JOB) ? 1 : 0;
     }
     MPI_Allreduce(MPI_IN_PLACE, &num_wrong, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     if (worker == 0) {
         printf("%s, %s, %d workers: %d runs, a fault in %d, %d wrong\n", kind->name, setup->name, num_workers, num_runs,
                num_faults, num_wrong);
-        if (outcome == NEEDS_A_NEW_JOB) {
-            printf("goes on with %llu\n", (unsigned long long)first);
+        if ((outcome == NEEDS_A_NEW_JOB) || (outcome == NOT_REACHED)) {
+            printf("goes on with %llu\n", (unsigned long long)first - (outcome == NOT_REACHED ? 1 : 0));
         }
         fflush(stdout);
     }
