@@ -3,7 +3,7 @@
  *   test_faults [KIND [STRIDE [FIRST [SETUP]]]]     KIND: allocation, file, opencl, or all (default); every STRIDE-th call from FIRST
  *                                                   on; in the SETUP of that number, 1 the first (default: in all of them)
  *
- * Where a driver can wait for nothing any more, what it may still write to is kept: with every OpenCL call that is some 5 GiB a setup.
+ * Where a driver can wait for nothing any more, what it may still write to is kept: with every OpenCL call that is some 4 GiB a setup.
  * One run creates reducers on two workers (or one), takes steps, exports, changes ranks, saves, loads, takes more steps and destroys. In
  * each run one call of worker 0's fails, once or with all behind it. Then:
  *   - no run crashes, hangs or leaks an allocation or an OpenCL object;
