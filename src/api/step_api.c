@@ -457,7 +457,6 @@ static psgd_status_t check_step(const psgd_reducer_t *reducer)
     return status == PSGD_OK ? PSGD_OK : psgd_fail(status, "%s; psgd_reducer_wait() ends this step", step->sentence);
 }
 
-/* Of a step that has options or none; the step's own lock is held. */
 static psgd_status_t begin(psgd_reducer_t *reducer, const psgd_step_options_t *options)
 {
     step_request_t request = {NULL, NULL};
@@ -582,7 +581,7 @@ psgd_status_t psgd_reducer_poll(psgd_reducer_t *reducer)
         return status;
     }
     psgd_progress_enter(reducer);
-    psgd_reducer_submit_tensors(reducer, 0, 0);
+    psgd_reducer_go_on(reducer);
     status = check_step(reducer);
     psgd_progress_leave(reducer);
     return status;

@@ -29,7 +29,7 @@ static bool go_on(psgd_progress_t *p)
     }
     stop = p->must_stop;
     if (!stop) {
-        psgd_reducer_submit_tensors(p->reducer, 0, 0);
+        psgd_reducer_go_on(p->reducer);
     }
     pthread_mutex_unlock(&p->lock);
     return !stop;

@@ -77,6 +77,11 @@ void psgd_reducer_submit_tensors(psgd_reducer_t *r, size_t first, size_t count)
         r->is_submitted[i] = true;
         bucket_of(r, i)->num_missing -= 1;
     }
+    psgd_reducer_go_on(r);
+}
+
+void psgd_reducer_go_on(psgd_reducer_t *r)
+{
     if (is_pipelined(r)) {
         psgd_pipeline_advance(r);
     }

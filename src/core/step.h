@@ -17,6 +17,7 @@ void          psgd_reducer_begin_step(psgd_reducer_t *reducer, const float *fact
                                       psgd_status_t local);
 psgd_gate_t  *psgd_reducer_gate_of(psgd_reducer_t *reducer, size_t tensor);
 void          psgd_reducer_submit_tensors(psgd_reducer_t *reducer, size_t first, size_t count);
+void          psgd_reducer_go_on(psgd_reducer_t *reducer); /* as far as is possible without waiting */
 psgd_status_t psgd_reducer_end_step(psgd_reducer_t *reducer);
 
 /* The parts of a compressed step of full iterations, of one bucket: from its gradients to its Qbar (step.c). Between them its messages
