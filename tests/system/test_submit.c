@@ -406,6 +406,78 @@ END_TEST
 
 /* --- what runs when ------------------------------------------------------------------------------------------------ */
 
+/* One step on a reducer whose queue is out of order: every gradient is submitted behind a command that has not even been flushed. */
+static psgd_status_t step_out_of_order(worker_t *worker, trial_t *trial, float *values)
+{
+    for (size_t t = JOB_MODEL_TENSORS; t-- > 0;) {
+        test_random_fill(values, trial->elems[t], UINT64_C(1000) + worker->index * 100 + t);
+        worker_needs(test_cl_check(clEnqueueWriteBuffer(worker->device->queue, trial->grads[t].mem, CL_FALSE, 0,
+                                                        trial->elems[t] * sizeof(float), values, 0, NULL, NULL),
+                                   "clEnqueueWriteBuffer"));
+        worker_needs(submit_one(trial, t));
+        values += trial->elems[t];
+    }
+    return psgd_reducer_wait(trial->reducer, NULL);
+}
+
+/* The first step of run_course(), with such a queue. */
+static psgd_status_t run_out_of_order(worker_t *worker)
+{
+    course_t            *course = worker->user;
+    test_device_t        device = *worker->device;
+    const test_device_t *whole  = worker->device;
+    cl_int               result = CL_SUCCESS;
+    uint64_t             elems  = 0;
+    trial_t              trial;
+    float               *values;
+
+    device.queue = clCreateCommandQueue(device.context, device.id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &result);
+    worker_needs(test_cl_check(result, "clCreateCommandQueue"));
+    worker->device = &device;
+    worker_needs(trial_create(worker, &course->config, &trial));
+    for (size_t t = 0; t < JOB_MODEL_TENSORS; ++t) {
+        elems += trial.elems[t];
+    }
+    values = malloc(elems * sizeof(*values));
+    worker_expects(values != NULL, "no memory for the gradients");
+    worker_needs(step_out_of_order(worker, &trial, values));
+    worker_needs(trial_hash(worker, &trial, &course->hashes[worker->index]));
+    trial_destroy(&trial);
+    free(values);
+    clReleaseCommandQueue(device.queue);
+    worker->device = whole;
+    return PSGD_OK;
+}
+
+static psgd_status_t run_first_step(worker_t *worker)
+{
+    course_t *course = worker->user;
+    trial_t   trial;
+
+    worker_needs(trial_create(worker, &course->config, &trial));
+    worker_needs(trial_write(worker, &trial, 0, SIZE_MAX));
+    worker_needs(psgd_reducer_step(trial.reducer, trial.grads, JOB_MODEL_TENSORS));
+    worker_needs(trial_hash(worker, &trial, &course->hashes[worker->index]));
+    trial_destroy(&trial);
+    return PSGD_OK;
+}
+
+START_TEST(submit__waits_for_all_that_a_queue_out_of_order_was_given)
+{
+    course_t in_order     = describe_course(-1, BUCKET_BYTES[_i], 0);
+    course_t out_of_order = in_order;
+
+    if (!workers_device(0)->info.has_out_of_order_queue) {
+        return;
+    }
+    workers_run(PAIR, run_first_step, &in_order);
+    workers_run(PAIR, run_out_of_order, &out_of_order);
+    ck_assert_uint_eq(in_order.hashes[0], in_order.hashes[1]);
+    ck_assert_uint_eq(out_of_order.hashes[0], in_order.hashes[0]);
+    ck_assert_uint_eq(out_of_order.hashes[1], in_order.hashes[0]);
+}
+END_TEST
+
 /* Reducers whose communicator may not be used by another thread. */
 static psgd_status_t refuse_thread(worker_t *worker)
 {
@@ -442,6 +514,7 @@ int main(void)
     tcase_add_loop_test(tcase, submit__other_calls_are_refused_until_the_step_has_ended, 0, NUM_SIZES);
     tcase_add_loop_test(tcase, destroy__with_a_step_under_way_does_not_wait, 0, NUM_SIZES * 2);
     tcase_add_loop_test(tcase, wait__a_worker_that_stalls_is_named, 0, 2);
+    tcase_add_loop_test(tcase, submit__waits_for_all_that_a_queue_out_of_order_was_given, 0, NUM_SIZES);
     tcase_add_test(tcase, progress_thread__needs_a_communicator_that_allows_it);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);
