@@ -93,9 +93,9 @@ class Place:
     def path(self, call):
         return os.path.join(self.directory, "run-%d" % call)
 
-    def clear(self, prefix="run-"):
+    def clear(self, call=""):
         for entry in os.listdir(self.directory):
-            if entry.startswith(prefix):
+            if re.match(r"run-%s(\.|$)" % (call or r"\d+"), entry):
                 os.unlink(os.path.join(self.directory, entry))
 
 
@@ -173,7 +173,7 @@ def lose(job, place, kind, call, tally):
     """What the workers of a job have said that loses one at this call; again where the job failed before it came to it, as it may
     where the machine is busy."""
     for _ in range(3):
-        place.clear("run-%d." % call)
+        place.clear(call)
         process = job.start(place, kind, call, call)
         output = watch(job, place.path(call), process)
         tally.jobs += 1
