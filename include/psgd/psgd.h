@@ -711,7 +711,8 @@ PSGD_API psgd_status_t psgd_reducer_begin(psgd_reducer_t *reducer, const psgd_st
  *   wait_list   num_events events of the reducer's context after which the gradients are there; retained. NULL with 0: they are there
  *               after all that was enqueued on the reducer's queue so far
  *
- * Does not wait. Errors: PSGD_ERR_INVALID_ARGUMENT, also for a tensor submitted twice; PSGD_ERR_POISONED; PSGD_ERR_OPENCL,
+ * Does not wait, but for the update of the last step where that was ended with an event and is not there yet. Errors:
+ * PSGD_ERR_INVALID_ARGUMENT, also for a tensor submitted twice; PSGD_ERR_POISONED; PSGD_ERR_OPENCL,
  * PSGD_ERR_HOST_MEMORY; and the status with which the step has failed, here or elsewhere, since it began. */
 PSGD_API psgd_status_t psgd_reducer_submit(psgd_reducer_t *reducer, size_t first_tensor, const psgd_buffer_t *grads,
                                            size_t num_grads, cl_uint num_events, const cl_event *wait_list);
