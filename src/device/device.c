@@ -445,7 +445,7 @@ psgd_status_t psgd_device_fence(psgd_device_t *device)
 
 psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark)
 {
-    const cl_event event = (cl_event)mark->event;
+    cl_event event = (cl_event)mark->event;
 
     if (device->caller_queue == NULL) {
         return PSGD_OK;

@@ -43,7 +43,10 @@ static tool_status_t calibrate(backward_t *b)
     double        ms     = 0.0, least;
     tool_status_t status = time_launch(b, loops, &ms); /* loads the kernel */
 
-    for (status = time_launch(b, loops, &ms); status == TOOL_OK && ms < TRIAL_MS && loops < MOST_LOOPS;) {
+    if (status == TOOL_OK) {
+        status = time_launch(b, loops, &ms);
+    }
+    while (status == TOOL_OK && ms < TRIAL_MS && loops < MOST_LOOPS) {
         loops *= 2;
         status = time_launch(b, loops, &ms);
     }
@@ -80,11 +83,11 @@ void backward_destroy(backward_t *backward)
 tool_status_t backward_enqueue(const backward_t *b, size_t index)
 {
     const double  ms       = b->ms * (double)b->model->tensors[index].elems / (double)b->model->elems;
-    const double  launches = fmax(1.0, ceil(ms / LAUNCH_MS));
-    const cl_uint loops    = (cl_uint)(b->loops_per_ms * ms / launches);
+    const size_t  launches = (size_t)fmax(1.0, ceil(ms / LAUNCH_MS));
+    const cl_uint loops    = (cl_uint)(b->loops_per_ms * ms / (double)launches);
     tool_status_t status   = TOOL_OK;
 
-    for (double i = 0.0; i < launches && loops > 0 && status == TOOL_OK; i += 1.0) {
+    for (size_t i = 0; i < launches && loops > 0 && status == TOOL_OK; ++i) {
         status = launch(b, loops);
     }
     return status;

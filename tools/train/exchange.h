@@ -34,17 +34,17 @@ typedef struct exchange {
 } exchange_t;
 
 /* Before the backward pass. What fails here is told to all workers by exchange_end(). Freed by exchange_free(). */
-void exchange_begin(exchange_t *exchange, const options_t *options, const params_t *params, psgd_reducer_t *reducer,
+void exchange_begin(exchange_t *x, const options_t *options, const params_t *params, psgd_reducer_t *reducer,
                     const exchange_step_t *step);
-void exchange_free(exchange_t *exchange);
+void exchange_free(exchange_t *x);
 
 /* A network_ready_fn: gradients that the backward pass has enqueued, the last tensors first. Does not wait for the device. */
 tool_status_t exchange_take(void *exchange, size_t first, size_t count);
 
 /* Of a sampled step: returns when the device has computed all gradients. What was submitted goes on meanwhile. */
-tool_status_t exchange_wait_for_gradients(const exchange_t *exchange);
+tool_status_t exchange_wait_for_gradients(const exchange_t *x);
 
 /* The gradients' buffers hold the update; or, with --fused-update, parameters and velocities are updated. Waits. A collective. */
-tool_status_t exchange_end(exchange_t *exchange);
+tool_status_t exchange_end(exchange_t *x);
 
 #endif
