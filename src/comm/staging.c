@@ -11,7 +11,6 @@ struct psgd_stager {
     psgd_device_t *device;
     psgd_staging_t how;
     psgd_pinned_t  pinned; /* PSGD_STAGING_PINNED */
-    bool           keeps_going;
 };
 
 /* ---- reading: the three ways ---- */
@@ -121,19 +120,19 @@ static psgd_status_t write_by_map(psgd_stager_t *stager, const void *host, psgd_
     return psgd_buffer_enqueue_unmap(stager->device, to, mapped);
 }
 
-psgd_status_t psgd_stager_write(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes, const char *what)
+psgd_status_t psgd_stager_enqueue_write(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes)
 {
-    switch (stager->how) {
-    case PSGD_STAGING_MAP:
-        if (!stager->keeps_going) {
-            return write_by_map(stager, host, to, bytes, what);
-        }
-        break;
-    case PSGD_STAGING_PINNED: memcpy(stager->pinned.host, host, bytes); host = stager->pinned.host; break;
-    case PSGD_STAGING_AUTO:
-    case PSGD_STAGING_COPY: break;
+    if (stager->how == PSGD_STAGING_PINNED) {
+        memcpy(stager->pinned.host, host, bytes);
+        host = stager->pinned.host;
     }
     return psgd_buffer_enqueue_write(stager->device, to, host, bytes);
+}
+
+psgd_status_t psgd_stager_write(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes, const char *what)
+{
+    return stager->how == PSGD_STAGING_MAP ? write_by_map(stager, host, to, bytes, what)
+                                           : psgd_stager_enqueue_write(stager, host, to, bytes);
 }
 
 /* ---- which one ---- */
@@ -223,11 +222,6 @@ psgd_status_t psgd_stager_create(psgd_device_t *device, psgd_staging_t how, psgd
     }
     *stager_p = stager;
     return PSGD_OK;
-}
-
-void psgd_stager_keep_going(psgd_stager_t *stager)
-{
-    stager->keeps_going = true;
 }
 
 psgd_staging_t psgd_stager_how(const psgd_stager_t *stager)

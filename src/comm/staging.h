@@ -22,9 +22,6 @@ typedef struct psgd_stager psgd_stager_t;
 psgd_status_t psgd_stager_create(psgd_device_t *device, psgd_staging_t how, psgd_view_t scratch, size_t max_bytes,
                                  psgd_stager_t **stager_p);
 
-/* From here on psgd_stager_write() never waits for the device, as mapping does: where it would, the driver copies. */
-void psgd_stager_keep_going(psgd_stager_t *stager);
-
 /* Which way was taken: not PSGD_STAGING_AUTO. */
 psgd_staging_t psgd_stager_how(const psgd_stager_t *stager);
 
@@ -53,6 +50,9 @@ void psgd_stager_cancel_read(psgd_stager_t *stager, psgd_staged_read_t *read);
 /* view = host. Enqueued; `host` belongs to the transfer until the device is waited for. One write at a time of a pinned
  * stager: the device is waited for before the next. */
 psgd_status_t psgd_stager_write(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes, const char *what);
+
+/* The same without ever waiting for the device, as mapping does: there the driver copies. */
+psgd_status_t psgd_stager_enqueue_write(psgd_stager_t *stager, const void *host, psgd_view_t to, size_t bytes);
 
 void psgd_stager_destroy(psgd_stager_t *stager);
 

@@ -136,18 +136,13 @@ static psgd_status_t create_stager(psgd_bucket_t *b)
     const size_t          q_bytes =
         is_only ? bytes_of(psgd_reducer_update_elems(r)) + b->plan->num_matrices * sizeof(psgd_update_scale_t)
                          : bytes_of(b->plan->q_elems);
-    psgd_status_t status = PSGD_OK;
 
     if (message_bytes + q_bytes == 0) {
         return PSGD_OK;
     }
-    status = q_bytes > message_bytes
-                 ? psgd_stager_create(r->device, r->config.staging, b->q, q_bytes, &b->stager)
-                 : psgd_stager_create(r->device, r->config.staging, b->message_1_view, message_bytes, &b->stager);
-    if ((status == PSGD_OK) && !is_only) {
-        psgd_stager_keep_going(b->stager);
-    }
-    return status;
+    return q_bytes > message_bytes
+               ? psgd_stager_create(r->device, r->config.staging, b->q, q_bytes, &b->stager)
+               : psgd_stager_create(r->device, r->config.staging, b->message_1_view, message_bytes, &b->stager);
 }
 
 /* Factors in 16 bits: with full iterations P in message 1 and Q in message 2, else either in both. */

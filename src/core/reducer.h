@@ -29,6 +29,7 @@ typedef struct psgd_updater psgd_updater_t;
 /* The step under way. */
 typedef struct psgd_step {
     bool               is_open;                         /* begun, and not ended */
+    bool               is_at_once;                      /* all gradients came in one call, which waits */
     bool               is_deferred;                     /* its end does not wait for the device */
     psgd_status_t      local;                           /* this worker's first failure; told in the next vote */
     char               sentence[PSGD_SENTENCE_BYTES];   /* of that failure */

@@ -299,6 +299,7 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const float *factors, con
     }
     psgd_progress_enter(r);
     psgd_reducer_begin_step(r, factors, update, local);
+    r->step.is_at_once = true;
     if (r->step.local == PSGD_OK) {
         psgd_step_note(r, psgd_gate_add_caller(&r->buckets[r->num_buckets - 1].gate, r->device));
     }

@@ -49,8 +49,11 @@ psgd_status_t psgd_traffic_stage_in(psgd_bucket_t *b, psgd_view_t from, float *h
 psgd_status_t psgd_traffic_stage_out(psgd_bucket_t *b, const float *host, psgd_view_t to, size_t bytes,
                                      const char *what)
 {
-    const uint64_t begin_ns = psgd_now_ns();
-    psgd_status_t  status   = psgd_stager_write(b->stager, host, to, bytes, what);
+    const psgd_reducer_t *r        = b->reducer;
+    const bool            may_wait = r->step.is_at_once && (r->num_buckets == 1);
+    const uint64_t        begin_ns = psgd_now_ns();
+    psgd_status_t         status   = may_wait ? psgd_stager_write(b->stager, host, to, bytes, what)
+                                              : psgd_stager_enqueue_write(b->stager, host, to, bytes);
 
     psgd_spans_staged(b->reducer, what, psgd_bucket_index(b), bytes, begin_ns);
     return status;

@@ -478,6 +478,47 @@ START_TEST(submit__waits_for_all_that_a_queue_out_of_order_was_given)
 }
 END_TEST
 
+/* Behind an event of the caller's that is complete only when everything has been submitted: if one submission waited for the device, the
+ * deadline would end it. */
+static psgd_status_t submit_behind_user_event(worker_t *worker)
+{
+    course_t     *course = worker->user;
+    cl_int        result = CL_SUCCESS;
+    cl_event      event  = clCreateUserEvent(worker->device->context, &result);
+    psgd_status_t status = test_cl_check(result, "clCreateUserEvent");
+    trial_t       trial;
+
+    worker_needs(status);
+    worker_needs(trial_create(worker, &course->config, &trial));
+    worker_needs(trial_write(worker, &trial, 0, SIZE_MAX));
+    for (size_t t = JOB_MODEL_TENSORS; (status == PSGD_OK) && (t-- > 0);) {
+        status = psgd_reducer_submit(trial.reducer, t, &trial.grads[t], 1, 1, &event);
+    }
+    worker_needs(test_cl_check(clSetUserEventStatus(event, CL_COMPLETE), "clSetUserEventStatus"));
+    worker_needs(status);
+    worker_needs(psgd_reducer_wait(trial.reducer, NULL));
+    worker_needs(trial_hash(worker, &trial, &course->hashes[worker->index]));
+    clReleaseEvent(event);
+    trial_destroy(&trial);
+    return PSGD_OK;
+}
+
+START_TEST(submit__does_not_wait_for_the_device)
+{
+    course_t at_once = describe_course(-1, BUCKET_BYTES[_i % NUM_SIZES], 0), submitted;
+
+    if (_i == NUM_SIZES) { /* on the caller's own queue */
+        at_once.config.bucket_bytes = 0;
+    }
+    submitted                         = at_once;
+    submitted.config.deadline_seconds = 5.0;
+    workers_run(PAIR, run_first_step, &at_once);
+    workers_run(PAIR, submit_behind_user_event, &submitted);
+    ck_assert_uint_eq(submitted.hashes[0], at_once.hashes[0]);
+    ck_assert_uint_eq(submitted.hashes[1], at_once.hashes[0]);
+}
+END_TEST
+
 /* Reducers whose communicator may not be used by another thread. */
 static psgd_status_t refuse_thread(worker_t *worker)
 {
@@ -515,6 +556,7 @@ int main(void)
     tcase_add_loop_test(tcase, destroy__with_a_step_under_way_does_not_wait, 0, NUM_SIZES * 2);
     tcase_add_loop_test(tcase, wait__a_worker_that_stalls_is_named, 0, 2);
     tcase_add_loop_test(tcase, submit__waits_for_all_that_a_queue_out_of_order_was_given, 0, NUM_SIZES);
+    tcase_add_loop_test(tcase, submit__does_not_wait_for_the_device, 0, NUM_SIZES + 1);
     tcase_add_test(tcase, progress_thread__needs_a_communicator_that_allows_it);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);
