@@ -25,6 +25,10 @@ struct psgd_device {
     uint64_t             launches;     /* kernels enqueued so far */
 };
 
+/* An event that is complete when all is that the caller has enqueued on its own queue, which there is; flushed. The receiver releases
+ * it. */
+psgd_status_t psgd_device_mark_caller(psgd_device_t *device, cl_event *event_p);
+
 void psgd_programs_destroy(psgd_program_t *programs);
 
 #endif

@@ -43,20 +43,12 @@ psgd_status_t psgd_gate_add_caller(psgd_gate_t *gate, psgd_device_t *device)
     }
     status = make_room(gate, 1);
     if (status == PSGD_OK) {
-        status = psgd_cl_check(clEnqueueMarkerWithWaitList(device->caller_queue, 0, NULL, &before),
-                               "clEnqueueMarkerWithWaitList on the caller's queue", device->limits.name);
+        status = psgd_device_mark_caller(device, &before);
     }
-    if (status != PSGD_OK) {
-        return status;
+    if (status == PSGD_OK) {
+        gate->events[gate->count++] = before;
     }
-    /* An event that another queue waits for must have been flushed, or it may never come. */
-    status = psgd_cl_check(clFlush(device->caller_queue), "clFlush of the caller's queue", device->limits.name);
-    if (status != PSGD_OK) {
-        clReleaseEvent(before);
-        return status;
-    }
-    gate->events[gate->count++] = before;
-    return PSGD_OK;
+    return status;
 }
 
 /* Of this device's context; and its command has been handed to the device, or it might never come. */
