@@ -1,6 +1,7 @@
 #include "api/memory.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/status.h"
 #include "device/cl_device.h"
@@ -96,4 +97,14 @@ bool psgd_places_overlap(const psgd_view_t *a, uint64_t a_bytes, const psgd_view
 {
     return (a->mem == b->mem) && (a->offset_bytes < b->offset_bytes + b_bytes) &&
            (b->offset_bytes < a->offset_bytes + a_bytes);
+}
+
+psgd_status_t psgd_check_tensor_mem(const psgd_reducer_t *reducer, const char *what, size_t index,
+                                    const psgd_buffer_t *buffer, size_t elem_bytes)
+{
+    const psgd_plan_tensor_t *tensor = &reducer->plan->tensors[index];
+    char                      whose[PSGD_SENTENCE_BYTES / 2];
+
+    snprintf(whose, sizeof(whose), "the %s of tensor %zu '%s'", what, index, tensor->name);
+    return psgd_check_mem(reducer, whose, buffer->mem, buffer->offset_bytes, tensor->elems * elem_bytes, elem_bytes);
 }

@@ -9,6 +9,10 @@
 psgd_status_t psgd_check_mem(const psgd_reducer_t *reducer, const char *whose, cl_mem mem, size_t offset_bytes,
                              uint64_t needed, size_t elem_bytes);
 
+/* The same of a buffer that goes with a tensor: `what` is "gradient", "parameter". */
+psgd_status_t psgd_check_tensor_mem(const psgd_reducer_t *reducer, const char *what, size_t index,
+                                    const psgd_buffer_t *buffer, size_t elem_bytes);
+
 /* Means of what is not compressed, and copies of regions, go through host memory: the host reads and writes such a buffer itself. */
 psgd_status_t psgd_check_host_access(const psgd_reducer_t *reducer, const char *whose, cl_mem mem);
 
