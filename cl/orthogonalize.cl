@@ -28,6 +28,9 @@
  * all columns before it once more, in orthogonalize_again; and where it nearly vanished, in orthogonalize_finish as well. The first
  * column of a panel finds both in orthogonalize_panel_again, where it is replaced too.
  *
+ * Each launch costs time of its own, and on some devices comes behind what other queues have ready. Where a group is one work-item, as
+ * on CPUs, the kernel orthogonalize_at_once goes through all stages of a matrix by itself.
+ *
  * The same bits whatever the work-group: 64 lanes, of which lane l has the rows l, l + 64, ... of a block of 512 rows as one
  * chain of fma(); then a tree over the lanes, by halves; then blocks and tiles in order, with a compensated sum (those of
  * panels: orthogonalize_panel.clh). Which work-item holds which lanes changes none of this. Nothing is left to a device's own
@@ -35,6 +38,11 @@
 #include "random.clh"
 
 #pragma OPENCL FP_CONTRACT OFF
+
+/* 1: all stages are one kernel, with a group of one work-item. */
+#ifndef PSGD_AT_ONCE
+#define PSGD_AT_ONCE 0
+#endif
 
 #include "orthogonalize_tile.clh"
 #include "orthogonalize_panel.clh"
@@ -65,22 +73,20 @@ typedef struct state {
 /* ---- the column's largest magnitude, and its scale ---- */
 
 /* Largest magnitudes as bits: integers are ordered as the floats are, and a device that flushes denormals sees them. */
-kernel void orthogonalize_maxima(global const matrix_t *matrices, global const uint *matrix_of_tile,
-                                 global const float *in, ulong in_offset, global uint *maxima, local uint *scratch)
+static void find_maxima(const tile_t *tile, global const float *in, global uint *maxima, local uint *scratch)
 {
-    const tile_t  tile = find_tile(matrices, matrix_of_tile);
-    global uint  *to   = maxima + tile.matrix.records + (ulong)tile.in_matrix * tile.record;
+    global uint *to = maxima + tile->matrix.records + (ulong)tile->in_matrix * tile->record;
 
-    for (uint k = 0; k < tile.matrix.columns; ++k) {
+    for (uint k = 0; k < tile->matrix.columns; ++k) {
         words_t largest = (words_t)(0u);
 
-        for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
-            global const float *column = in + in_offset + block_offset(&tile, row) + (ulong)k * tile.matrix.length;
-            const uint          rows   = min((uint)BLOCK_ROWS, tile.rows - row);
+        for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {
+            global const float *column = in + block_offset(tile, row) + (ulong)k * tile->matrix.length;
+            const uint          rows   = min((uint)BLOCK_ROWS, tile->rows - row);
 
             KEEP_LOOP
             for (int v = 0; v < SHARE; ++v) {
-                largest = max(largest, AS_WORDS(load_vector(column, row_of(&tile, v), rows)) & 0x7FFFFFFFu);
+                largest = max(largest, AS_WORDS(load_vector(column, row_of(tile, v), rows)) & 0x7FFFFFFFu);
             }
         }
 #if PSGD_VECTOR == 16
@@ -88,18 +94,18 @@ kernel void orthogonalize_maxima(global const matrix_t *matrices, global const u
         const uint4 by_4 = max(by_8.lo, by_8.hi);
         const uint2 by_2 = max(by_4.lo, by_4.hi);
 
-        scratch[tile.item] = max(by_2.lo, by_2.hi);
+        scratch[tile->item] = max(by_2.lo, by_2.hi);
 #else
-        scratch[tile.item] = largest;
+        scratch[tile->item] = largest;
 #endif
         MEET();
         for (uint reach = PSGD_GROUP / 2; reach >= 1; reach /= 2) {
-            if (tile.item < reach) {
-                scratch[tile.item] = max(scratch[tile.item], scratch[tile.item + reach]);
+            if (tile->item < reach) {
+                scratch[tile->item] = max(scratch[tile->item], scratch[tile->item + reach]);
             }
             MEET();
         }
-        if (tile.item == 0) {
+        if (tile->item == 0) {
             to[k] = scratch[0];
         }
         MEET();
@@ -138,49 +144,65 @@ static int shift_of(uint magnitude)
 }
 
 /* A column with NaN or Inf becomes NaN, and those after it with it. */
-kernel void orthogonalize_scale(global const matrix_t *matrices, global const uint *matrix_of_tile,
-                                global const float *in, ulong in_offset, global float *out, ulong out_offset,
-                                global const uint *maxima, global float *records, ulong step, local uint *largest,
-                                local float *high, local float *low, local float *scratch)
+static void scale_columns(const tile_t *tile, global const float *in, global float *out, global const uint *maxima,
+                          global float *records, ulong step, local uint *largest, sums_t sums)
 {
-    const tile_t        tile = find_tile(matrices, matrix_of_tile);
-    const sums_t        sums = {high, low, scratch};
-    global const uint  *from = maxima + tile.matrix.records;
-    vector_t            x[SHARE];
+    global const uint *from = maxima + tile->matrix.records;
+    vector_t           x[SHARE];
 
-    for (uint k = tile.item; k < tile.matrix.columns; k += PSGD_GROUP) {
+    for (uint k = tile->item; k < tile->matrix.columns; k += PSGD_GROUP) {
         uint of_all = 0;
 
-        for (uint t = 0; t < tile.matrix.num_tiles; ++t) {
-            of_all = max(of_all, from[(ulong)t * tile.record + k]);
+        for (uint t = 0; t < tile->matrix.num_tiles; ++t) {
+            of_all = max(of_all, from[(ulong)t * tile->record + k]);
         }
         largest[k] = of_all;
     }
-    clear_sums(&tile, sums, 0, 1);
-    for (uint row = 0; row < tile.rows; row += BLOCK_ROWS) {
-        const uint rows = min((uint)BLOCK_ROWS, tile.rows - row);
+    clear_sums(tile, sums, 0, 1);
+    for (uint row = 0; row < tile->rows; row += BLOCK_ROWS) {
+        const uint rows = min((uint)BLOCK_ROWS, tile->rows - row);
 
-        for (uint k = 0; k < tile.matrix.columns; ++k) {
-            const ulong at = block_offset(&tile, row) + (ulong)k * tile.matrix.length;
+        for (uint k = 0; k < tile->matrix.columns; ++k) {
+            const ulong at = block_offset(tile, row) + (ulong)k * tile->matrix.length;
 
             if (largest[k] == 0) {
-                random_block(&tile, step, k, 0, tile.first_row + row, rows, x);
+                random_block(tile, step, k, 0, tile->first_row + row, rows, x);
             } else {
                 const int shift = shift_of(largest[k]);
 
-                load_block(&tile, in + in_offset + at, rows, x);
+                load_block(tile, in + at, rows, x);
                 KEEP_LOOP
                 for (int v = 0; v < SHARE; ++v) {
                     x[v] = largest[k] < 0x7F800000u ? scale(x[v], shift) : (vector_t)(NAN);
                 }
             }
-            store_block(&tile, x, out + out_offset + at, rows);
+            store_block(tile, x, out + at, rows);
             if (k == 0) {
-                add_dots(&tile, x, out, 0, 0, rows, sums);
+                add_dots(tile, x, out, 0, 0, rows, sums);
             }
         }
     }
-    store_sums(&tile, sums, 0, 1, records, 0);
+    store_sums(tile, sums, 0, 1, records, 0);
+}
+
+/* What the stages below work with. */
+typedef struct place {
+    global float       *columns;     /* column 0 of the matrix, from the tile's first row on */
+    global const float *records_in;  /* what the stage before has left */
+    global float       *records_out; /* what this one leaves */
+    global state_t     *state;       /* of the matrix */
+    sums_t              found;       /* room for sums over all tiles, */
+    sums_t              sums;        /* and for those of this tile */
+} place_t;
+
+static place_t find_place(const tile_t *tile, global float *out, global const float *records_in, global float *records_out,
+                          global state_t *states, local float *coefficients, local float *high, local float *low,
+                          local float *scratch)
+{
+    const place_t place = {out + block_offset(tile, 0), records_in,           records_out, states + tile->index,
+                           {coefficients, low, scratch}, {high, low, scratch}};
+
+    return place;
 }
 
 /* ---- a panel against the columns before it ---- */
@@ -243,169 +265,139 @@ static uint choose_candidate(const tile_t *tile, bool vanished, global const flo
 }
 
 /* The panel begins at column j. */
-kernel void orthogonalize_panel_first(global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out,
-                                      ulong out_offset, global const float *records_in, global float *records_out,
-                                      global state_t *states, uint j, ulong step, local float *coefficients,
-                                      local float *high, local float *low, local float *scratch)
+static void panel_first(const tile_t *tile, const place_t *at, uint j, ulong step)
 {
-    const tile_t    tile    = find_tile(matrices, matrix_of_tile);
-    const sums_t    found   = {coefficients, low, scratch};
-    const sums_t    sums    = {high, low, scratch};
-    const uint      width   = min((uint)PANEL, tile.matrix.columns - j);
-    global float   *columns = out + out_offset + block_offset(&tile, 0);
-    global state_t *state   = states + tile.index;
-    float           norm_squared;
-    bool            suspicious;
+    const uint width = min((uint)PANEL, tile->matrix.columns - j);
+    float      norm_squared;
+    bool       suspicious;
 
-    add_records(&tile, records_in, 0, 0, j + 1, found);
-    norm_squared = coefficients[j];
-    suspicious   = norm_squared - sum_of_squares(coefficients, 0, j) <= SUSPICIOUS * norm_squared;
-    if ((tile.in_matrix == 0) && (tile.item == 0)) {
-        state->vanishing = suspicious ? norm_squared : -1.0f;
+    add_records(tile, at->records_in, 0, 0, j + 1, at->found);
+    norm_squared = at->found.high[j];
+    suspicious   = norm_squared - sum_of_squares(at->found.high, 0, j) <= SUSPICIOUS * norm_squared;
+    if ((tile->in_matrix == 0) && (tile->item == 0)) {
+        at->state->vanishing = suspicious ? norm_squared : -1.0f;
     }
-    keep_norms(&tile, records_in, j, width, found, state->original);
-    subtract_panel(&tile, records_in, 0, columns, j, width, found);
+    keep_norms(tile, at->records_in, j, width, at->found, at->state->original);
+    subtract_panel(tile, at->records_in, 0, at->columns, j, width, at->found);
     MEET_GLOBAL();
-    dot_panel(&tile, columns, j, width, sums, records_out);
-    add_candidates(&tile, suspicious, step, j, columns, sums, records_out);
+    dot_panel(tile, at->columns, j, width, at->sums, at->records_out);
+    add_candidates(tile, suspicious, step, j, at->columns, at->sums, at->records_out);
 }
 
 /* The same again; and the first column's sums, with itself, or, where it leaks, with all columns before it. */
-kernel void orthogonalize_panel_again(global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out,
-                                      ulong out_offset, global const float *records_in, global float *records_out,
-                                      global state_t *states, uint j, ulong step, local float *coefficients,
-                                      local float *high, local float *low, local float *scratch)
+static void panel_again(const tile_t *tile, const place_t *at, uint j, ulong step)
 {
-    const tile_t    tile    = find_tile(matrices, matrix_of_tile);
-    const sums_t    found   = {coefficients, low, scratch};
-    const sums_t    sums    = {high, low, scratch};
-    const uint      width   = min((uint)PANEL, tile.matrix.columns - j);
-    global float   *columns = out + out_offset + block_offset(&tile, 0);
-    global float   *column  = columns + (ulong)j * tile.matrix.length;
-    global state_t *state   = states + tile.index;
-    const float     before  = state->vanishing;
-    vector_t        x[SHARE];
-    uint            row     = 0;
-    uint            from    = j;
-    uint            candidate;
-    bool            vanished;
+    const uint    width  = min((uint)PANEL, tile->matrix.columns - j);
+    global float *column = at->columns + (ulong)j * tile->matrix.length;
+    const float   before = at->state->vanishing;
+    vector_t      x[SHARE];
+    uint          row    = 0;
+    uint          from   = j;
+    uint          candidate;
+    bool          vanished;
 
-    add_records(&tile, records_in, 0, 0, j + 1, found);
-    if ((before >= 0.0f) || (coefficients[j] - sum_of_squares(coefficients, 0, j) <= LEAKY * coefficients[j])) {
+    add_records(tile, at->records_in, 0, 0, j + 1, at->found);
+    if ((before >= 0.0f) || (at->found.high[j] - sum_of_squares(at->found.high, 0, j) <= LEAKY * at->found.high[j])) {
         from = 0;
     }
-    vanished  = (before >= 0.0f) && (coefficients[j] <= TAU_SQUARED * before);
-    candidate = choose_candidate(&tile, vanished, records_in, j, found);
-    for (uint at = 0; vanished && (at < tile.rows); at += BLOCK_ROWS) {
-        const uint rows = min((uint)BLOCK_ROWS, tile.rows - at);
+    vanished  = (before >= 0.0f) && (at->found.high[j] <= TAU_SQUARED * before);
+    candidate = choose_candidate(tile, vanished, at->records_in, j, at->found);
+    for (uint first = 0; vanished && (first < tile->rows); first += BLOCK_ROWS) {
+        const uint rows = min((uint)BLOCK_ROWS, tile->rows - first);
 
-        random_block(&tile, step, j, candidate, tile.first_row + at, rows, x);
-        store_block(&tile, x, column + at, rows);
+        random_block(tile, step, j, candidate, tile->first_row + first, rows, x);
+        store_block(tile, x, column + first, rows);
     }
-    if ((tile.in_matrix == 0) && (tile.item == 0)) {
-        state->from_finish = from;
+    if ((tile->in_matrix == 0) && (tile->item == 0)) {
+        at->state->from_finish = from;
     }
-    keep_norms(&tile, records_in, j, width, found, state->projected);
+    keep_norms(tile, at->records_in, j, width, at->found, at->state->projected);
     MEET_GLOBAL();
-    subtract_panel(&tile, records_in, vanished ? tile.regions + candidate : 0, columns, j, width, found);
+    subtract_panel(tile, at->records_in, vanished ? tile->regions + candidate : 0, at->columns, j, width, at->found);
     MEET_GLOBAL();
-    clear_sums(&tile, sums, from, j + 1);
+    clear_sums(tile, at->sums, from, j + 1);
     do {
-        const uint rows = min((uint)BLOCK_ROWS, tile.rows - row);
+        const uint rows = min((uint)BLOCK_ROWS, tile->rows - row);
 
-        load_block(&tile, column + row, rows, x);
-        add_dots(&tile, x, columns + row, from, j, rows, sums);
+        load_block(tile, column + row, rows, x);
+        add_dots(tile, x, at->columns + row, from, j, rows, at->sums);
         row += BLOCK_ROWS;
-    } while (row < tile.rows);
-    store_sums(&tile, sums, from, j + 1, records_out, 0);
+    } while (row < tile->rows);
+    store_sums(tile, at->sums, from, j + 1, at->records_out, 0);
 }
 
 /* ---- one column j against those before it; `panel` is the first column of its panel ---- */
 
-kernel void orthogonalize_first(global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out,
-                                ulong out_offset, global const float *records_in, global float *records_out,
-                                global state_t *states, uint panel, uint j, ulong step, local float *coefficients,
-                                local float *high, local float *low, local float *scratch)
+static void column_first(const tile_t *tile, const place_t *at, uint panel, uint j, ulong step)
 {
-    const tile_t    tile  = find_tile(matrices, matrix_of_tile);
-    const sums_t    found = {coefficients, low, scratch};
-    const sums_t    sums  = {high, low, scratch};
-    global state_t *state = states + tile.index;
-    uint            row   = 0;
-    vector_t        x[SHARE];
-    float           original, left;
-    bool            suspicious;
-    uint            from;
+    uint     row = 0;
+    vector_t x[SHARE];
+    float    original, left;
+    bool     suspicious;
+    uint     from;
 
-    add_records(&tile, records_in, 0, panel, j + 1, found);
-    original   = panel > 0 ? state->original[j - panel] : coefficients[j];
-    left       = coefficients[j] - sum_of_squares(coefficients, panel, j);
+    add_records(tile, at->records_in, 0, panel, j + 1, at->found);
+    original   = panel > 0 ? at->state->original[j - panel] : at->found.high[j];
+    left       = at->found.high[j] - sum_of_squares(at->found.high, panel, j);
     suspicious = left <= SUSPICIOUS * original;
-    from       = (panel > 0) && (suspicious || (left <= LEAKY * state->projected[j - panel])) ? 0 : panel;
-    if ((tile.in_matrix == 0) && (tile.item == 0)) {
-        state->vanishing  = suspicious ? original : -1.0f;
-        state->from_again = from;
+    from       = (panel > 0) && (suspicious || (left <= LEAKY * at->state->projected[j - panel])) ? 0 : panel;
+    if ((tile->in_matrix == 0) && (tile->item == 0)) {
+        at->state->vanishing  = suspicious ? original : -1.0f;
+        at->state->from_again = from;
     }
-    clear_sums(&tile, sums, from, j + 1);
+    clear_sums(tile, at->sums, from, j + 1);
     do {
-        const uint    rows    = min((uint)BLOCK_ROWS, tile.rows - row);
-        global float *columns = out + out_offset + block_offset(&tile, row);
-        global float *column  = columns + (ulong)j * tile.matrix.length;
+        const uint    rows    = min((uint)BLOCK_ROWS, tile->rows - row);
+        global float *columns = at->columns + row;
+        global float *column  = columns + (ulong)j * tile->matrix.length;
 
-        load_block(&tile, column, rows, x);
-        subtract_columns(&tile, coefficients, panel, j, columns, rows, x);
-        store_block(&tile, x, column, rows);
-        add_dots(&tile, x, columns, from, j, rows, sums);
+        load_block(tile, column, rows, x);
+        subtract_columns(tile, at->found.high, panel, j, columns, rows, x);
+        store_block(tile, x, column, rows);
+        add_dots(tile, x, columns, from, j, rows, at->sums);
         row += BLOCK_ROWS;
-    } while (row < tile.rows);
-    store_sums(&tile, sums, from, j + 1, records_out, 0);
-    add_candidates(&tile, suspicious, step, j, out + out_offset + block_offset(&tile, 0), sums, records_out);
+    } while (row < tile->rows);
+    store_sums(tile, at->sums, from, j + 1, at->records_out, 0);
+    add_candidates(tile, suspicious, step, j, at->columns, at->sums, at->records_out);
 }
 
-kernel void orthogonalize_again(global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out,
-                                ulong out_offset, global const float *records_in, global float *records_out,
-                                global state_t *states, uint panel, uint j, ulong step, local float *coefficients,
-                                local float *high, local float *low, local float *scratch)
+static void column_again(const tile_t *tile, const place_t *at, uint panel, uint j, ulong step)
 {
-    const tile_t    tile      = find_tile(matrices, matrix_of_tile);
-    const sums_t    found     = {coefficients, low, scratch};
-    const sums_t    sums      = {high, low, scratch};
-    global state_t *state     = states + tile.index;
-    const float     before    = state->vanishing;
-    uint            from      = state->from_again;
-    const uint      next_from = before >= 0.0f ? 0 : panel;
-    uint            row       = 0;
-    vector_t        x[SHARE];
-    uint            candidate = 0;
-    bool            vanished;
+    const float before    = at->state->vanishing;
+    uint        from      = at->state->from_again;
+    const uint  next_from = before >= 0.0f ? 0 : panel;
+    uint        row       = 0;
+    vector_t    x[SHARE];
+    uint        candidate = 0;
+    bool        vanished;
 
-    add_records(&tile, records_in, 0, from, j + 1, found);
-    vanished = (before >= 0.0f) && (coefficients[j] <= TAU_SQUARED * before);
+    add_records(tile, at->records_in, 0, from, j + 1, at->found);
+    vanished = (before >= 0.0f) && (at->found.high[j] <= TAU_SQUARED * before);
     if (vanished) {
         from      = 0;
-        candidate = choose_candidate(&tile, vanished, records_in, j, found);
-        add_records(&tile, records_in, tile.regions + candidate, 0, j + 1, found);
+        candidate = choose_candidate(tile, vanished, at->records_in, j, at->found);
+        add_records(tile, at->records_in, tile->regions + candidate, 0, j + 1, at->found);
     }
-    if ((tile.in_matrix == 0) && (tile.item == 0)) {
-        state->from_finish = next_from;
+    if ((tile->in_matrix == 0) && (tile->item == 0)) {
+        at->state->from_finish = next_from;
     }
-    clear_sums(&tile, sums, next_from, j + 1);
+    clear_sums(tile, at->sums, next_from, j + 1);
     do {
-        const uint    rows    = min((uint)BLOCK_ROWS, tile.rows - row);
-        global float *columns = out + out_offset + block_offset(&tile, row);
-        global float *column  = columns + (ulong)j * tile.matrix.length;
+        const uint    rows    = min((uint)BLOCK_ROWS, tile->rows - row);
+        global float *columns = at->columns + row;
+        global float *column  = columns + (ulong)j * tile->matrix.length;
 
         if (vanished) {
-            random_block(&tile, step, j, candidate, tile.first_row + row, rows, x);
+            random_block(tile, step, j, candidate, tile->first_row + row, rows, x);
         } else {
-            load_block(&tile, column, rows, x);
+            load_block(tile, column, rows, x);
         }
-        subtract_columns(&tile, coefficients, from, j, columns, rows, x);
-        store_block(&tile, x, column, rows);
-        add_dots(&tile, x, columns, next_from, j, rows, sums);
+        subtract_columns(tile, at->found.high, from, j, columns, rows, x);
+        store_block(tile, x, column, rows);
+        add_dots(tile, x, columns, next_from, j, rows, at->sums);
         row += BLOCK_ROWS;
-    } while (row < tile.rows);
-    store_sums(&tile, sums, next_from, j + 1, records_out, 0);
+    } while (row < tile->rows);
+    store_sums(tile, at->sums, next_from, j + 1, at->records_out, 0);
 }
 
 /* 1 / sqrt(high + low) = *root_p + *rest_p, to about 40 bits: a guess from the exponent, then Newton's iteration. */
@@ -425,28 +417,28 @@ static void inverse_root(float high, float low, float *root_p, float *rest_p)
     *rest_p = 0.5f * y * error;
 }
 
-/* The last projection of column j against the columns from `from` on, and its norm; has_next: and the sums of column j + 1
+/* The last projection of column j against those before it, and its norm; has_next: and the sums of column j + 1
  * with the columns from `panel` on. */
-static void finish_column(const tile_t *tile, global float *tile_columns, global const float *records_in,
-                          global float *records_out, uint panel, uint from, uint j, bool has_next, sums_t found, sums_t sums)
+static void column_finish(const tile_t *tile, const place_t *at, uint panel, uint j, bool has_next)
 {
-    uint     row = 0;
-    vector_t x[SHARE];
-    float    norm_squared, rest, root, root_rest;
+    const uint from = panel > 0 ? at->state->from_finish : 0;
+    uint       row  = 0;
+    vector_t   x[SHARE];
+    float      norm_squared, rest, root, root_rest;
 
     /* |p'' - sum d_k p^_k|^2 = |p''|^2 - sum d_k^2: accurate, since what is left to subtract is rounding noise. */
-    add_records(tile, records_in, 0, from, j + 1, found);
-    norm_squared = found.high[j];
-    rest         = found.low[j] - sum_of_squares(found.high, from, j);
+    add_records(tile, at->records_in, 0, from, j + 1, at->found);
+    norm_squared = at->found.high[j];
+    rest         = at->found.low[j] - sum_of_squares(at->found.high, from, j);
     inverse_root(norm_squared, rest, &root, &root_rest);
-    clear_sums(tile, sums, panel, j + 2);
+    clear_sums(tile, at->sums, panel, j + 2);
     do {
         const uint    rows    = min((uint)BLOCK_ROWS, tile->rows - row);
-        global float *columns = tile_columns + row;
+        global float *columns = at->columns + row;
         global float *column  = columns + (ulong)j * tile->matrix.length;
 
         load_block(tile, column, rows, x);
-        subtract_columns(tile, found.high, from, j, columns, rows, x);
+        subtract_columns(tile, at->found.high, from, j, columns, rows, x);
         KEEP_LOOP
         for (int v = 0; v < SHARE; ++v) {
             x[v] = fma(x[v], (vector_t)(root), x[v] * root_rest);
@@ -454,42 +446,167 @@ static void finish_column(const tile_t *tile, global float *tile_columns, global
         store_block(tile, x, column, rows);
         if (has_next) {
             load_block(tile, column + tile->matrix.length, rows, x);
-            add_dots(tile, x, columns, panel, j + 1, rows, sums);
+            add_dots(tile, x, columns, panel, j + 1, rows, at->sums);
         }
         row += BLOCK_ROWS;
     } while (row < tile->rows);
     if (has_next) {
-        store_sums(tile, sums, panel, j + 2, records_out, 0);
+        store_sums(tile, at->sums, panel, j + 2, at->records_out, 0);
     }
 }
 
-kernel void orthogonalize_finish(global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out,
-                                 ulong out_offset, global const float *records_in, global float *records_out,
-                                 global const state_t *states, uint panel, uint j, local float *coefficients,
-                                 local float *high, local float *low, local float *scratch)
+/* The same for the last column of a panel; and the sums of the next panel with the columns before it. */
+static void panel_finish(const tile_t *tile, const place_t *at, uint panel, uint j)
 {
-    const tile_t tile  = find_tile(matrices, matrix_of_tile);
-    const sums_t found = {coefficients, low, scratch};
-    const sums_t sums  = {high, low, scratch};
-    const uint   from  = panel > 0 ? states[tile.index].from_finish : 0;
+    const uint next = j + 1 < tile->matrix.columns ? j + 1 : 0; /* 0: no columns are left, and nothing is to be done */
 
-    finish_column(&tile, out + out_offset + block_offset(&tile, 0), records_in, records_out, panel, from, j,
-                  j + 1 < tile.matrix.columns, found, sums);
-}
-
-kernel void orthogonalize_finish_panel(global const matrix_t *matrices, global const uint *matrix_of_tile,
-                                       global float *out, ulong out_offset, global const float *records_in,
-                                       global float *records_out, global const state_t *states, uint panel, uint j,
-                                       local float *coefficients, local float *high, local float *low, local float *scratch)
-{
-    const tile_t  tile    = find_tile(matrices, matrix_of_tile);
-    const sums_t  found   = {coefficients, low, scratch};
-    const sums_t  sums    = {high, low, scratch};
-    const uint    from    = panel > 0 ? states[tile.index].from_finish : 0;
-    const uint    next    = j + 1 < tile.matrix.columns ? j + 1 : 0; /* 0: no columns are left, and nothing is to be done */
-    global float *columns = out + out_offset + block_offset(&tile, 0);
-
-    finish_column(&tile, columns, records_in, records_out, panel, from, j, false, found, sums);
+    column_finish(tile, at, panel, j, false);
     MEET_GLOBAL();
-    dot_panel(&tile, columns, next, next > 0 ? min((uint)PANEL, tile.matrix.columns - next) : 0, sums, records_out);
+    dot_panel(tile, at->columns, next, next > 0 ? min((uint)PANEL, tile->matrix.columns - next) : 0, at->sums,
+              at->records_out);
 }
+
+#if !PSGD_AT_ONCE
+
+/* ---- a launch a stage: a work-group does its tile ---- */
+
+kernel void orthogonalize_maxima(global const matrix_t *matrices, global const uint *matrix_of_tile,
+                                 global const float *in, ulong in_offset, global uint *maxima, local uint *scratch)
+{
+    const tile_t tile = find_tile(matrices, matrix_of_tile);
+
+    find_maxima(&tile, in + in_offset, maxima, scratch);
+}
+
+kernel void orthogonalize_scale(global const matrix_t *matrices, global const uint *matrix_of_tile,
+                                global const float *in, ulong in_offset, global float *out, ulong out_offset,
+                                global const uint *maxima, global float *records, ulong step, local uint *largest,
+                                local float *high, local float *low, local float *scratch)
+{
+    const tile_t tile = find_tile(matrices, matrix_of_tile);
+    const sums_t sums = {high, low, scratch};
+
+    scale_columns(&tile, in + in_offset, out + out_offset, maxima, records, step, largest, sums);
+}
+
+#define STAGE_ARGUMENTS \
+    global const matrix_t *matrices, global const uint *matrix_of_tile, global float *out, ulong out_offset, \
+    global const float *records_in, global float *records_out, global state_t *states, uint panel, uint j, ulong step, \
+    local float *coefficients, local float *high, local float *low, local float *scratch
+
+#define FIND_TILE_AND_PLACE() \
+    const tile_t  tile  = find_tile(matrices, matrix_of_tile); \
+    const place_t place = find_place(&tile, out + out_offset, records_in, records_out, states, coefficients, high, low, \
+                                     scratch)
+
+kernel void orthogonalize_panel_first(STAGE_ARGUMENTS)
+{
+    FIND_TILE_AND_PLACE();
+    panel_first(&tile, &place, j, step);
+}
+
+kernel void orthogonalize_panel_again(STAGE_ARGUMENTS)
+{
+    FIND_TILE_AND_PLACE();
+    panel_again(&tile, &place, j, step);
+}
+
+kernel void orthogonalize_first(STAGE_ARGUMENTS)
+{
+    FIND_TILE_AND_PLACE();
+    column_first(&tile, &place, panel, j, step);
+}
+
+kernel void orthogonalize_again(STAGE_ARGUMENTS)
+{
+    FIND_TILE_AND_PLACE();
+    column_again(&tile, &place, panel, j, step);
+}
+
+kernel void orthogonalize_finish(STAGE_ARGUMENTS)
+{
+    FIND_TILE_AND_PLACE();
+    column_finish(&tile, &place, panel, j, j + 1 < tile.matrix.columns);
+}
+
+kernel void orthogonalize_finish_panel(STAGE_ARGUMENTS)
+{
+    FIND_TILE_AND_PLACE();
+    panel_finish(&tile, &place, panel, j);
+}
+
+#else
+
+/* ---- all stages in one launch: a work-group of one work-item does all tiles of its matrix, one after the other ---- */
+
+typedef enum stage { PANEL_FIRST, PANEL_AGAIN, FIRST, AGAIN, FINISH, FINISH_PANEL } stage_t;
+
+/* The stage behind `stage`, of column *j_p or the one after it. */
+static stage_t stage_after(stage_t stage, uint *j_p)
+{
+    switch (stage) {
+    case PANEL_FIRST: return PANEL_AGAIN;
+    case FIRST: return AGAIN;
+    case PANEL_AGAIN:
+    case AGAIN: return *j_p % PANEL == PANEL - 1 ? FINISH_PANEL : FINISH;
+    case FINISH:
+    case FINISH_PANEL: break;
+    }
+    *j_p += 1;
+    return *j_p % PANEL == 0 ? PANEL_FIRST : FIRST;
+}
+
+/* One stage of one tile. */
+static void run_stage(stage_t stage, const tile_t *tile, const place_t *place, uint j, ulong step)
+{
+    const uint panel = j - j % PANEL;
+
+    switch (stage) {
+    case PANEL_FIRST: panel_first(tile, place, j, step); break;
+    case PANEL_AGAIN: panel_again(tile, place, j, step); break;
+    case FIRST: column_first(tile, place, panel, j, step); break;
+    case AGAIN: column_again(tile, place, panel, j, step); break;
+    case FINISH: column_finish(tile, place, panel, j, j + 1 < tile->matrix.columns); break;
+    case FINISH_PANEL: panel_finish(tile, place, panel, j); break;
+    }
+}
+
+kernel void orthogonalize_at_once(global const matrix_t *matrices, global const float *in, ulong in_offset,
+                                  global float *out, ulong out_offset, global float *records_0, global float *records_1,
+                                  global state_t *states, ulong step, local float *coefficients, local float *high,
+                                  local float *low, local float *scratch)
+{
+    const uint    index   = (uint)get_group_id(0);
+    const uint    tiles   = matrices[index].num_tiles;
+    const uint    columns = matrices[index].columns;
+    const sums_t  sums    = {high, low, scratch};
+    global float *newest  = records_1; /* what the last stage has left */
+    global float *other   = records_0;
+    stage_t       stage   = FINISH; /* of column 0, which has none before it */
+
+    for (uint t = 0; t < tiles; ++t) {
+        const tile_t tile = make_tile(matrices, index, t);
+
+        find_maxima(&tile, in + in_offset, (global uint *)records_0, (local uint *)scratch);
+    }
+    for (uint t = 0; t < tiles; ++t) {
+        const tile_t tile = make_tile(matrices, index, t);
+
+        scale_columns(&tile, in + in_offset, out + out_offset, (global const uint *)records_0, records_1, step,
+                      (local uint *)coefficients, sums);
+    }
+    for (uint j = 0; j < columns; stage = stage_after(stage, &j)) {
+        global float *const written = other;
+
+        for (uint t = 0; t < tiles; ++t) {
+            const tile_t  tile  = make_tile(matrices, index, t);
+            const place_t place = find_place(&tile, out + out_offset, newest, written, states, coefficients, high, low, scratch);
+
+            run_stage(stage, &tile, &place, j, step);
+        }
+        other  = newest;
+        newest = written;
+    }
+}
+
+#endif

@@ -99,6 +99,7 @@ static psgd_status_t begin(psgd_reducer_t *reducer, const psgd_step_options_t *o
     psgd_gradients_begin(reducer);
     local = psgd_step_request_read(reducer, options, &request);
     psgd_reducer_begin_step(reducer, request.factors, request.update, local);
+    psgd_reducer_go_on(reducer); /* with what needs no gradients */
     return local;
 }
 
@@ -157,10 +158,11 @@ static psgd_status_t submit(psgd_reducer_t *reducer, size_t first, const psgd_bu
 }
 
 /* A wrong call is told to the others by psgd_reducer_wait(). */
-static psgd_status_t leave_submission(psgd_reducer_t *reducer, size_t first, size_t num_grads, psgd_status_t status)
+static psgd_status_t leave_submission(psgd_reducer_t *reducer, size_t first, size_t num_grads, bool is_behind,
+                                      psgd_status_t status)
 {
     if (status == PSGD_OK) {
-        psgd_reducer_submit_tensors(reducer, first, num_grads);
+        psgd_reducer_submit_tensors(reducer, first, num_grads, is_behind);
         return check_step(reducer);
     }
     if (reducer->step.is_open) {
@@ -184,7 +186,7 @@ psgd_status_t psgd_reducer_submit(psgd_reducer_t *reducer, size_t first_tensor, 
     }
     psgd_progress_enter(reducer);
     status = submit(reducer, first_tensor, grads, num_grads, num_events, wait_list);
-    status = leave_submission(reducer, first_tensor, num_grads, status);
+    status = leave_submission(reducer, first_tensor, num_grads, num_events == 0, status);
     psgd_progress_leave(reducer);
     return status;
 }
@@ -202,7 +204,7 @@ psgd_status_t psgd_reducer_submit_host(psgd_reducer_t *reducer, size_t first_ten
     if (status == PSGD_OK) {
         status = psgd_gradients_read_host(reducer, first_tensor, grads, num_grads, reducer->step.factors);
     }
-    status = leave_submission(reducer, first_tensor, num_grads, status);
+    status = leave_submission(reducer, first_tensor, num_grads, false, status);
     psgd_progress_leave(reducer);
     return status;
 }

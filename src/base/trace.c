@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 
-enum { MAX_PATH_BYTES = 4096, CAPACITY = 4096, MAX_LANES = 4, LANES_APART = 10 };
+enum { MAX_PATH_BYTES = 4096, CAPACITY = 4096, MAX_LANES = 10, LANES_APART = 10 };
 
 static const char *const ROW_NAMES[PSGD_NUM_TRACE_ROWS] = {"device", "staging", "network"};
 

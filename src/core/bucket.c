@@ -281,6 +281,7 @@ static void destroy_one(psgd_bucket_t *b, psgd_device_t *device, bool keep_memor
 {
     psgd_gate_destroy(&b->gate);
     psgd_mark_drop(&b->large_mark);
+    psgd_mark_drop(&b->q_hat_mark);
     if (b->stager != NULL) {
         psgd_stager_cancel_read(b->stager, &b->read_1);
         psgd_stager_cancel_read(b->stager, &b->read_2);

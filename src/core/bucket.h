@@ -54,6 +54,9 @@ struct psgd_bucket {
     /* The step under way. */
     psgd_gate_t        gate;           /* what its gradients wait for */
     size_t             num_missing;    /* tensors that were not submitted yet */
+    size_t             num_behind;     /* of those submitted: which come after nothing but the caller's own queue */
+    bool               has_p;          /* P is enqueued */
+    psgd_mark_t        q_hat_mark;     /* reached when Q^ is there; set where P may be enqueued elsewhere */
     psgd_mark_t        large_mark;     /* reached when the large tensors are in their message */
     psgd_staged_read_t read_1, read_2; /* of factors into the messages */
     uint64_t           p_hat_hash;     /* computed on the device */

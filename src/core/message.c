@@ -75,6 +75,7 @@ static void cast(psgd_message_t *message, size_t payload_elems, const psgd_ballo
 {
     message->payload_elems = payload_elems;
     message->has_second    = false;
+    message->is_done       = false;
     message->failure       = PSGD_OK;
     message->begin_ns      = psgd_now_ns();
     message->ballot        = *ballot;
@@ -113,6 +114,18 @@ psgd_status_t psgd_message_begin_sharing(psgd_message_t *message, size_t payload
                                     &message->request);
 }
 
+/* Until the collective under way is complete. */
+static psgd_status_t wait_for(psgd_message_t *message, const psgd_comm_t *comm, psgd_patience_t patience,
+                              const psgd_log_t *log, const char *what)
+{
+    psgd_status_t status;
+
+    message->is_waited_for = true;
+    status                 = psgd_comm_wait(comm, message->request, patience, log, what);
+    message->is_waited_for = false;
+    return status;
+}
+
 psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size_t elems, uint32_t root,
                                      const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
                                      const char *what)
@@ -122,7 +135,7 @@ psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size
                                                      elems * sizeof(float), root, &message->request));
 
     if (status == PSGD_OK) {
-        status = psgd_comm_wait(comm, message->request, patience, log, what);
+        status = wait_for(message, comm, patience, log, what);
     }
     if (status == PSGD_OK) {
         message->request = NULL;
@@ -137,7 +150,7 @@ static psgd_status_t go_on(psgd_message_t *message, const psgd_comm_t *comm)
     bool   is_last = message->has_second;
 
     message->request = NULL;
-    message->end_ns  = psgd_now_ns();
+    message->is_done = false;
     if (message->narrow != NULL) {
         if (is_last) {
             psgd_narrow_end(message->narrow, payload, message->host);
@@ -162,15 +175,31 @@ static psgd_status_t go_on(psgd_message_t *message, const psgd_comm_t *comm)
     return psgd_owned_begin_sharing(message->owned, payload, message->host, comm, &message->request);
 }
 
+static void note_done(psgd_message_t *message)
+{
+    message->is_done = true;
+    message->end_ns  = psgd_now_ns();
+}
+
+void psgd_message_poll(psgd_message_t *message, const psgd_comm_t *comm)
+{
+    int is_done = 0;
+
+    if ((message->request == NULL) || message->is_done || message->is_waited_for || (message->failure != PSGD_OK)) {
+        return;
+    }
+    message->failure = psgd_comm_result(comm, comm->test(comm->self, message->request, &is_done));
+    if ((message->failure == PSGD_OK) && is_done) {
+        note_done(message);
+    }
+}
+
 bool psgd_message_is_here(psgd_message_t *message, const psgd_comm_t *comm)
 {
-    int is_done = 1;
-
-    while ((message->request != NULL) && (message->failure == PSGD_OK) && is_done) {
-        message->failure = psgd_comm_result(comm, comm->test(comm->self, message->request, &is_done));
-        if ((message->failure == PSGD_OK) && is_done) {
-            message->failure = go_on(message, comm);
-        }
+    psgd_message_poll(message, comm);
+    while (message->is_done && (message->failure == PSGD_OK)) {
+        message->failure = go_on(message, comm);
+        psgd_message_poll(message, comm);
     }
     return (message->request == NULL) || (message->failure != PSGD_OK);
 }
@@ -184,15 +213,19 @@ psgd_status_t psgd_message_finish(psgd_message_t *message, const psgd_comm_t *co
         return psgd_fail_in(status, "%s", what);
     }
     while ((status == PSGD_OK) && (message->request != NULL)) {
-        status = psgd_comm_wait(comm, message->request, patience, log, what);
-        if (status == PSGD_OK) {
-            status = go_on(message, comm);
+        if (!message->is_done) {
+            status = wait_for(message, comm, patience, log, what);
+            if (status != PSGD_OK) {
+                return status; /* the request stays: what it points to may still be written */
+            }
+            note_done(message);
         }
+        status = go_on(message, comm);
     }
     if (status == PSGD_OK) {
         *verdict_p = psgd_vote_count(message->host, comm->num_workers);
     }
-    return status; /* where it failed, the request stays: what it points to may still be written */
+    return status;
 }
 
 PSGD_VECTORIZE

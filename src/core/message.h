@@ -15,6 +15,8 @@ typedef struct psgd_message {
     size_t          payload_elems;  /* of the payload, this time */
     uint64_t        bits;           /* the ballot's PSGD_VOTE_BITS, to name who differs */
     psgd_request_t *request;        /* under way; NULL: none */
+    bool            is_done;        /* that is complete, and what it has brought was not taken yet */
+    bool            is_waited_for;  /* whoever waits for it looks whether it is complete, and nobody else does */
     bool            has_second;     /* under way: the second of two collectives, which bring the sums */
     psgd_status_t   failure;        /* of psgd_message_is_here() */
     uint64_t        bucket;         /* whose it is, for traces; and when it travelled */
@@ -59,6 +61,9 @@ psgd_status_t psgd_message_begin_sharing(psgd_message_t *message, size_t payload
 psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size_t elems, uint32_t root,
                                      const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
                                      const char *what);
+
+/* Looks whether what is under way is complete, and begins nothing: at any place among the collectives. */
+void psgd_message_poll(psgd_message_t *message, const psgd_comm_t *comm);
 
 /* Whether psgd_message_finish() does not wait any more: it is complete, or has failed, or is not under way. Makes progress: begins the
  * second of its collectives where the first is complete, so that all workers ask this at the same place among their collectives. */

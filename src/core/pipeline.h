@@ -14,8 +14,14 @@
 psgd_status_t psgd_pipeline_create(psgd_reducer_t *reducer);
 void          psgd_pipeline_destroy(psgd_pipeline_t *pipeline);
 
-/* Before the first part of a step. */
+/* Before the first part of a step, and when the step is over. In between, waiting for the device makes progress with messages. */
 void psgd_pipeline_begin(psgd_reducer_t *reducer);
+void psgd_pipeline_end(psgd_reducer_t *reducer);
+
+/* P of a bucket whose gradients have just come needs no other worker: where they come after nothing but the caller's own queue, and that
+ * is in order, P is enqueued there, right behind them, whatever part is next. Otherwise it waits for its turn. */
+void psgd_pipeline_follow(psgd_bucket_t *bucket);
+bool psgd_pipeline_may_follow(const psgd_bucket_t *bucket); /* in this step */
 
 /* Runs parts in their order, until one would have to wait: for gradients, for the device, for other workers. */
 void psgd_pipeline_advance(psgd_reducer_t *reducer);

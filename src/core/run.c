@@ -31,6 +31,8 @@ void psgd_reducer_begin_step(psgd_reducer_t *r, const float *factors, const psgd
     r->step.launches_before = psgd_device_launches(r->device);
     for (size_t i = 0; i < r->num_buckets; ++i) {
         r->buckets[i].num_missing = r->buckets[i].plan->num_given;
+        r->buckets[i].num_behind  = 0;
+        r->buckets[i].has_p       = false;
         psgd_gate_clear(&r->buckets[i].gate);
     }
     memset(r->is_submitted, 0, r->plan->num_given * sizeof(r->is_submitted[0]));
@@ -71,11 +73,17 @@ psgd_gate_t *psgd_reducer_gate_of(psgd_reducer_t *r, size_t tensor)
     return &bucket_of(r, tensor)->gate;
 }
 
-void psgd_reducer_submit_tensors(psgd_reducer_t *r, size_t first, size_t count)
+void psgd_reducer_submit_tensors(psgd_reducer_t *r, size_t first, size_t count, bool is_behind)
 {
     for (size_t i = first; i < first + count; ++i) {
+        psgd_bucket_t *b = bucket_of(r, i);
+
         r->is_submitted[i] = true;
-        bucket_of(r, i)->num_missing -= 1;
+        b->num_missing -= 1;
+        b->num_behind += is_behind ? 1 : 0;
+        if ((b->num_missing == 0) && is_pipelined(r)) {
+            psgd_pipeline_follow(b);
+        }
     }
     psgd_reducer_go_on(r);
 }
@@ -135,6 +143,17 @@ static psgd_status_t give_update(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_device_hand_back(r->device, &r->given) : status;
 }
 
+/* What was enqueued behind the caller's commands. */
+static void wait_in_callers_queue(psgd_bucket_t *b)
+{
+    psgd_reducer_t *r = b->reducer;
+
+    if (!psgd_device_is_stuck(r->device) &&
+        (psgd_device_wait_mark(r->device, &b->read_1.mark, "the rest of a step that ended early") != PSGD_OK)) {
+        psgd_log(&r->log, PSGD_LOG_WARN, "after step %" PRIu64 " failed: %s", r->step_number, psgd_last_error());
+    }
+}
+
 /* A step that ended early leaves nothing under way: neither on the wire nor on the device. The order is the same on all workers: what
  * comes in two collectives begins its second here. */
 static void drain(psgd_reducer_t *r)
@@ -146,6 +165,9 @@ static void drain(psgd_reducer_t *r)
         psgd_owners_drain(b);
         psgd_exchange_drain(r, &b->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
         psgd_exchange_drain(r, &b->message_2, psgd_phase_name(PSGD_PHASE_REDUCE_Q));
+    }
+    for (size_t i = 0; i < r->num_buckets; ++i) {
+        wait_in_callers_queue(&r->buckets[i]);
     }
     if (!psgd_device_is_stuck(r->device) &&
         (psgd_device_wait(r->device, "the rest of a step that ended early") != PSGD_OK)) {
@@ -276,7 +298,8 @@ static psgd_status_t check_is_complete(const psgd_reducer_t *r)
 
 psgd_status_t psgd_reducer_end_step(psgd_reducer_t *r)
 {
-    bool is_plain = r->step_number < r->config.start_step;
+    const bool    is_plain = r->step_number < r->config.start_step;
+    psgd_status_t status;
 
     if (r->step.local == PSGD_OK) {
         psgd_step_note(r, check_is_complete(r));
@@ -286,7 +309,9 @@ psgd_status_t psgd_reducer_end_step(psgd_reducer_t *r)
     psgd_phase_compute(r, PSGD_PHASE_DECOMPRESS, psgd_replicas_note_update);
     r->step.is_open = false;
     psgd_spans_poll(r);
-    return end_step(r, is_plain);
+    status = end_step(r, is_plain);
+    psgd_pipeline_end(r);
+    return status;
 }
 
 psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const float *factors, const psgd_update_t *update,
@@ -304,7 +329,7 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *r, const float *factors, con
         psgd_step_note(r, psgd_gate_add_caller(&r->buckets[r->num_buckets - 1].gate, r->device));
     }
     if (r->step.local == PSGD_OK) {
-        psgd_reducer_submit_tensors(r, 0, r->plan->num_given);
+        psgd_reducer_submit_tensors(r, 0, r->plan->num_given, false);
     }
     status = psgd_reducer_end_step(r);
     psgd_progress_leave(r);

@@ -6,7 +6,10 @@
 #include "base/status.h"
 #include "core/phases.h"
 
-enum { PENDING = 256 }; /* spans of the device that are not over; what is more is left out */
+enum {
+    PENDING    = 256, /* spans of a queue that are not over; what is more is left out */
+    NUM_QUEUES = 2    /* the library's, and the caller's (psgd_device_follow()) */
+};
 
 /* What the device will have done when it reaches the mark. */
 typedef struct pending {
@@ -14,11 +17,16 @@ typedef struct pending {
     psgd_span_t span; /* name NULL: none */
 } pending_t;
 
+/* What one queue has been given, in its order: a ring. */
+typedef struct ring {
+    pending_t pending[PENDING];
+    size_t    first, count;
+    uint64_t  end_ns; /* of the last one that is over */
+} ring_t;
+
 struct psgd_spans {
     psgd_trace_t *trace;
-    pending_t     pending[PENDING]; /* a ring, in the order of the queue */
-    size_t        first, count;
-    uint64_t      device_end_ns; /* of the last one that is over */
+    ring_t        rings[NUM_QUEUES];
 };
 
 psgd_status_t psgd_spans_create(psgd_reducer_t *r)
@@ -36,6 +44,13 @@ psgd_status_t psgd_spans_create(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_device_keep_times(r->device) : status;
 }
 
+static void drop_pending(ring_t *ring)
+{
+    for (; ring->count > 0; ring->count -= 1, ring->first = (ring->first + 1) % PENDING) {
+        psgd_mark_drop(&ring->pending[ring->first].mark);
+    }
+}
+
 void psgd_spans_destroy(psgd_reducer_t *r)
 {
     psgd_spans_t *s = r->spans;
@@ -44,8 +59,8 @@ void psgd_spans_destroy(psgd_reducer_t *r)
         return;
     }
     psgd_spans_poll(r);
-    for (; s->count > 0; s->count -= 1, s->first = (s->first + 1) % PENDING) {
-        psgd_mark_drop(&s->pending[s->first].mark);
+    for (size_t i = 0; i < NUM_QUEUES; ++i) {
+        drop_pending(&s->rings[i]);
     }
     if (psgd_trace_close(s->trace) != PSGD_OK) {
         psgd_log(&r->log, PSGD_LOG_WARN, "%s", psgd_last_error());
@@ -92,17 +107,17 @@ void psgd_spans_travelled(psgd_reducer_t *r, const char *name, const psgd_messag
 
 static void add_pending(psgd_reducer_t *r, const psgd_span_t *span)
 {
-    psgd_spans_t *s = r->spans;
-    pending_t    *last;
+    ring_t    *ring = &r->spans->rings[psgd_device_is_following(r->device) ? 1 : 0];
+    pending_t *last;
 
     psgd_spans_poll(r);
-    if (s->count == PENDING) {
+    if (ring->count == PENDING) {
         return;
     }
-    last       = &s->pending[(s->first + s->count) % PENDING];
+    last       = &ring->pending[(ring->first + ring->count) % PENDING];
     last->span = *span;
     if (psgd_device_mark(r->device, &last->mark) == PSGD_OK) { /* a trace that cannot be taken is no reason to stop */
-        s->count += 1;
+        ring->count += 1;
     }
 }
 
@@ -126,30 +141,34 @@ void psgd_spans_skip(psgd_reducer_t *r)
 }
 
 /* A mark is reached at the end of what it marks; what came before it began when that was over, or later. */
-static void take_pending(psgd_reducer_t *r, pending_t *oldest)
+static void take_pending(psgd_reducer_t *r, ring_t *ring, pending_t *oldest)
 {
-    psgd_spans_t *s      = r->spans;
-    uint64_t      end_ns = psgd_now_ns();
+    uint64_t end_ns = psgd_now_ns();
 
     psgd_mark_time(r->device, &oldest->mark, &end_ns);
     if (oldest->span.name != NULL) {
-        oldest->span.begin_ns = oldest->span.begin_ns > s->device_end_ns ? oldest->span.begin_ns : s->device_end_ns;
+        oldest->span.begin_ns = oldest->span.begin_ns > ring->end_ns ? oldest->span.begin_ns : ring->end_ns;
         oldest->span.end_ns   = end_ns;
         if (oldest->span.end_ns > oldest->span.begin_ns) {
-            psgd_trace_add(s->trace, &oldest->span);
+            psgd_trace_add(r->spans->trace, &oldest->span);
         }
     }
-    s->device_end_ns = end_ns;
+    ring->end_ns = end_ns;
     psgd_mark_drop(&oldest->mark);
+}
+
+static void poll_ring(psgd_reducer_t *r, ring_t *ring)
+{
+    while ((ring->count > 0) && psgd_mark_is_reached(&ring->pending[ring->first].mark)) {
+        take_pending(r, ring, &ring->pending[ring->first]);
+        ring->first = (ring->first + 1) % PENDING;
+        ring->count -= 1;
+    }
 }
 
 void psgd_spans_poll(psgd_reducer_t *r)
 {
-    psgd_spans_t *s = r->spans;
-
-    while ((s != NULL) && (s->count > 0) && psgd_mark_is_reached(&s->pending[s->first].mark)) {
-        take_pending(r, &s->pending[s->first]);
-        s->first = (s->first + 1) % PENDING;
-        s->count -= 1;
+    for (size_t i = 0; (r->spans != NULL) && (i < NUM_QUEUES); ++i) {
+        poll_ring(r, &r->spans->rings[i]);
     }
 }

@@ -67,19 +67,34 @@ static psgd_status_t compute_p(psgd_bucket_t *b)
     return psgd_engines_enqueue_compute_p(b->engines, &views);
 }
 
+static psgd_status_t mark_q_hat(psgd_bucket_t *b)
+{
+    psgd_mark_drop(&b->q_hat_mark);
+    return psgd_pipeline_may_follow(b) ? psgd_device_mark(b->reducer->device, &b->q_hat_mark) : PSGD_OK;
+}
+
+void psgd_step_orthonormalize_q(psgd_bucket_t *b)
+{
+    psgd_bucket_compute(b, PSGD_PHASE_ORTHONORMALIZE_Q, orthonormalize_q);
+    psgd_bucket_compute(b, PSGD_PHASE_ORTHONORMALIZE_Q, mark_q_hat);
+}
+
 void psgd_step_compute_p(psgd_bucket_t *b)
 {
-    psgd_bucket_compute(b, PSGD_PHASE_EXCHANGE_PLAIN, psgd_bucket_take_gradients);
-    psgd_bucket_compute(b, PSGD_PHASE_EXCHANGE_PLAIN, psgd_traffic_begin_reading_large);
-    psgd_bucket_compute(b, PSGD_PHASE_ORTHONORMALIZE_Q, orthonormalize_q);
     if (b->owners != NULL) {
         psgd_bucket_exchange(b, PSGD_PHASE_ORTHONORMALIZE_Q, share_q_hat);
     }
+    psgd_bucket_compute(b, PSGD_PHASE_EXCHANGE_PLAIN, psgd_bucket_take_gradients);
     psgd_bucket_compute(b, PSGD_PHASE_COMPUTE_P, compute_p);
     psgd_bucket_compute(b, PSGD_PHASE_COMPUTE_P, psgd_traffic_begin_reading_message_1);
 }
 
 /* ---- message 1 ---- */
+
+void psgd_step_read_plain(psgd_bucket_t *b)
+{
+    psgd_bucket_compute(b, PSGD_PHASE_EXCHANGE_PLAIN, psgd_traffic_begin_reading_large);
+}
 
 /* What is neither compressed nor small travels beside the factors. */
 static void begin_plain(psgd_bucket_t *b)

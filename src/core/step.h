@@ -11,18 +11,20 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *reducer, const float *factor
                                     psgd_status_t local);
 
 /* The same in parts (step.is_open in between). Gradients of tensors `first` to first + count - 1 are in reducer->grads when they are
- * submitted, each once; what they wait for is added to the gate of their bucket before. Submitting does not wait. Where it or what comes
+ * submitted, each once; what they wait for is added to the gate of their bucket before; is_behind: that is the caller's own queue alone. Submitting does not wait. Where it or what comes
  * before it fails, the failure is noted (psgd_step_note), and told at the end. */
 void          psgd_reducer_begin_step(psgd_reducer_t *reducer, const float *factors, const psgd_update_t *update,
                                       psgd_status_t local);
 psgd_gate_t  *psgd_reducer_gate_of(psgd_reducer_t *reducer, size_t tensor);
-void          psgd_reducer_submit_tensors(psgd_reducer_t *reducer, size_t first, size_t count);
+void          psgd_reducer_submit_tensors(psgd_reducer_t *reducer, size_t first, size_t count, bool is_behind);
 void          psgd_reducer_go_on(psgd_reducer_t *reducer); /* as far as is possible without waiting */
 psgd_status_t psgd_reducer_end_step(psgd_reducer_t *reducer);
 
 /* The parts of a compressed step of full iterations, of one bucket: from its gradients to its Qbar (step.c). Between them its messages
  * travel, and other buckets have their turn: core/pipeline.h. Then the commit, of all buckets together. */
+void psgd_step_orthonormalize_q(psgd_bucket_t *bucket);
 void psgd_step_compute_p(psgd_bucket_t *bucket);
+void psgd_step_read_plain(psgd_bucket_t *bucket);
 void psgd_step_send_plain(psgd_bucket_t *bucket);
 void psgd_step_send_p(psgd_bucket_t *bucket);
 void psgd_step_compute_q(psgd_bucket_t *bucket);

@@ -135,7 +135,10 @@ psgd_status_t psgd_traffic_begin_reading_large(psgd_bucket_t *b)
     if (b->plan->large_elems == 0) {
         return PSGD_OK;
     }
-    status = for_each_of_route(b, PSGD_ROUTE_LARGE, read_one_large);
+    status = psgd_device_come_after(b->reducer->device, &b->read_1.mark); /* it may be in the caller's queue */
+    if (status == PSGD_OK) {
+        status = for_each_of_route(b, PSGD_ROUTE_LARGE, read_one_large);
+    }
     return status == PSGD_OK ? psgd_device_mark(b->reducer->device, &b->large_mark) : status;
 }
 
@@ -178,7 +181,8 @@ psgd_status_t psgd_traffic_begin_reading_message_1(psgd_bucket_t *b)
         return status;
     }
     if (elems == 0) { /* small tensors alone, or nothing */
-        return b->packer != NULL ? psgd_device_mark(b->reducer->device, &b->read_1.mark) : PSGD_OK;
+        return (b->packer != NULL) || (b->plan->large_elems > 0) ? psgd_device_mark(b->reducer->device, &b->read_1.mark)
+                                                                 : PSGD_OK;
     }
     return psgd_stager_begin_read(b->stager, b->message_1_view, psgd_message_payload(&b->message_1), bytes_of(elems),
                                   &b->read_1);

@@ -60,6 +60,22 @@ psgd_status_t psgd_device_keep_times(psgd_device_t *device);
  * do where the library uses that queue: it is in order. */
 psgd_status_t psgd_device_fence(psgd_device_t *device);
 
+/* Whether the library can enqueue right behind the caller's commands: on the caller's own queue, which is another one than the library's
+ * and in order. */
+bool psgd_device_can_follow(const psgd_device_t *device);
+
+/* What the library enqueues from here on goes to the caller's queue, and comes after `after`, a mark in the library's own (none: after
+ * nothing of the library's). Until psgd_device_come_back(). */
+psgd_status_t psgd_device_follow(psgd_device_t *device, const psgd_mark_t *after);
+
+/* What the library enqueues from here on goes to its own queue again; it does not come after what has gone to the caller's. Fine where
+ * psgd_device_follow() has failed. */
+void psgd_device_come_back(psgd_device_t *device);
+bool psgd_device_is_following(const psgd_device_t *device);
+
+/* What the library enqueues from here on comes after the mark, of either queue. */
+psgd_status_t psgd_device_come_after(psgd_device_t *device, const psgd_mark_t *mark);
+
 /* What the caller enqueues on its own queue from here on comes after all that the library has enqueued. Nothing to do where the
  * library uses that queue. `mark`: set by psgd_device_mark() after that. */
 psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark);

@@ -185,6 +185,45 @@ psgd_status_t psgd_device_fence(psgd_device_t *device)
     return status;
 }
 
+/* ---- in the caller's queue ---- */
+
+bool psgd_device_can_follow(const psgd_device_t *device)
+{
+    cl_command_queue_properties properties = 0;
+
+    return (device->caller_queue != NULL) &&
+           (clGetCommandQueueInfo(device->caller_queue, CL_QUEUE_PROPERTIES, sizeof(properties), &properties, NULL) ==
+            CL_SUCCESS) &&
+           ((properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE) == 0);
+}
+
+psgd_status_t psgd_device_come_after(psgd_device_t *device, const psgd_mark_t *mark)
+{
+    cl_event event = (cl_event)mark->event;
+
+    return event == NULL ? PSGD_OK
+                         : psgd_cl_check(clEnqueueBarrierWithWaitList(device->queue, 1, &event, NULL),
+                                         "clEnqueueBarrierWithWaitList", device->limits.name);
+}
+
+psgd_status_t psgd_device_follow(psgd_device_t *device, const psgd_mark_t *after)
+{
+    device->own_queue = device->queue;
+    device->queue     = device->caller_queue;
+    return psgd_device_come_after(device, after);
+}
+
+void psgd_device_come_back(psgd_device_t *device)
+{
+    device->queue     = device->own_queue;
+    device->own_queue = NULL;
+}
+
+bool psgd_device_is_following(const psgd_device_t *device)
+{
+    return device->own_queue != NULL;
+}
+
 psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark)
 {
     cl_event event = (cl_event)mark->event;

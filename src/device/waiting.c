@@ -71,6 +71,9 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
                      device->limits.name, (double)waited_ns / NS_PER_SECOND,
                      (double)device->patience.fail_ns / NS_PER_SECOND);
         }
+        if (device->patience.watch != NULL) {
+            device->patience.watch(device->patience.watched);
+        }
         rest(device, round);
     }
 }

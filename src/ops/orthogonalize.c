@@ -1,6 +1,7 @@
 /* The host side of cl/orthogonalize.cl, which says how it works: tables of matrices and tiles, and the launches in order. */
 #include "ops/orthogonalize.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,9 @@ enum {
     MIN_VECTOR_WIDTH = 4    /* a CPU whose compiler asks for vectors shorter than this makes its own of the work-items */
 };
 
+/* Of a launch on a CPU, in multiply-adds of one compute unit: some 10 microseconds at some 10 G/s. */
+static const double LAUNCH_COST = 1e5;
+
 /* One matrix as the kernels see it. */
 typedef struct matrix {
     uint64_t offset;
@@ -53,12 +57,14 @@ typedef enum stage {
     STAGE_AGAIN,
     STAGE_FINISH,
     STAGE_FINISH_PANEL,
+    STAGE_AT_ONCE, /* all of them, for devices that have groups of one work-item */
     NUM_STAGES
 } stage_t;
 
 static const char *const KERNEL_NAMES[NUM_STAGES] = {
-    "orthogonalize_maxima", "orthogonalize_scale", "orthogonalize_panel_first", "orthogonalize_panel_again",
-    "orthogonalize_first",  "orthogonalize_again", "orthogonalize_finish",      "orthogonalize_finish_panel"};
+    "orthogonalize_maxima",      "orthogonalize_scale",        "orthogonalize_panel_first",
+    "orthogonalize_panel_again", "orthogonalize_first",        "orthogonalize_again",
+    "orthogonalize_finish",      "orthogonalize_finish_panel", "orthogonalize_at_once"};
 
 struct psgd_orthogonalizer {
     psgd_device_t             *device;
@@ -229,17 +235,24 @@ static void destroy_kernels(psgd_orthogonalizer_t *ortho)
     }
 }
 
+static bool has_stage(const psgd_orthogonalizer_t *ortho, int stage)
+{
+    return (stage == STAGE_AT_ONCE) == ortho->shape.at_once;
+}
+
 static psgd_status_t build_kernels(psgd_orthogonalizer_t *ortho)
 {
-    char          options[64];
+    char            options[80];
     psgd_program_t *program = NULL;
-    psgd_status_t status;
+    psgd_status_t   status;
 
-    snprintf(options, sizeof(options), "-DPSGD_GROUP=%u -DPSGD_VECTOR=%u", ortho->shape.group_size,
-             ortho->shape.vector_lanes);
+    snprintf(options, sizeof(options), "-DPSGD_GROUP=%u -DPSGD_VECTOR=%u -DPSGD_AT_ONCE=%d", ortho->shape.group_size,
+             ortho->shape.vector_lanes, ortho->shape.at_once);
     status = psgd_program_get(ortho->device, "orthogonalize.cl", options, &program);
     for (int i = 0; (status == PSGD_OK) && (i < NUM_STAGES); ++i) {
-        status = psgd_kernel_create(program, KERNEL_NAMES[i], &ortho->kernels[i]);
+        if (has_stage(ortho, i)) {
+            status = psgd_kernel_create(program, KERNEL_NAMES[i], &ortho->kernels[i]);
+        }
     }
     return status;
 }
@@ -247,10 +260,10 @@ static psgd_status_t build_kernels(psgd_orthogonalizer_t *ortho)
 /* The largest work-group that all kernels run with. */
 static size_t max_group_size(const psgd_orthogonalizer_t *ortho)
 {
-    size_t smallest = psgd_kernel_max_work_group_size(ortho->kernels[0]);
+    size_t smallest = SIZE_MAX;
 
-    for (int i = 1; i < NUM_STAGES; ++i) {
-        size_t size = psgd_kernel_max_work_group_size(ortho->kernels[i]);
+    for (int i = 0; i < NUM_STAGES; ++i) {
+        size_t size = has_stage(ortho, i) ? psgd_kernel_max_work_group_size(ortho->kernels[i]) : SIZE_MAX;
 
         smallest = size < smallest ? size : smallest;
     }
@@ -276,9 +289,33 @@ static psgd_status_t make_kernels(psgd_orthogonalizer_t *ortho)
  * Create, enqueue, destroy
  * ---------------------------------------------------------------------------------------------------------------- */
 
+/* What a column costs against all columns before it, in multiply-adds, all three times; relative to other matrices. */
+static double cost_of(const psgd_columns_t *matrix)
+{
+    return 3.0 * (double)matrix->length * matrix->columns * matrix->columns;
+}
+
+/* Whether one launch, in which a matrix keeps one compute unit busy and others may be idle, takes less time than many launches
+ * that spread every matrix over all units. */
+static bool gains_at_once(const psgd_device_t *device, const psgd_columns_t *matrices, size_t num_matrices)
+{
+    const double units = psgd_device_limits(device)->compute_units;
+    double       all = 0.0, largest = 0.0, columns = 0.0;
+
+    for (size_t i = 0; i < num_matrices; ++i) {
+        const double cost = cost_of(&matrices[i]);
+
+        all += cost;
+        largest = cost > largest ? cost : largest;
+        columns = matrices[i].columns > columns ? matrices[i].columns : columns;
+    }
+    return fmax(largest, all / units) <= all / units + LAUNCH_COST * 3.0 * columns;
+}
+
 /* Vectors on a CPU whose compiler wants them written out; else work-items, which GPUs, and the compilers of other CPUs, put
  * into the lanes of their vectors themselves. */
-static psgd_status_t choose_shape(const psgd_device_t *device, psgd_orthogonalize_shape_t *shape_p)
+static psgd_status_t choose_shape(const psgd_device_t *device, const psgd_columns_t *matrices, size_t num_matrices,
+                                  psgd_orthogonalize_shape_t *shape_p)
 {
     cl_uint       width = 0;
     psgd_status_t status;
@@ -290,9 +327,9 @@ static psgd_status_t choose_shape(const psgd_device_t *device, psgd_orthogonaliz
         return status;
     }
     if (psgd_device_limits(device)->is_cpu && (width >= MIN_VECTOR_WIDTH)) {
-        *shape_p = (psgd_orthogonalize_shape_t){1, MAX_VECTOR_LANES};
+        *shape_p = (psgd_orthogonalize_shape_t){1, MAX_VECTOR_LANES, gains_at_once(device, matrices, num_matrices)};
     } else {
-        *shape_p = (psgd_orthogonalize_shape_t){LANES, 1};
+        *shape_p = (psgd_orthogonalize_shape_t){LANES, 1, false};
     }
     return PSGD_OK;
 }
@@ -303,7 +340,7 @@ psgd_status_t psgd_orthogonalizer_create(psgd_device_t *device, const psgd_colum
     psgd_orthogonalize_shape_t shape;
     psgd_status_t              status;
 
-    status = choose_shape(device, &shape);
+    status = choose_shape(device, matrices, num_matrices, &shape);
     if (status != PSGD_OK) {
         return status;
     }
@@ -410,33 +447,9 @@ static psgd_status_t enqueue_scale(psgd_orthogonalizer_t *ortho, psgd_view_t in,
     return LAUNCH(ortho, STAGE_SCALE, ortho->num_tiles, args);
 }
 
-/* The first or second projection of the panel that begins at column j; its sums are in records[*newest_p], before and after. */
-static psgd_status_t enqueue_panel(psgd_orthogonalizer_t *ortho, stage_t stage, psgd_view_t out, uint32_t j, uint64_t step,
-                                   unsigned *newest_p)
-{
-    uint64_t         out_offset = out.offset_bytes / sizeof(float);
-    unsigned         newest     = *newest_p;
-    const psgd_arg_t args[]     = {PSGD_ARG_MEM(ortho->matrix_table),
-                                   PSGD_ARG_MEM(ortho->tile_table),
-                                   PSGD_ARG_MEM(out),
-                                   PSGD_ARG(out_offset),
-                                   PSGD_ARG_MEM(ortho->records[newest]),
-                                   PSGD_ARG_MEM(ortho->records[1 - newest]),
-                                   PSGD_ARG_MEM(ortho->states),
-                                   PSGD_ARG(j),
-                                   PSGD_ARG(step),
-                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
-                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
-                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
-                                   PSGD_ARG_LOCAL(scratch_bytes(ortho))};
-
-    *newest_p = 1 - newest;
-    return LAUNCH(ortho, stage, ortho->tiles_at[j], args);
-}
-
-/* The first or second projection of column j within the panel that begins at column `panel`. */
-static psgd_status_t enqueue_projection(psgd_orthogonalizer_t *ortho, stage_t stage, psgd_view_t out, uint32_t panel,
-                                        uint32_t j, uint64_t step, unsigned *newest_p)
+/* A stage of column j, of the panel that begins at column `panel`; its sums are in records[*newest_p], before and after. */
+static psgd_status_t enqueue_stage(psgd_orthogonalizer_t *ortho, stage_t stage, psgd_view_t out, uint32_t panel,
+                                   uint32_t j, uint64_t step, unsigned *newest_p)
 {
     uint64_t         out_offset = out.offset_bytes / sizeof(float);
     unsigned         newest     = *newest_p;
@@ -457,71 +470,70 @@ static psgd_status_t enqueue_projection(psgd_orthogonalizer_t *ortho, stage_t st
 
     *newest_p = 1 - newest;
     return LAUNCH(ortho, stage, ortho->tiles_at[j], args);
-}
-
-/* The last projection of column j, its norm, and the sums of column j + 1, or of the panel that begins there. */
-static psgd_status_t enqueue_finish(psgd_orthogonalizer_t *ortho, psgd_view_t out, uint32_t panel, uint32_t j,
-                                    unsigned *newest_p)
-{
-    uint64_t         out_offset = out.offset_bytes / sizeof(float);
-    unsigned         newest     = *newest_p;
-    bool             ends_panel = (j + 1 == panel + PANEL) && (j + 1 < ortho->max_columns);
-    const psgd_arg_t args[]     = {PSGD_ARG_MEM(ortho->matrix_table),
-                                   PSGD_ARG_MEM(ortho->tile_table),
-                                   PSGD_ARG_MEM(out),
-                                   PSGD_ARG(out_offset),
-                                   PSGD_ARG_MEM(ortho->records[newest]),
-                                   PSGD_ARG_MEM(ortho->records[1 - newest]),
-                                   PSGD_ARG_MEM(ortho->states),
-                                   PSGD_ARG(panel),
-                                   PSGD_ARG(j),
-                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
-                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
-                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
-                                   PSGD_ARG_LOCAL(scratch_bytes(ortho))};
-
-    *newest_p = 1 - newest;
-    return LAUNCH(ortho, ends_panel ? STAGE_FINISH_PANEL : STAGE_FINISH, ortho->tiles_at[j], args);
 }
 
 /* Column j, and before the first of a later panel the projection of the panel. */
 static psgd_status_t enqueue_column(psgd_orthogonalizer_t *ortho, psgd_view_t out, uint32_t j, uint64_t step,
                                     unsigned *newest_p)
 {
-    uint32_t      panel  = j - j % PANEL;
-    psgd_status_t status = PSGD_OK;
+    const uint32_t panel       = j - j % PANEL;
+    const bool     leads_panel = j == panel;
+    const bool     ends_panel  = (j + 1 == panel + PANEL) && (j + 1 < ortho->max_columns);
+    psgd_status_t  status      = PSGD_OK;
 
-    if (j == 0) {
-        return enqueue_finish(ortho, out, panel, j, newest_p);
-    }
-    if (j == panel) {
-        status = enqueue_panel(ortho, STAGE_PANEL_FIRST, out, j, step, newest_p);
+    if (j > 0) {
+        status = enqueue_stage(ortho, leads_panel ? STAGE_PANEL_FIRST : STAGE_FIRST, out, panel, j, step, newest_p);
         if (status == PSGD_OK) {
-            status = enqueue_panel(ortho, STAGE_PANEL_AGAIN, out, j, step, newest_p);
-        }
-    } else {
-        status = enqueue_projection(ortho, STAGE_FIRST, out, panel, j, step, newest_p);
-        if (status == PSGD_OK) {
-            status = enqueue_projection(ortho, STAGE_AGAIN, out, panel, j, step, newest_p);
+            status = enqueue_stage(ortho, leads_panel ? STAGE_PANEL_AGAIN : STAGE_AGAIN, out, panel, j, step, newest_p);
         }
     }
-    return status == PSGD_OK ? enqueue_finish(ortho, out, panel, j, newest_p) : status;
+    if (status != PSGD_OK) {
+        return status;
+    }
+    return enqueue_stage(ortho, ends_panel ? STAGE_FINISH_PANEL : STAGE_FINISH, out, panel, j, step, newest_p);
+}
+
+static psgd_status_t enqueue_stages(psgd_orthogonalizer_t *ortho, psgd_view_t in, psgd_view_t out, uint64_t step)
+{
+    unsigned      newest = 1; /* which of the records the last launch has written */
+    psgd_status_t status = enqueue_scale(ortho, in, out, step);
+
+    for (uint32_t j = 0; (status == PSGD_OK) && (j < ortho->max_columns); ++j) {
+        status = enqueue_column(ortho, out, j, step, &newest);
+    }
+    return status;
+}
+
+/* A work-group a matrix. */
+static psgd_status_t enqueue_at_once(psgd_orthogonalizer_t *ortho, psgd_view_t in, psgd_view_t out, uint64_t step)
+{
+    uint64_t         in_offset  = in.offset_bytes / sizeof(float);
+    uint64_t         out_offset = out.offset_bytes / sizeof(float);
+    const psgd_arg_t args[]     = {PSGD_ARG_MEM(ortho->matrix_table),
+                                   PSGD_ARG_MEM(in),
+                                   PSGD_ARG(in_offset),
+                                   PSGD_ARG_MEM(out),
+                                   PSGD_ARG(out_offset),
+                                   PSGD_ARG_MEM(ortho->records[0]),
+                                   PSGD_ARG_MEM(ortho->records[1]),
+                                   PSGD_ARG_MEM(ortho->states),
+                                   PSGD_ARG(step),
+                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
+                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
+                                   PSGD_ARG_LOCAL(sums_bytes(ortho)),
+                                   PSGD_ARG_LOCAL(scratch_bytes(ortho))};
+
+    return LAUNCH(ortho, STAGE_AT_ONCE, ortho->num_matrices, args);
 }
 
 psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer, psgd_view_t in, psgd_view_t out,
                                           uint64_t step)
 {
-    unsigned      newest = 1; /* which of the records the last launch has written */
-    psgd_status_t status;
-
     if (orthogonalizer == NULL) {
         return PSGD_OK;
     }
-    status = enqueue_scale(orthogonalizer, in, out, step);
-    for (uint32_t j = 0; (status == PSGD_OK) && (j < orthogonalizer->max_columns); ++j) {
-        status = enqueue_column(orthogonalizer, out, j, step, &newest);
-    }
-    return status;
+    return orthogonalizer->shape.at_once ? enqueue_at_once(orthogonalizer, in, out, step)
+                                         : enqueue_stages(orthogonalizer, in, out, step);
 }
 
 void psgd_orthogonalizer_destroy(psgd_orthogonalizer_t *orthogonalizer)

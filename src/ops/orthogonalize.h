@@ -26,10 +26,12 @@ psgd_status_t psgd_orthogonalizer_create(psgd_device_t *device, const psgd_colum
                                          psgd_orthogonalizer_t **orthogonalizer_p);
 
 /* How a work-group shares its 64 lanes: group_size work-items (a power of two up to 64), each with vectors of vector_lanes
- * lanes (1; or 16 with a group of 1). The bits do not depend on it. */
+ * lanes (1; or 16 with a group of 1). at_once (with a group of 1): everything in one launch, in which a matrix is one work-item's,
+ * and not spread over the device. The bits depend on none of it. */
 typedef struct psgd_orthogonalize_shape {
     uint32_t group_size;
     uint32_t vector_lanes;
+    bool     at_once;
 } psgd_orthogonalize_shape_t;
 
 /* The same with a shape of the caller's choice, where psgd_orthogonalizer_create() goes by the device. The group is made
@@ -38,8 +40,8 @@ psgd_status_t psgd_orthogonalizer_create_shaped(psgd_device_t *device, const psg
                                                 size_t num_matrices, psgd_orthogonalize_shape_t shape,
                                                 psgd_orthogonalizer_t **orthogonalizer_p);
 
-/* Enqueues out = orthogonalize(in) for all matrices. The number of launches depends on the largest number of columns
- * alone. `in` and `out` may be the same. `step` numbers the random columns. Allocates nothing. NULL: there are
+/* Enqueues out = orthogonalize(in) for all matrices. The number of launches depends on the shape and on the largest
+ * number of columns alone. `in` and `out` may be the same. `step` numbers the random columns. Allocates nothing. NULL: there are
  * no matrices. */
 psgd_status_t psgd_orthogonalizer_enqueue(psgd_orthogonalizer_t *orthogonalizer, psgd_view_t in, psgd_view_t out,
                                           uint64_t step);

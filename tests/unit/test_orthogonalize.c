@@ -826,7 +826,7 @@ END_TEST
 
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group)
 {
-    static const psgd_orthogonalize_shape_t WAYS[]  = {{1, 16}, {64, 1}, {32, 1}};
+    static const psgd_orthogonalize_shape_t WAYS[]  = {{1, 16, false}, {1, 16, true}, {64, 1, false}, {32, 1, false}};
     static const fill_fn                    FILLS[] = {fill_random, fill_condition_1e8, fill_duplicates, fill_zero_columns,
                                                        fill_denormal, fill_one_hot, fill_square_waves};
     enum { NUM_WAYS = sizeof(WAYS) / sizeof(WAYS[0]), NUM_FILLS = sizeof(FILLS) / sizeof(FILLS[0]) };
@@ -839,14 +839,15 @@ START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group)
         fill_all(&input, FILLS[f]);
         expected[f] = run(preferred, &input, 2, false);
     }
-    for (int w = likes_vectors() ? 0 : 1; w < NUM_WAYS; ++w) {
+    for (int w = likes_vectors() ? 0 : 2; w < NUM_WAYS; ++w) {
         psgd_orthogonalizer_t *made = make(&input, &WAYS[w]);
 
         for (int f = 0; f < NUM_FILLS; ++f) {
             char   what[64];
             float *out;
 
-            snprintf(what, sizeof(what), "%u work-items x %u lanes, input %d", WAYS[w].group_size, WAYS[w].vector_lanes, f);
+            snprintf(what, sizeof(what), "%u work-items x %u lanes%s, input %d", WAYS[w].group_size,
+                     WAYS[w].vector_lanes, WAYS[w].at_once ? " at once" : "", f);
             fill_all(&input, FILLS[f]);
             out = run(made, &input, 2, false);
             assert_equal_bits(expected[f], out, input.num_elems, what);
@@ -906,11 +907,12 @@ END_TEST
 /* Blocks beyond the first of a tile, and the same matrix beside others. */
 START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_for_long_columns)
 {
-    static const psgd_orthogonalize_shape_t WIDE = {1, 16}, SMALL = {32, 1}, GROUP = {64, 1};
+    static const psgd_orthogonalize_shape_t WIDE = {1, 16, false}, ONCE = {1, 16, true}, SMALL = {32, 1, false},
+                                            GROUP   = {64, 1, false};
     input_t                                 alone   = {.num_matrices = 0};
     input_t                                 company = {.num_matrices = 0};
     size_t                                  elems;
-    float                                  *a, *b, *c;
+    float                                  *a, *b, *c, *d;
 
     add_matrix(&alone, 140001, 3);
     allocate_elems(&alone);
@@ -924,9 +926,12 @@ START_TEST(orthogonalize__bits_do_not_depend_on_the_work_group_nor_the_company_f
     elems = (size_t)alone.matrices[0].length * alone.matrices[0].columns;
     a     = orthogonalize(&alone, likes_vectors() ? &WIDE : &SMALL, 2, false);
     b     = orthogonalize(&alone, &GROUP, 2, false);
+    d     = orthogonalize(&alone, likes_vectors() ? &ONCE : &SMALL, 2, false);
     c     = orthogonalize(&company, NULL, 2, false);
     assert_equal_bits(a, b, alone.num_elems, "64 work-items");
+    assert_equal_bits(a, d, alone.num_elems, "at once");
     assert_equal_bits(matrix_of(&alone, a, 0), matrix_of(&company, c, 2), elems, "beside others");
+    free(d);
     free(c);
     free(b);
     free(a);

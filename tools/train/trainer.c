@@ -181,13 +181,15 @@ static tool_status_t enqueue_model(trainer_t *trainer, psgd_reducer_t *reducer, 
 {
     network_t    *network = &trainer->network;
     size_t        scored  = 0;
-    tool_status_t status  = feed_enqueue(&trainer->train, step_in_epoch, network, &scored);
+    tool_status_t status;
 
+    exchange_begin(exchange, trainer->options, &network->params, reducer,
+                   step); /* the device prepares factors meanwhile */
+    status = feed_enqueue(&trainer->train, step_in_epoch, network, &scored);
     if (status == TOOL_OK) {
         status = network_enqueue_forward(network, scored);
     }
     if (status == TOOL_OK) {
-        exchange_begin(exchange, trainer->options, &network->params, reducer, step);
         status = network_enqueue_backward(network, exchange_take, exchange);
     }
     return status;
