@@ -50,7 +50,7 @@ static void randomize_params(fixture_t *fixture)
 
     for (size_t i = 0; i < params->count; ++i) {
         const param_t *param = &params->tensors[i];
-        double         bound = param->fan_in > 0 ? sqrt(6.0 / (double)param->fan_in) : 0.3;
+        double         bound = param->bound > 0.0 ? param->bound : 0.3;
 
         fixture->params.tensors[i] = allocate(param->elems, sizeof(double));
         fixture->grads.tensors[i]  = allocate(param->elems, sizeof(double));

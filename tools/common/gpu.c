@@ -65,6 +65,14 @@ tool_status_t gpu_zero(const gpu_t *gpu, span_t span, size_t count)
                      "clEnqueueFillBuffer");
 }
 
+tool_status_t gpu_copy(const gpu_t *gpu, span_t from, span_t to, size_t count)
+{
+    return gpu_check(gpu,
+                     clEnqueueCopyBuffer(gpu->queue, from.mem, to.mem, from.offset * sizeof(float),
+                                         to.offset * sizeof(float), count * sizeof(float), 0, NULL, NULL),
+                     "clEnqueueCopyBuffer");
+}
+
 tool_status_t gpu_write(const gpu_t *gpu, cl_mem to, const void *from, size_t bytes)
 {
     return gpu_check(gpu, clEnqueueWriteBuffer(gpu->queue, to, CL_TRUE, 0, bytes, from, 0, NULL, NULL),

@@ -18,7 +18,7 @@ typedef struct gpu_kernel_row {
     const char *name;
 } gpu_kernel_row_t;
 
-enum { GPU_MAX_KERNELS = 16 };
+enum { GPU_MAX_KERNELS = 32 };
 
 typedef struct gpu_program {
     const gpu_source_t     *sources;
@@ -56,6 +56,9 @@ void          gpu_free(cl_mem mem); /* NULL is fine */
 
 /* Zeroes count floats. */
 tool_status_t gpu_zero(const gpu_t *gpu, span_t span, size_t count);
+
+/* Enqueues the copy of count elements of 4 bytes; the two must not overlap. */
+tool_status_t gpu_copy(const gpu_t *gpu, span_t from, span_t to, size_t count);
 
 /* Transfers between host and device memory, each from the start of the buffer; they wait until it is done. */
 tool_status_t gpu_write(const gpu_t *gpu, cl_mem to, const void *from, size_t bytes);

@@ -33,16 +33,29 @@ static size_t row_b(blas_form_t form, size_t n, size_t k)
     return form == BLAS_NT ? k : n;
 }
 
-tool_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
-                           span_t c)
+/* C = the product + beta C */
+static tool_status_t multiply(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                              float beta, span_t c)
 {
     cl_command_queue queue = gpu->queue;
 
     return check_clblast(gpu,
                          CLBlastSgemm(CLBlastLayoutRowMajor, transpose_a(form), transpose_b(form), m, n, k, 1.0f, a.mem,
-                                      a.offset, row_a(form, m, k), b.mem, b.offset, row_b(form, n, k), 0.0f, c.mem,
+                                      a.offset, row_a(form, m, k), b.mem, b.offset, row_b(form, n, k), beta, c.mem,
                                       c.offset, n, &queue, NULL),
                          "CLBlastSgemm");
+}
+
+tool_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                           span_t c)
+{
+    return multiply(gpu, form, m, n, k, a, b, 0.0f, c);
+}
+
+tool_status_t blas_add_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                               span_t c)
+{
+    return multiply(gpu, form, m, n, k, a, b, 1.0f, c);
 }
 
 tool_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, size_t a_stride,

@@ -14,6 +14,10 @@ typedef enum blas_form {
 tool_status_t blas_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
                            span_t c);
 
+/* C (m x n) += the product of this form. */
+tool_status_t blas_add_product(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, span_t b,
+                               span_t c);
+
 /* `batch` products: those of example i are at a + i * a_stride, b + i * b_stride, c + i * c_stride (elements); a
  * stride of 0 takes the same matrix for all. */
 tool_status_t blas_products(const gpu_t *gpu, blas_form_t form, size_t m, size_t n, size_t k, span_t a, size_t a_stride,

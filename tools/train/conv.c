@@ -179,7 +179,9 @@ tool_status_t layer_create_conv(params_t *params, size_t batch, const conv_shape
                                     shape->channels * shape->height * shape->width,
                                     shape->filters * (height / 2) * (width / 2),
                                     NULL,
-                                    NULL};
+                                    NULL,
+                                    NULL,
+                                    0};
     conv->window = (blas_window_t){batch * shape->channels, shape->height, shape->width, shape->kernel, shape->padding};
     conv->filters       = shape->filters;
     conv->taps          = shape->channels * shape->kernel * shape->kernel;

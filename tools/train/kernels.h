@@ -15,6 +15,11 @@
     ROW(SUM_ROWS, "train_sum.cl", "sum_rows") \
     ROW(SUM_EXAMPLES, "train_sum.cl", "sum_examples") \
     ROW(SOFTMAX, "train_softmax.cl", "softmax_cross_entropy") \
+    ROW(SOFTMAX_WORDS, "train_softmax_words.cl", "softmax_words") \
+    ROW(EMBED_WORDS, "train_embed.cl", "embed_words") \
+    ROW(SUM_BY_WORD, "train_embed.cl", "sum_by_word") \
+    ROW(LSTM_CELL, "train_lstm.cl", "lstm_cell") \
+    ROW(LSTM_CELL_BACKWARD, "train_lstm.cl", "lstm_cell_backward") \
     ROW(MOMENTUM, "train_momentum.cl", "momentum_step") \
     ROW(NARROW, "train_narrow.cl", "narrow_gradients") \
     ROW(WIDEN, "train_narrow.cl", "widen_update")

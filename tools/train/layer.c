@@ -18,5 +18,6 @@ void layer_free(layer_t *layer)
 {
     gpu_free(layer->output);
     gpu_free(layer->output_grad);
+    gpu_free(layer->state);
     free(layer);
 }

@@ -34,15 +34,38 @@ struct layer {
     const gpu_t       *gpu;
     const params_t    *params;
     size_t             batch;
-    size_t             first_param, num_params; /* of `params`: the weight, and the bias behind it */
+    size_t             first_param, num_params; /* of `params`, side by side */
     size_t             in_elems, out_elems; /* of one example */
     cl_mem             output;              /* batch x out_elems */
     cl_mem             output_grad;         /* batch x out_elems */
+    cl_mem             state;               /* what goes on from one batch to the next; NULL: nothing */
+    size_t             state_elems;
 };
 
 /* Fully connected: output = input W^T + b, with a ReLU or not. Parameters: weight_name out x in, bias_name out. */
 tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, bool relu,
                                   const char *weight_name, const char *bias_name, layer_t **layer_p);
+
+/* The same without a ReLU, with a weight (out x in) that is another layer's too, which hands its gradient on. This one's
+ * backward_params() comes first, and writes it. Parameters: bias_name out. */
+tool_status_t layer_create_tied_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, size_t weight,
+                                       const char *bias_name, layer_t **layer_p);
+
+/* Vectors of words: output[n] = row words[n] of a table, where the input is the batch's words (uint). Parameters:
+ * weight_name vocabulary x out. `order`: the places of the batch in the order that sum_by_word (train_embed.cl) asks for.
+ * tied: a layer_create_tied_linear() has the weight too, so the gradient is added to what that has written. */
+tool_status_t layer_create_embedding(params_t *params, size_t batch, size_t vocabulary, size_t out_elems, bool tied,
+                                     cl_mem order, const char *weight_name, layer_t **layer_p);
+
+/* LSTM over `streams` texts at a time: a batch is batch / streams places in time of each, row = time * streams + stream.
+ * State: h and c of the last place (2 x streams x hidden), where the next batch goes on; gradients end at the batch's
+ * beginning. Parameters, with the gates i, f, g, o: 4 hidden x in, 4 hidden x hidden, 4 hidden. */
+typedef struct lstm_names {
+    const char *input_weight, *hidden_weight, *bias;
+} lstm_names_t;
+
+tool_status_t layer_create_lstm(params_t *params, size_t batch, size_t streams, size_t in_elems, size_t hidden,
+                                const lstm_names_t *names, layer_t **layer_p);
 
 /* The shape of a convolution's input, and of its filters. */
 typedef struct conv_shape {

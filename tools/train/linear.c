@@ -73,23 +73,25 @@ static void linear_destroy(layer_t *layer)
 
 static const layer_ops_t linear_ops = {linear_forward, linear_backward_params, linear_backward_input, linear_destroy};
 
-tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, bool relu,
-                                  const char *weight_name, const char *bias_name, layer_t **layer_p)
+/* The layer, of which the weight is still missing and `num_params` tensors will be there. */
+static tool_status_t create(params_t *params, size_t batch, size_t in_elems, size_t out_elems, size_t num_params,
+                            linear_t **linear_p)
 {
-    uint64_t      dims[2] = {out_elems, in_elems};
-    linear_t     *linear  = NULL;
-    tool_status_t status  = tool_alloc(1, sizeof(*linear), "a layer", &linear);
+    tool_status_t status = tool_alloc(1, sizeof(**linear_p), "a layer", linear_p);
 
-    if (status != TOOL_OK) {
-        return status;
-    }
-    linear->base =
-        (layer_t){&linear_ops, params->gpu, params, batch, params->count, 2, in_elems, out_elems, NULL, NULL};
-    linear->relu = relu;
-    status       = params_add(params, weight_name, 2, dims, in_elems, &linear->weight);
     if (status == TOOL_OK) {
-        status = params_add(params, bias_name, 1, dims, 0, &linear->bias);
+        (*linear_p)->base = (layer_t){&linear_ops, params->gpu, params, batch, params->count, num_params, in_elems,
+                                      out_elems,   NULL,        NULL,   NULL,  0};
     }
+    return status;
+}
+
+/* The bias and the buffers. On failure the layer is gone. */
+static tool_status_t complete(params_t *params, linear_t *linear, const char *bias_name, layer_t **layer_p)
+{
+    uint64_t      dims[1] = {linear->base.out_elems};
+    tool_status_t status  = params_add(params, bias_name, 1, dims, 0, &linear->bias);
+
     if (status == TOOL_OK) {
         status = layer_allocate(&linear->base);
     }
@@ -99,4 +101,36 @@ tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elem
     }
     *layer_p = &linear->base;
     return TOOL_OK;
+}
+
+tool_status_t layer_create_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, bool relu,
+                                  const char *weight_name, const char *bias_name, layer_t **layer_p)
+{
+    uint64_t      dims[2] = {out_elems, in_elems};
+    linear_t     *linear  = NULL;
+    tool_status_t status  = create(params, batch, in_elems, out_elems, 2, &linear);
+
+    if (status != TOOL_OK) {
+        return status;
+    }
+    linear->relu = relu;
+    status       = params_add(params, weight_name, 2, dims, in_elems, &linear->weight);
+    if (status != TOOL_OK) {
+        linear_destroy(&linear->base);
+        return status;
+    }
+    return complete(params, linear, bias_name, layer_p);
+}
+
+tool_status_t layer_create_tied_linear(params_t *params, size_t batch, size_t in_elems, size_t out_elems, size_t weight,
+                                       const char *bias_name, layer_t **layer_p)
+{
+    linear_t     *linear = NULL;
+    tool_status_t status = create(params, batch, in_elems, out_elems, 1, &linear);
+
+    if (status != TOOL_OK) {
+        return status;
+    }
+    linear->weight = weight;
+    return complete(params, linear, bias_name, layer_p);
 }

@@ -1,4 +1,4 @@
-/* psgd-train: data-parallel training on Fashion-MNIST, once with plain all-reduce and once with PowerSGD.
+/* psgd-train: data-parallel training on Fashion-MNIST or a text, once with plain all-reduce and once with PowerSGD.
  *
  * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: exchange.c and trainer.c are where. Run alone
  * it is one worker; under mpiexec each process is one. */
@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataset.h"
 #include "devices.h"
 #include "options.h"
 #include "output.h"
 #include "report.h"
+#include "task.h"
 #include "trainer.h"
 #include "workers.h"
 
@@ -42,7 +42,7 @@ static tool_status_t run_and_report(trainer_t *trainer)
     const options_t *options     = trainer->options;
     bool             wants_plain = options->compare || options->rank == 0;
     bool             wants_psgd  = options->rank > 0;
-    run_t            plain, powersgd;
+    run_t            plain = {.curve = NULL}, powersgd = {.curve = NULL};
     report_t         report = {trainer, wants_plain ? &plain : NULL, wants_psgd ? &powersgd : NULL};
     tool_status_t    status = TOOL_OK;
 
@@ -54,16 +54,17 @@ static tool_status_t run_and_report(trainer_t *trainer)
     }
     if (status != TOOL_OK) {
         workers_give_up(trainer->workers, status);
-        return TOOL_FAILED;
+        status = TOOL_FAILED;
+    } else {
+        status = workers_agree(trainer->workers, workers_is_speaker(trainer->workers) ? write_report(options, &report) : TOOL_OK);
     }
-    if (workers_is_speaker(trainer->workers)) {
-        status = write_report(options, &report);
-    }
-    return workers_agree(trainer->workers, status);
+    free(plain.curve);
+    free(powersgd.curve);
+    return status;
 }
 
 /* With the data read: the device, the trainer, the runs. */
-static tool_status_t train(const options_t *options, const workers_t *workers, const dataset_t *dataset)
+static tool_status_t train(const options_t *options, const workers_t *workers, task_t *task)
 {
     static trainer_t   trainer; /* its parts point to each other */
     psgd_device_info_t info   = PSGD_DEVICE_INFO_INIT;
@@ -76,7 +77,7 @@ static tool_status_t train(const options_t *options, const workers_t *workers, c
     if (status != TOOL_OK) {
         return status;
     }
-    status = trainer_create(&trainer, options, workers, &info, dataset);
+    status = trainer_create(&trainer, options, workers, &info, task);
     if (status == TOOL_OK) {
         status = run_and_report(&trainer);
     }
@@ -85,16 +86,17 @@ static tool_status_t train(const options_t *options, const workers_t *workers, c
 }
 
 /* Reads the data, and sees to it that all workers mean the same. */
-static tool_status_t load(const options_t *options, const workers_t *workers, dataset_t *dataset_p)
+static tool_status_t load(const options_t *options, const workers_t *workers, task_t **task_p)
 {
     tool_status_t status;
 
-    status = workers_agree(workers, workers_compare(workers, options_hash(options), "the options"));
+    status = workers_agree(workers, workers_compare(workers, options_job_hash(options), "the options"));
     if (status == TOOL_OK) {
-        status = workers_agree(workers, dataset_load(options->data, dataset_p));
+        status = workers_agree(workers, options->model == MODEL_LSTM ? task_load_text(options, task_p)
+                                                                     : task_load_images(options, task_p));
     }
     if (status == TOOL_OK) {
-        status = workers_agree(workers, workers_compare(workers, dataset_hash(dataset_p), "the data"));
+        status = workers_agree(workers, workers_compare(workers, (*task_p)->ops->hash(*task_p), "the data"));
     }
     return status;
 }
@@ -102,10 +104,9 @@ static tool_status_t load(const options_t *options, const workers_t *workers, da
 static tool_status_t run(int argc, char **argv, const workers_t *workers)
 {
     options_t     options;
-    dataset_t     dataset;
+    task_t       *task = NULL;
     tool_status_t status;
 
-    memset(&dataset, 0, sizeof(dataset));
     status = workers_agree(workers, options_parse(argc, argv, &options));
     if (status != TOOL_OK) {
         return status;
@@ -124,12 +125,14 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
                                                                 : TOOL_OK);
     }
     if (status == TOOL_OK) {
-        status = load(&options, workers, &dataset);
+        status = load(&options, workers, &task);
     }
     if (status == TOOL_OK) {
-        status = train(&options, workers, &dataset);
+        status = train(&options, workers, task);
     }
-    dataset_free(&dataset);
+    if (task != NULL) {
+        task->ops->destroy(task);
+    }
     return status;
 }
 

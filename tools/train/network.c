@@ -5,6 +5,8 @@
 
 #include "kernels.h"
 
+enum { SOFTMAX_WORDS_ITEMS = 64 }; /* MAX_ITEMS of train_softmax_words.cl */
+
 /* The last layer so far, whose output the next one takes; NULL: the network's input. */
 static layer_t *last_layer(const network_t *network)
 {
@@ -66,12 +68,40 @@ static tool_status_t add_cnn(network_t *network, size_t width)
     return status;
 }
 
-static tool_status_t allocate_ends(network_t *network)
+/* embedding - LSTM - LSTM - vocabulary */
+static tool_status_t add_lstm(network_t *network, const lstm_shape_t *shape)
+{
+    static const lstm_names_t names[2] = {{"lstm1.weight_ih", "lstm1.weight_hh", "lstm1.bias"},
+                                          {"lstm2.weight_ih", "lstm2.weight_hh", "lstm2.bias"}};
+    params_t                 *params   = &network->params;
+    const size_t              batch    = network->batch;
+    tool_status_t status = layer_create_embedding(params, batch, shape->vocabulary, shape->embedding, shape->tied,
+                                                  network->order, "embedding.weight", &network->layers[0]);
+
+    network->num_layers += status == TOOL_OK;
+    for (int i = 0; i < 2 && status == TOOL_OK; ++i) {
+        status = layer_create_lstm(params, batch, shape->streams, last_layer(network)->out_elems, shape->hidden,
+                                   &names[i], &network->layers[network->num_layers]);
+        network->num_layers += status == TOOL_OK;
+    }
+    if (status == TOOL_OK) {
+        layer_t **layer_p = &network->layers[network->num_layers];
+
+        status = shape->tied ? layer_create_tied_linear(params, batch, shape->hidden, shape->vocabulary,
+                                                        network->layers[0]->first_param, "softmax.bias", layer_p)
+                             : layer_create_linear(params, batch, shape->hidden, shape->vocabulary, false,
+                                                   "softmax.weight", "softmax.bias", layer_p);
+        network->num_layers += status == TOOL_OK;
+    }
+    return status;
+}
+
+/* `input_elems` 4-byte elements go in for each example. */
+static tool_status_t allocate_ends(network_t *network, size_t input_elems)
 {
     tool_status_t status;
 
-    status =
-        gpu_alloc(network->gpu, network->batch * IMAGE_PIXELS, sizeof(cl_float), "a batch of images", &network->input);
+    status = gpu_alloc(network->gpu, network->batch * input_elems, sizeof(cl_float), "a batch", &network->input);
     if (status == TOOL_OK) {
         status = gpu_alloc(network->gpu, network->batch, sizeof(cl_uint), "a batch of labels", &network->targets);
     }
@@ -92,9 +122,30 @@ tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model
     network->gpu        = gpu;
     network->params.gpu = gpu;
     network->batch      = batch;
-    status              = allocate_ends(network);
+    status              = allocate_ends(network, IMAGE_PIXELS);
     if (status == TOOL_OK) {
         status = model == MODEL_CNN ? add_cnn(network, width) : add_mlp(network, width);
+    }
+    if (status == TOOL_OK) {
+        status = params_allocate(&network->params);
+    }
+    return status;
+}
+
+tool_status_t network_create_lstm(network_t *network, const gpu_t *gpu, const lstm_shape_t *shape)
+{
+    tool_status_t status;
+
+    memset(network, 0, sizeof(*network));
+    network->gpu        = gpu;
+    network->params.gpu = gpu;
+    network->batch      = shape->streams * shape->places;
+    status              = allocate_ends(network, 1);
+    if (status == TOOL_OK) {
+        status = gpu_alloc(gpu, network->batch, sizeof(cl_uint), "the order of words", &network->order);
+    }
+    if (status == TOOL_OK) {
+        status = add_lstm(network, shape);
     }
     if (status == TOOL_OK) {
         status = params_allocate(&network->params);
@@ -110,10 +161,63 @@ void network_destroy(network_t *network)
     }
     params_free(&network->params);
     gpu_free(network->input);
+    gpu_free(network->order);
     gpu_free(network->targets);
     gpu_free(network->losses);
     gpu_free(network->hits);
-    network->input = network->targets = network->losses = network->hits = NULL;
+    network->input = network->order = network->targets = network->losses = network->hits = NULL;
+}
+
+size_t network_state_elems(const network_t *network)
+{
+    size_t elems = 0;
+
+    for (size_t i = 0; i < network->num_layers; ++i) {
+        elems += network->layers[i]->state_elems;
+    }
+    return elems;
+}
+
+tool_status_t network_zero_state(const network_t *network)
+{
+    tool_status_t status = TOOL_OK;
+
+    for (size_t i = 0; i < network->num_layers && status == TOOL_OK; ++i) {
+        const layer_t *layer = network->layers[i];
+
+        status = layer->state_elems > 0 ? gpu_zero(network->gpu, (span_t){layer->state, 0}, layer->state_elems) : TOOL_OK;
+    }
+    return status;
+}
+
+tool_status_t network_read_state(const network_t *network, float *state)
+{
+    tool_status_t status = TOOL_OK;
+
+    for (size_t i = 0; i < network->num_layers && status == TOOL_OK; ++i) {
+        const layer_t *layer = network->layers[i];
+
+        if (layer->state_elems > 0) {
+            status = gpu_read(network->gpu, layer->state, state, layer->state_elems * sizeof(*state));
+            state += layer->state_elems;
+        }
+    }
+    return status;
+}
+
+tool_status_t network_write_state(const network_t *network, const float *state)
+{
+    tool_status_t status = TOOL_OK;
+
+    for (size_t i = 0; i < network->num_layers && status == TOOL_OK; ++i) {
+        const layer_t *layer = network->layers[i];
+
+        if (layer->state_elems > 0) {
+            status = gpu_write(network->gpu, layer->state, state, layer->state_elems * sizeof(*state));
+            state += layer->state_elems;
+        }
+    }
+    return status;
 }
 
 /* What layer `index` takes. */
@@ -122,22 +226,41 @@ static cl_mem input_of(const network_t *network, size_t index)
     return index > 0 ? network->layers[index - 1]->output : network->input;
 }
 
+/* Over a vocabulary: a work-group for each word of the batch. */
+static tool_status_t enqueue_softmax_words(const network_t *network, const layer_t *top)
+{
+    const size_t most  = network->gpu->most_items[GPU_KERNEL_SOFTMAX_WORDS];
+    const size_t items = most < SOFTMAX_WORDS_ITEMS ? most : SOFTMAX_WORDS_ITEMS;
+    cl_uint      words = (cl_uint)top->out_elems;
+
+    return GPU_LAUNCH_GROUPS(network->gpu, GPU_KERNEL_SOFTMAX_WORDS, network->batch, items, GPU_ARG(top->output),
+                             GPU_ARG(network->targets), GPU_ARG(words), GPU_ARG(top->output_grad),
+                             GPU_ARG(network->losses));
+}
+
+/* Loss, hits, and the loss's gradient by the logits. */
+static tool_status_t enqueue_softmax(const network_t *network, const layer_t *top, size_t scored)
+{
+    cl_uint classes      = (cl_uint)top->out_elems;
+    cl_uint scored_count = (cl_uint)scored;
+
+    return GPU_LAUNCH(network->gpu, GPU_KERNEL_SOFTMAX, network->batch, GPU_ARG(top->output), GPU_ARG(network->targets),
+                      GPU_ARG(classes), GPU_ARG(scored_count), GPU_ARG(top->output_grad), GPU_ARG(network->losses),
+                      GPU_ARG(network->hits));
+}
+
 tool_status_t network_enqueue_forward(network_t *network, size_t scored)
 {
-    const layer_t *top          = network->layers[network->num_layers - 1];
-    cl_uint        classes      = (cl_uint)top->out_elems;
-    cl_uint        scored_count = (cl_uint)scored;
-    tool_status_t  status       = TOOL_OK;
+    const layer_t *top    = network->layers[network->num_layers - 1];
+    tool_status_t  status = TOOL_OK;
 
     for (size_t i = 0; i < network->num_layers && status == TOOL_OK; ++i) {
         status = network->layers[i]->ops->forward(network->layers[i], input_of(network, i));
     }
-    if (status == TOOL_OK) {
-        status = GPU_LAUNCH(network->gpu, GPU_KERNEL_SOFTMAX, network->batch, GPU_ARG(top->output),
-                            GPU_ARG(network->targets), GPU_ARG(classes), GPU_ARG(scored_count),
-                            GPU_ARG(top->output_grad), GPU_ARG(network->losses), GPU_ARG(network->hits));
+    if (status != TOOL_OK) {
+        return status;
     }
-    return status;
+    return network->order != NULL ? enqueue_softmax_words(network, top) : enqueue_softmax(network, top, scored);
 }
 
 tool_status_t network_enqueue_backward(network_t *network, network_ready_fn ready, void *user)
@@ -151,7 +274,7 @@ tool_status_t network_enqueue_backward(network_t *network, network_ready_fn read
         if (status == TOOL_OK && ready != NULL) {
             status = ready(user, layer->first_param, layer->num_params);
         }
-        if (status == TOOL_OK && i > 0) { /* nobody asks for the images' gradient */
+        if (status == TOOL_OK && i > 0) { /* nobody asks for the input's gradient */
             status = layer->ops->backward_input(layer, network->layers[i - 1]->output_grad);
         }
     }

@@ -1,4 +1,4 @@
-/* The models: layers from a batch of images to logits, and the loss behind them. */
+/* The models: layers from a batch of images, or of words, to logits, and the loss behind them. */
 #ifndef PSGD_TRAIN_NETWORK_H
 #define PSGD_TRAIN_NETWORK_H
 
@@ -12,24 +12,40 @@ enum { NETWORK_MAX_LAYERS = 8 };
 
 typedef struct network {
     const gpu_t *gpu;
-    size_t       batch;
+    size_t       batch; /* examples of a step: images, or words */
     params_t     params;
     layer_t     *layers[NETWORK_MAX_LAYERS];
     size_t       num_layers;
-    cl_mem       input;   /* batch x IMAGE_PIXELS floats */
+    cl_mem       input;   /* batch x IMAGE_PIXELS floats, or batch words (uint) */
+    cl_mem       order;   /* of words: their places, as sum_by_word (train_embed.cl) asks for; NULL: of images */
     cl_mem       targets; /* batch classes (uint) */
     cl_mem losses; /* batch floats: summed over the batches scored since the last reading, by place in the batch */
-    cl_mem hits;   /* batch uint: how many of them were classified rightly */
+    cl_mem hits;   /* batch uint: how many of them were classified rightly; of words nothing is counted */
 } network_t;
+
+/* A language model: embedding, two LSTM layers, softmax over the vocabulary. A batch is `places` words of each of
+ * `streams` texts: example = place * streams + stream. */
+typedef struct lstm_shape {
+    size_t vocabulary, embedding, hidden;
+    size_t streams, places;
+    bool   tied; /* the softmax's weight is the embedding; then embedding = hidden */
+} lstm_shape_t;
 
 /* The buffers, the layers and their parameters (all zero: see params_init()). `width` is what the hidden layers and the
  * filters are multiplied by. The network must not move: its layers point to its parameters. Freed by network_destroy(),
  * also after an error. */
 tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t width, size_t batch);
+tool_status_t network_create_lstm(network_t *network, const gpu_t *gpu, const lstm_shape_t *shape);
 void          network_destroy(network_t *network);
 
-/* Logits, loss and the loss's gradient by the logits, of the batch in `input` and `targets`; of its examples the first
- * `scored` count in losses and hits. */
+/* What goes on from one batch to the next, of all layers together; 0 elements: nothing. Reading and writing wait. */
+size_t        network_state_elems(const network_t *network);
+tool_status_t network_zero_state(const network_t *network);
+tool_status_t network_read_state(const network_t *network, float *state);
+tool_status_t network_write_state(const network_t *network, const float *state);
+
+/* Logits, loss and the loss's gradient by the logits, of the batch in `input` and `targets`; of images the first `scored`
+ * count in losses and hits, of words those whose target is a word. */
 tool_status_t network_enqueue_forward(network_t *network, size_t scored);
 
 /* Is told that what computes the gradients of parameters first to first + count - 1 has been enqueued. */

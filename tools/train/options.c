@@ -9,7 +9,7 @@
 #include "option_table.h"
 #include "random.h"
 
-static const char *const model_names[] = {"mlp", "cnn", NULL};
+static const char *const model_names[] = {"mlp", "cnn", "lstm", NULL};
 static const char *const save_form_names[] = {"exact", "mean", NULL};
 static const char *const dtype_names[]       = {"f32", "f16", "bf16", NULL}; /* in the order of psgd_dtype_t */
 static const char *const error_dtype_names[] = {"f32", "bf16", NULL};
@@ -21,35 +21,50 @@ static const char *const decay_names[] = {"linear", "cosine", "none", NULL};
 /* Where --epochs, --lr and such are not given. Chosen so that two workers on two cores reach 87 % (mlp) and 89 %
  * (cnn). */
 typedef struct model_defaults {
-    uint32_t epochs;
-    double   lr;
+    uint32_t epochs, batch;
+    double   lr, momentum, max_norm;
+    decay_t  decay;
 } model_defaults_t;
 
 static const model_defaults_t model_defaults[NUM_MODELS] = {
-    [MODEL_MLP] = {3, 0.05},
-    [MODEL_CNN] = {4, 0.01},
+    [MODEL_MLP]  = {3, 32, 0.05, 0.9, 0.0, DECAY_LINEAR},
+    [MODEL_CNN]  = {4, 32, 0.01, 0.9, 0.0, DECAY_LINEAR},
+    [MODEL_LSTM] = {2, 16, 2.0, 0.9, 0.25, DECAY_LINEAR},
 };
+
+/* Of the lstm alone. */
+enum { DEFAULT_EMBEDDING = 128, DEFAULT_HIDDEN = 128, DEFAULT_VOCABULARY = 4000, DEFAULT_BPTT = 25 };
+
+static const char DEFAULT_IMAGES[] = "/usr/share/datasets/fashion-mnist";
 
 #define FIELD(field_) offsetof(options_t, field_)
 
 static const option_row_t rows[] = {
-    {"--model", "mlp|cnn", OPTION_CHOICE, FIELD(model), 0, 0, model_names,
-     "mlp (default): 784-256-128-10; cnn: 8 and 16 5x5 filters, 64 hidden", 0},
+    {"--model", "mlp|cnn|lstm", OPTION_CHOICE, FIELD(model), 0, 0, model_names,
+     "mlp (default): 784-256-128-10; cnn: 8 and 16 5x5 filters, 64 hidden; lstm: 2 layers, over words", 0},
     {"--width", "N", OPTION_U32, FIELD(width), 1, 64, NULL,
-     "multiply hidden layers and filters by N, default 1; 10: some 5 million parameters", 0},
-    {"--data", "DIR", OPTION_TEXT, FIELD(data), 0, 0, NULL,
-     "directory of the IDX files, gzip or not; default /usr/share/datasets/fashion-mnist", 0},
+     "multiply hidden layers, filters and embedding by N, default 1; 10: some 5 million parameters (mlp, cnn)", 0},
+    {"--data", "PATH", OPTION_TEXT, FIELD(data), 0, 0, NULL,
+     "directory of the IDX files, default /usr/share/datasets/fashion-mnist; lstm: a text, default the King James Bible",
+     0},
+    {"--vocabulary", "N", OPTION_U32, FIELD(vocabulary), 3, 1e6, NULL,
+     "lstm: words that it knows, <unk> and the end of a sentence among them; default 4000", 0},
+    {"--embedding", "N", OPTION_U32, FIELD(embedding), 1, 65536, NULL, "lstm: numbers for each word; default 128", 0},
+    {"--hidden", "N", OPTION_U32, FIELD(hidden), 1, 65536, NULL, "lstm: units of each layer; default 128", 0},
+    {"--bptt", "N", OPTION_U32, FIELD(bptt), 1, 1000, NULL,
+     "lstm: words of each stream in a step, as far as gradients go back; default 25", 0},
+    {"--tied", NULL, OPTION_FLAG, FIELD(tied), 0, 0, NULL, "lstm: the softmax's weight is the embedding", 0},
     {"--rank", "R", OPTION_U32, FIELD(rank), 0, PSGD_MAX_RANK, NULL,
      "low rank of PowerSGD, default 4; 0: plain all-reduce, nothing is compressed", 0},
     {"--compare", NULL, OPTION_FLAG, FIELD(compare), 0, 0, NULL,
      "train twice from the same parameters, plain and with PowerSGD, and compare", 0},
     {"--epochs", "N", OPTION_U32, FIELD(epochs), 1, 10000, NULL,
-     "passes over the training data; default 3 (mlp), 4 (cnn)", 0},
+     "passes over the training data; default 3 (mlp), 4 (cnn), 2 (lstm)", 0},
     {"--steps", "N", OPTION_U64, FIELD(steps), 0, 1e9, NULL,
      "stop after N steps, however many epochs that is; 0 (default): whole epochs", 0},
-    {"--batch", "N", OPTION_U32, FIELD(batch), 1, 8192, NULL, "images per worker and step; default 32", 0},
+    {"--batch", "N", OPTION_U32, FIELD(batch), 1, 8192, NULL, "images per worker and step, default 32; lstm: streams of words, default 16", 0},
     {"--lr", "X", OPTION_REAL, FIELD(lr), 0, 1000, NULL,
-     "learning rate of the first step; default 0.05 (mlp), 0.01 (cnn)", 0},
+     "learning rate of the first step; default 0.05 (mlp), 0.01 (cnn), 2 (lstm)", 0},
     {"--decay", "linear|cosine|none", OPTION_CHOICE, FIELD(decay), 0, 0, decay_names,
      "how the learning rate falls to 0 at the last step; default linear", 0},
     {"--momentum", "X", OPTION_REAL, FIELD(momentum), 0, 0.9999, NULL, "of SGD; default 0.9", 0},
@@ -58,6 +73,8 @@ static const option_row_t rows[] = {
     {"--weight-decay", "X", OPTION_REAL, FIELD(weight_decay), 0, 1000, NULL, "of all parameters; default 0", 0},
     {"--seed", "N", OPTION_U64, FIELD(seed), 0, 18446744073709551615.0, NULL,
      "of initial parameters, order of images and compression; default 1", 0},
+    {"--test-every", "N", OPTION_U64, FIELD(test_every), 0, 1e9, NULL,
+     "steps between two tests, outside the time that is measured; 0 (default): at the end alone", 0},
     {"--start-step", "N", OPTION_U64, FIELD(start_step), 0, 1e18, NULL,
      "plain steps before compression starts; default 0", 0},
     {"--half-iterations", "K", OPTION_U32, FIELD(half_iterations), 0, PSGD_MAX_HALF_ITERATIONS, NULL,
@@ -65,7 +82,7 @@ static const option_row_t rows[] = {
     {"--fused-update", NULL, OPTION_FLAG, FIELD(fused_update), 0, 0, NULL,
      "have the library update the parameters, straight from the factors", 0},
     {"--max-norm", "X", OPTION_REAL, FIELD(max_norm), 0, 1e30, NULL,
-     "clip updates, all tensors together, to this 2-norm; 0 (default): off", 0},
+     "clip updates, all tensors together, to this 2-norm; 0: off; default 0 (mlp, cnn), 0.25 (lstm)", 0},
     {"--min-compression-rate", "X", OPTION_REAL, FIELD(min_compression_rate), 0, 1e9, NULL,
      "compress a matrix only if that sends so many times fewer elements; default 2", 0},
     {"--error-feedback", "0|1", OPTION_U32, FIELD(error_feedback), 0, 1, NULL,
@@ -173,16 +190,53 @@ const char *decay_name(int decay)
     return decay_names[decay];
 }
 
+/* Options of the lstm that are given to another model, and the other way round. */
+static tool_status_t check_lstm(const options_t *options)
+{
+    const char *stray = options->vocabulary > 0  ? "--vocabulary"
+                        : options->embedding > 0 ? "--embedding"
+                        : options->hidden > 0    ? "--hidden"
+                        : options->bptt > 0      ? "--bptt"
+                        : options->tied          ? "--tied"
+                                                 : NULL;
+
+    if (options->model != MODEL_LSTM && stray != NULL) {
+        return tool_fail(TOOL_USAGE, "%s is of --model lstm; --model %s takes images", stray, model_name(options->model));
+    }
+    return TOOL_OK;
+}
+
+/* What was not given, as the model has it. */
+static void set_defaults(options_t *options)
+{
+    const model_defaults_t *defaults = &model_defaults[options->model];
+
+    options->epochs   = options->epochs == 0 ? defaults->epochs : options->epochs;
+    options->batch    = options->batch == 0 ? defaults->batch : options->batch;
+    options->lr       = options->lr < 0.0 ? defaults->lr : options->lr;
+    options->momentum = options->momentum < 0.0 ? defaults->momentum : options->momentum;
+    options->max_norm = options->max_norm < 0.0 ? defaults->max_norm : options->max_norm;
+    options->decay    = options->decay < 0 ? (int)defaults->decay : options->decay;
+    if (options->model != MODEL_LSTM) {
+        options->data = options->data == NULL ? DEFAULT_IMAGES : options->data;
+        return;
+    }
+    options->vocabulary = options->vocabulary == 0 ? DEFAULT_VOCABULARY : options->vocabulary;
+    options->embedding  = options->embedding == 0 ? DEFAULT_EMBEDDING : options->embedding;
+    options->hidden     = options->hidden == 0 ? DEFAULT_HIDDEN : options->hidden;
+    options->bptt       = options->bptt == 0 ? DEFAULT_BPTT : options->bptt;
+}
+
 tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 {
     options_t options = {
-        .data                 = "/usr/share/datasets/fashion-mnist",
         .rank                 = 4,
         .width                = 1,
         .bucket_kb            = 1000, /* torch DDP's first bucket, which is its small one */
-        .batch                = 32,
-        .lr                   = -1.0, /* not given */
-        .momentum             = 0.9,
+        .lr                   = -1.0, /* not given; as momentum, max_norm, decay, and what is 0 and may not be */
+        .momentum             = -1.0,
+        .max_norm             = -1.0,
+        .decay                = -1,
         .seed                 = 1,
         .min_compression_rate = 2.0,
         .loss_scale           = 1.0,
@@ -212,11 +266,14 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     if (options.new_rank == 0 && options.new_rank_step > 0) {
         return tool_fail(TOOL_USAGE, "--new-rank-step says when the rank changes; --new-rank has to say to which");
     }
-    if (options.epochs == 0) {
-        options.epochs = model_defaults[options.model].epochs;
+    status = check_lstm(&options);
+    if (status != TOOL_OK) {
+        return status;
     }
-    if (options.lr < 0.0) {
-        options.lr = model_defaults[options.model].lr;
+    set_defaults(&options);
+    if (options.tied && options.embedding != options.hidden) {
+        return tool_fail(TOOL_USAGE, "--tied makes one matrix of embedding and softmax: --embedding %u has to be --hidden %u",
+                         (unsigned)options.embedding, (unsigned)options.hidden);
     }
     *options_p = options;
     return TOOL_OK;
@@ -225,7 +282,7 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 void options_print_help(FILE *file)
 {
     fprintf(file,
-            "psgd-train: data-parallel training on Fashion-MNIST, with gradients averaged as they are or by PowerSGD\n"
+            "psgd-train: data-parallel training on images or a text, with gradients averaged as they are or by PowerSGD\n"
             "\n"
             "  psgd-train [options]                      one worker\n"
             "  mpiexec -n 2 psgd-train --compare         two workers: plain all-reduce against PowerSGD\n"
@@ -281,6 +338,13 @@ uint64_t options_hash(const options_t *options)
     if (options->hierarchy != (int)HIERARCHY_FLAT) { /* which runs saved before there was another one go on with */
         hash = random_mix(hash ^ (uint64_t)options->hierarchy);
     }
+    if (options->model == MODEL_LSTM) {
+        hash = random_mix(hash ^ options->vocabulary);
+        hash = random_mix(hash ^ options->embedding);
+        hash = random_mix(hash ^ options->hidden);
+        hash = random_mix(hash ^ options->bptt);
+        hash = random_mix(hash ^ (uint64_t)options->tied);
+    }
     hash = random_mix(hash ^ options->check_every);
     hash = random_mix(hash ^ options->absent_every);
     hash = random_mix(hash ^ options->reset_error_every);
@@ -289,4 +353,9 @@ uint64_t options_hash(const options_t *options)
     hash = random_mix(hash ^ (uint64_t)options->rule);
     hash = hash_real(hash, options->weight_decay);
     return hash_real(hash, options->min_compression_rate);
+}
+
+uint64_t options_job_hash(const options_t *options)
+{
+    return random_mix(options_hash(options) ^ options->test_every);
 }

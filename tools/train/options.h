@@ -10,7 +10,7 @@
 
 #include "status.h"
 
-typedef enum model { MODEL_MLP, MODEL_CNN, NUM_MODELS } model_t;
+typedef enum model { MODEL_MLP, MODEL_CNN, MODEL_LSTM, NUM_MODELS } model_t;
 typedef enum decay { DECAY_LINEAR, DECAY_COSINE, DECAY_NONE, NUM_DECAYS } decay_t;
 
 typedef struct options {
@@ -18,12 +18,17 @@ typedef struct options {
     bool        version;
     int         model;   /* model_t */
     uint32_t    width;   /* what its hidden layers and filters are multiplied by */
-    const char *data;    /* a directory of IDX files */
+    const char *data;    /* a directory of IDX files; of the lstm, a text file, or NULL: its default */
     uint32_t    rank;    /* 0: plain all-reduce */
     bool        compare; /* plain all-reduce, then PowerSGD */
     uint32_t    epochs;  /* passes over the training data */
     uint64_t    steps;   /* where not 0: so many steps, in place of whole epochs */
-    uint32_t    batch;   /* images of one worker in one step */
+    uint32_t    batch;   /* images of one worker in one step; of the lstm, streams of words */
+    uint32_t    embedding, hidden; /* of the lstm, at width 1 */
+    uint32_t    vocabulary;        /* of the lstm, at most */
+    uint32_t    bptt;              /* of the lstm: words of a stream in one step */
+    bool        tied;              /* of the lstm: the softmax's weight is the embedding */
+    uint64_t    test_every;        /* steps between two tests; 0: at the end alone */
     double      lr;      /* learning rate of the first step */
     int         decay;   /* decay_t */
     double      momentum;
@@ -76,8 +81,12 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p);
 /* What --help prints. */
 void options_print_help(FILE *file);
 
-/* What the workers of one job must have in common, as one number: all options but where it runs and what is printed. */
+/* What a run that goes on must have in common with the one that was saved, as one number: all options but where it runs, how often it
+ * is tested and what is printed. */
 uint64_t options_hash(const options_t *options);
+
+/* What the workers of one job must have in common. */
+uint64_t options_job_hash(const options_t *options);
 
 /* psgd_config_t.bucket_bytes. */
 uint64_t options_bucket_bytes(const options_t *options);

@@ -9,8 +9,8 @@
 
 enum { ALIGNMENT_ELEMS = 32 }; /* 128 bytes: vector loads of every device start where a tensor does */
 
-tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
-                         size_t *index_p)
+tool_status_t params_add_within(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims,
+                                double bound, size_t *index_p)
 {
     param_t *param = &params->tensors[params->count];
 
@@ -19,7 +19,7 @@ tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, 
     }
     param->name     = name;
     param->num_dims = num_dims;
-    param->fan_in   = fan_in;
+    param->bound    = bound;
     param->elems    = 1;
     param->offset   = params->extent;
     for (uint32_t i = 0; i < num_dims; ++i) {
@@ -30,6 +30,14 @@ tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, 
     params->extent += (param->elems + ALIGNMENT_ELEMS - 1) / ALIGNMENT_ELEMS * ALIGNMENT_ELEMS;
     *index_p = params->count++;
     return TOOL_OK;
+}
+
+tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
+                         size_t *index_p)
+{
+    double bound = fan_in > 0 ? sqrt(6.0 / (double)fan_in) : 0.0;
+
+    return params_add_within(params, name, num_dims, dims, bound, index_p);
 }
 
 tool_status_t params_allocate(params_t *params)
@@ -64,10 +72,9 @@ void params_free(params_t *params)
 static void init_weight(const param_t *param, uint64_t seed, uint64_t index, float *values)
 {
     random_stream_t stream = random_stream(seed, UINT64_C(0x70617261) + index);
-    double          bound  = sqrt(6.0 / (double)param->fan_in);
 
     for (size_t i = 0; i < param->elems; ++i) {
-        values[i] = (float)((2.0 * random_unit(&stream) - 1.0) * bound);
+        values[i] = (float)((2.0 * random_unit(&stream) - 1.0) * param->bound);
     }
 }
 
@@ -80,7 +87,7 @@ tool_status_t params_init(params_t *params, uint64_t seed)
         return status;
     }
     for (size_t i = 0; i < params->count; ++i) {
-        if (params->tensors[i].fan_in > 0) {
+        if (params->tensors[i].bound > 0.0) {
             init_weight(&params->tensors[i], seed, i, values + params->tensors[i].offset);
         }
     }

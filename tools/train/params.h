@@ -15,7 +15,7 @@ typedef struct param {
     const char *name; /* static storage */
     uint32_t    num_dims;
     uint64_t    dims[PARAMS_MAX_DIMS];
-    size_t      fan_in; /* inputs of one output; 0: a bias, which starts at 0 */
+    double      bound;  /* initial values are even in +-bound; 0: a bias, which starts at 0 */
     size_t      elems;
     size_t      offset; /* elements, in each of the three buffers */
 } param_t;
@@ -30,7 +30,11 @@ typedef struct params {
     cl_mem       halves; /* the gradients in 16 bits; NULL where they are exchanged as they are */
 } params_t;
 
-/* Declares a tensor; *index_p is how layers know it. Before params_allocate(). */
+/* Declares a tensor of initial values even in +-bound; *index_p is how layers know it. Before params_allocate(). */
+tool_status_t params_add_within(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims,
+                                double bound, size_t *index_p);
+
+/* The same with a bound of sqrt(6 / fan_in) (He et al. 2015), fan_in: inputs of one output; 0: a bias. */
 tool_status_t params_add(params_t *params, const char *name, uint32_t num_dims, const uint64_t *dims, size_t fan_in,
                          size_t *index_p);
 
@@ -40,8 +44,8 @@ tool_status_t params_allocate(params_t *params);
 tool_status_t params_allocate_halves(params_t *params);
 void          params_free(params_t *params);
 
-/* Initial parameters: weights even in +-sqrt(6 / fan_in) (He et al. 2015), a function of the seed and the tensor's
- * place alone; biases and velocities 0. Waits. */
+/* Initial parameters: weights even in their bounds, a function of the seed and the tensor's place alone; biases and
+ * velocities 0. Waits. */
 tool_status_t params_init(params_t *params, uint64_t seed);
 
 span_t        params_value(const params_t *params, size_t index);

@@ -12,11 +12,6 @@ typedef struct table_row {
     const char *meaning;
 } table_row_t;
 
-static void write_accuracy(const run_t *run, char *text, size_t bytes)
-{
-    snprintf(text, bytes, "%.2f %%", 100.0 * run->accuracy);
-}
-
 static void write_sent(const run_t *run, char *text, size_t bytes)
 {
     snprintf(text, bytes, "%.4f MB", 1e-6 * run->bytes_per_step);
@@ -58,7 +53,6 @@ static void write_hash(const run_t *run, char *text, size_t bytes)
 }
 
 static const table_row_t table_rows[] = {
-    {"test accuracy", write_accuracy, "test images classified rightly"},
     {"sent per worker and step", write_sent, "what each worker hands to the network; 1 MB is 10^6 bytes"},
     {"time per step", write_step_time, "wall-clock, mean over steps and workers"},
     {"  model", write_model_time, "forward and backward, until the last gradient is there"},
@@ -104,9 +98,9 @@ static void write_heading(const report_t *report, FILE *file)
             trainer->network.params.elems, (unsigned)trainer->workers->count, trainer->workers->count > 1 ? "s" : "",
             trainer->gpu.info.name, trainer->same_devices ? "" : " (worker 0) and other devices");
     fprintf(file,
-            "%llu steps of %u images per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n",
-            (unsigned long long)trainer->steps, (unsigned)options->batch,
-            (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
+            "%llu steps of %llu %s per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n",
+            (unsigned long long)trainer->steps, (unsigned long long)trainer->task->step_examples,
+            trainer->task->ops->words.examples, (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
             options->momentum, (unsigned long long)options->seed);
     if (trainer->num_nodes > 0) {
         fprintf(file, "%u node%s: their workers combine in memory, one of each speaks to the others\n",
@@ -130,8 +124,26 @@ static void write_line(const report_t *report, const char *label, const char *pl
     fprintf(file, "   %s\n", meaning);
 }
 
+/* What the last test came to. */
+static void write_quality(const report_t *report, FILE *file)
+{
+    const task_t       *task  = report->trainer->task;
+    const task_words_t *words = &task->ops->words;
+    char                label[LABEL_WIDTH], plain[32] = "", powersgd[32] = "";
+
+    snprintf(label, sizeof(label), "test %s", words->quality);
+    if (report->plain != NULL) {
+        snprintf(plain, sizeof(plain), "%.2f%s", words->scale * report->plain->quality, words->unit);
+    }
+    if (report->powersgd != NULL) {
+        snprintf(powersgd, sizeof(powersgd), "%.2f%s", words->scale * report->powersgd->quality, words->unit);
+    }
+    write_line(report, label, plain, powersgd, task->meaning, file);
+}
+
 static void write_rows(const report_t *report, FILE *file)
 {
+    write_quality(report, file);
     for (size_t i = 0; i < NUM_TABLE_ROWS; ++i) {
         char plain[32]    = "";
         char powersgd[32] = "";
@@ -162,13 +174,33 @@ void report_write_table(const report_t *report, FILE *file)
                 100.0 * report->powersgd->captured);
     }
     if (report->plain != NULL && report->powersgd != NULL) {
-        fprintf(file, "\nPowerSGD sends %.1f times fewer bytes; its accuracy is %+.2f points from the plain run's.\n",
-                report->plain->bytes_per_step / report->powersgd->bytes_per_step,
-                100.0 * (report->powersgd->accuracy - report->plain->accuracy));
+        const task_words_t *words = &report->trainer->task->ops->words;
+
+        fprintf(file, "\nPowerSGD sends %.1f times fewer bytes; its %s is %+.2f%s from the plain run's.\n",
+                report->plain->bytes_per_step / report->powersgd->bytes_per_step, words->quality,
+                words->scale * (report->powersgd->quality - report->plain->quality), words->difference);
     }
 }
 
-static void write_run(json_t *json, const char *key, const run_t *run)
+/* The tests, by step. */
+static void write_curve(json_t *json, const run_t *run, const char *quality)
+{
+    json_begin_array(json, "curve");
+    for (size_t i = 0; i < run->num_points; ++i) {
+        const curve_point_t *point = &run->curve[i];
+
+        json_begin_object(json, NULL);
+        json_integer(json, "step", point->step);
+        json_real(json, "test_loss", point->test_loss);
+        json_real(json, quality, point->quality);
+        json_integer(json, "bytes_total", point->bytes_total);
+        json_real(json, "seconds", point->seconds);
+        json_end_object(json);
+    }
+    json_end_array(json);
+}
+
+static void write_run(json_t *json, const char *key, const run_t *run, const char *quality)
 {
     char hash[17];
 
@@ -179,7 +211,7 @@ static void write_run(json_t *json, const char *key, const run_t *run)
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)run->params_hash);
     json_begin_object(json, key);
     json_integer(json, "rank", run->rank);
-    json_real(json, "accuracy", run->accuracy);
+    json_real(json, quality, run->quality);
     json_real(json, "test_loss", run->test_loss);
     json_real(json, "bytes_per_step", run->bytes_per_step);
     json_integer(json, "bytes_total", run->bytes_total);
@@ -194,6 +226,7 @@ static void write_run(json_t *json, const char *key, const run_t *run)
     json_real(json, "network_ms", run->network_ms);
     json_real(json, "seconds", run->seconds);
     json_text(json, "params_hash", hash);
+    write_curve(json, run, quality);
     json_end_object(json);
 }
 
@@ -217,9 +250,8 @@ static void write_job(json_t *json, const trainer_t *trainer)
         json_integer(json, NULL, trainer->device_indices[w]);
     }
     json_end_array(json);
-    json_text(json, "data", options->data);
-    json_integer(json, "train_images", trainer->train.count);
-    json_integer(json, "test_images", trainer->test.count);
+    json_text(json, "data", trainer->task->data);
+    trainer->task->ops->write_json(trainer->task, json);
 }
 
 static void write_settings(json_t *json, const trainer_t *trainer)
@@ -230,6 +262,7 @@ static void write_settings(json_t *json, const trainer_t *trainer)
     json_real(json, "epochs", (double)trainer->steps / (double)trainer->steps_per_epoch);
     json_integer(json, "steps", trainer->steps);
     json_integer(json, "steps_per_epoch", trainer->steps_per_epoch);
+    json_integer(json, "test_every", options->test_every);
     json_integer(json, "batch", options->batch);
     json_real(json, "lr", options->lr);
     json_text(json, "decay", decay_name(options->decay));
@@ -269,13 +302,14 @@ static void write_settings(json_t *json, const trainer_t *trainer)
 
 void report_write_json(const report_t *report, FILE *file)
 {
-    json_t json = {file, 0, true};
+    json_t      json    = {file, 0, true};
+    const char *quality = report->trainer->task->ops->words.quality;
 
     json_begin_object(&json, NULL);
     write_job(&json, report->trainer);
     write_settings(&json, report->trainer);
-    write_run(&json, "plain", report->plain);
-    write_run(&json, "powersgd", report->powersgd);
+    write_run(&json, "plain", report->plain, quality);
+    write_run(&json, "powersgd", report->powersgd, quality);
     if (report->plain != NULL && report->powersgd != NULL) {
         json_real(&json, "bytes_ratio", report->plain->bytes_per_step / report->powersgd->bytes_per_step);
     }

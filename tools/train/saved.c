@@ -2,6 +2,7 @@
 #include "saved.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,17 @@ static tool_status_t read_device(const params_t *params, float *both)
     return status == TOOL_OK ? gpu_read(params->gpu, params->velocities, both + params->extent, bytes) : status;
 }
 
-static tool_status_t write_file(const char *name, const head_t *head, const float *both, size_t count)
+/* Behind values and velocities, where a network has them: how many, their hash, the states. */
+static bool write_states(FILE *file, saved_states_t states)
+{
+    const uint64_t words[2] = {states.count, hash_of(states.values, states.count)};
+
+    return states.count == 0 || (fwrite(words, sizeof(words), 1, file) == 1 &&
+                                 fwrite(states.values, sizeof(*states.values), states.count, file) == states.count);
+}
+
+static tool_status_t write_file(const char *name, const head_t *head, const float *both, size_t count,
+                                saved_states_t states)
 {
     FILE *file = fopen(name, "wb");
     bool  is_written;
@@ -57,14 +68,14 @@ static tool_status_t write_file(const char *name, const head_t *head, const floa
         return tool_fail(TOOL_FAILED, "cannot create '%s': %s", name, strerror(errno));
     }
     is_written = fwrite(head, sizeof(*head), 1, file) == 1 && fwrite(both, sizeof(*both), count, file) == count &&
-                 fflush(file) == 0 && fsync(fileno(file)) == 0;
+                 write_states(file, states) && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (fclose(file) != 0 || !is_written) {
         return tool_fail(TOOL_FAILED, "cannot write '%s': %s", name, strerror(errno));
     }
     return TOOL_OK;
 }
 
-tool_status_t saved_write(const char *path, const params_t *params, uint64_t step, uint64_t key)
+tool_status_t saved_write(const char *path, const params_t *params, saved_states_t states, uint64_t step, uint64_t key)
 {
     size_t        count = 2 * params->extent;
     float        *both  = NULL;
@@ -83,7 +94,7 @@ tool_status_t saved_write(const char *path, const params_t *params, uint64_t ste
     }
     if (status == TOOL_OK) {
         head   = (head_t){{MAGIC, key, step, params->extent, hash_of(both, count)}};
-        status = write_file(temporary, &head, both, count);
+        status = write_file(temporary, &head, both, count, states);
     }
     if (status == TOOL_OK && rename(temporary, name) != 0) {
         status = tool_fail(TOOL_FAILED, "cannot put '%s' in its place: %s", name, strerror(errno));
@@ -92,7 +103,30 @@ tool_status_t saved_write(const char *path, const params_t *params, uint64_t ste
     return status;
 }
 
-static tool_status_t read_file(const char *name, const params_t *params, uint64_t key, head_t *head, float *both)
+/* Whether the states are whole. Those of another number of workers are read and left out. */
+static bool read_states(FILE *file, saved_states_t states)
+{
+    uint64_t words[2];
+    float    value;
+
+    if (states.count == 0) {
+        return true;
+    }
+    if (fread(words, sizeof(words), 1, file) != 1) {
+        return false;
+    }
+    if (words[0] == states.count) {
+        return fread(states.values, sizeof(*states.values), states.count, file) == states.count &&
+               words[1] == hash_of(states.values, states.count);
+    }
+    memset(states.values, 0, states.count * sizeof(*states.values));
+    for (; words[0] > 0 && fread(&value, sizeof(value), 1, file) == 1; --words[0]) {
+    }
+    return words[0] == 0;
+}
+
+static tool_status_t read_file(const char *name, const params_t *params, saved_states_t states, uint64_t key, head_t *head,
+                               float *both)
 {
     size_t count = 2 * params->extent;
     FILE  *file  = fopen(name, "rb");
@@ -102,7 +136,8 @@ static tool_status_t read_file(const char *name, const params_t *params, uint64_
         return tool_fail(TOOL_FAILED, "cannot open '%s': %s", name, strerror(errno));
     }
     is_whole = fread(head, sizeof(*head), 1, file) == 1 && head->words[0] == MAGIC && head->words[3] == params->extent &&
-               fread(both, sizeof(*both), count, file) == count && fgetc(file) == EOF && head->words[4] == hash_of(both, count);
+               fread(both, sizeof(*both), count, file) == count && head->words[4] == hash_of(both, count) &&
+               read_states(file, states) && fgetc(file) == EOF;
     fclose(file);
     if (!is_whole) {
         return tool_fail(TOOL_FAILED, "'%s' is damaged, or not of this model", name);
@@ -113,7 +148,7 @@ static tool_status_t read_file(const char *name, const params_t *params, uint64_
     return TOOL_OK;
 }
 
-tool_status_t saved_read(const char *path, const params_t *params, uint64_t key, uint64_t *step_p)
+tool_status_t saved_read(const char *path, const params_t *params, saved_states_t states, uint64_t key, uint64_t *step_p)
 {
     size_t        bytes = params->extent * sizeof(float);
     float        *both  = NULL;
@@ -125,7 +160,7 @@ tool_status_t saved_read(const char *path, const params_t *params, uint64_t key,
         status = name_file(path, "", name);
     }
     if (status == TOOL_OK) {
-        status = read_file(name, params, key, &head, both);
+        status = read_file(name, params, states, key, &head, both);
     }
     if (status == TOOL_OK) {
         status = gpu_write(params->gpu, params->values, both, bytes);

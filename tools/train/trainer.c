@@ -14,6 +14,7 @@
 #include "kernels.h"
 #include "notice.h"
 #include "saved.h"
+#include "score.h"
 #include "tensor_options.h"
 #include "progress.h"
 
@@ -21,45 +22,23 @@
  * behind that can be told apart. */
 enum { STEPS_BETWEEN_SAMPLES = 8 };
 
-static tool_status_t check_data(const trainer_t *trainer)
-{
-    if (trainer->steps_per_epoch == 0) {
-        return tool_fail(TOOL_FAILED, "%u training images are too few for %u workers with a batch of %u each",
-                         (unsigned)trainer->train.count, (unsigned)trainer->workers->count,
-                         (unsigned)trainer->options->batch);
-    }
-    return TOOL_OK;
-}
-
 /* What a worker does for itself. */
-static tool_status_t build(trainer_t *trainer, const psgd_device_info_t *info, const dataset_t *dataset)
+static tool_status_t build(trainer_t *trainer, const psgd_device_info_t *info)
 {
     const options_t *options = trainer->options;
-    double           mean = 0.0, deviation = 1.0;
-    tool_status_t    status;
+    task_t          *task    = trainer->task;
+    tool_status_t    status  = gpu_open(info, &train_program, &trainer->gpu);
 
-    dataset_moments(&dataset->train, &mean, &deviation);
-    status = gpu_open(info, &train_program, &trainer->gpu);
     if (status == TOOL_OK) {
-        status =
-            network_create(&trainer->network, &trainer->gpu, (model_t)options->model, options->width, options->batch);
+        status = task->ops->build(task, &trainer->gpu, trainer->workers, &trainer->network);
     }
     if (status == TOOL_OK && options->gradient_dtype != (int)PSGD_F32) {
         status = params_allocate_halves(&trainer->network.params);
     }
     if (status == TOOL_OK) {
-        status = feed_create(&trainer->gpu, &dataset->train, mean, deviation, options->batch, &trainer->train);
-    }
-    if (status == TOOL_OK) {
-        status = feed_create(&trainer->gpu, &dataset->test, mean, deviation, options->batch, &trainer->test);
-    }
-    if (status == TOOL_OK) {
-        trainer->steps_per_epoch = feed_steps(&trainer->train, trainer->workers);
-        trainer->steps           = options->steps > 0 ? options->steps : options->epochs * trainer->steps_per_epoch;
-        status                   = check_data(trainer);
-    }
-    if (status == TOOL_OK) {
-        status = tool_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
+        trainer->steps_per_epoch = task->steps_per_epoch;
+        trainer->steps           = options->steps > 0 ? options->steps : options->epochs * task->steps_per_epoch;
+        status                   = tool_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
     }
     return status;
 }
@@ -69,8 +48,6 @@ void trainer_destroy(trainer_t *trainer)
     free(trainer->rates);
     free(trainer->device_indices);
     psgd_comm_destroy(trainer->comm);
-    feed_free(&trainer->test);
-    feed_free(&trainer->train);
     network_destroy(&trainer->network);
     gpu_close(&trainer->gpu);
     memset(trainer, 0, sizeof(*trainer));
@@ -183,9 +160,8 @@ static tool_status_t enqueue_model(trainer_t *trainer, psgd_reducer_t *reducer, 
     size_t        scored  = 0;
     tool_status_t status;
 
-    exchange_begin(exchange, trainer->options, &network->params, reducer,
-                   step); /* the device prepares factors meanwhile */
-    status = feed_enqueue(&trainer->train, step_in_epoch, network, &scored);
+    exchange_begin(exchange, trainer->options, &network->params, reducer, step); /* the device prepares factors meanwhile */
+    status = trainer->task->ops->enqueue(trainer->task, step_in_epoch, network, &scored);
     if (status == TOOL_OK) {
         status = network_enqueue_forward(network, scored);
     }
@@ -258,9 +234,9 @@ static float rate_at(const options_t *options, uint64_t step, uint64_t steps)
     return (float)options->lr;
 }
 
-/* The learning rates and the order of images of an epoch. The rates are worker 0's: another C library may round a
+/* The learning rates and the order of examples of an epoch, which begins at one of its steps. The rates are worker 0's: another C library may round a
  * cosine otherwise, and then the workers would part. */
-static tool_status_t begin_epoch(trainer_t *trainer, uint64_t epoch)
+static tool_status_t begin_epoch(trainer_t *trainer, uint64_t epoch, uint64_t step_in_epoch)
 {
     uint64_t      first = epoch * trainer->steps_per_epoch;
     tool_status_t status;
@@ -270,7 +246,7 @@ static tool_status_t begin_epoch(trainer_t *trainer, uint64_t epoch)
     }
     status = workers_share(trainer->workers, trainer->rates, trainer->steps_per_epoch);
     if (status == TOOL_OK) {
-        status = feed_shuffle(&trainer->train, trainer->workers, trainer->options->seed, epoch);
+        status = trainer->task->ops->begin_epoch(trainer->task, trainer->workers, epoch, step_in_epoch);
     }
     return status;
 }
@@ -287,7 +263,7 @@ static tool_status_t report_progress(trainer_t *trainer, progress_t *progress, u
     status = network_take_score(&trainer->network, &loss, &hits);
     if (status == TOOL_OK) {
         progress_write(progress, done, trainer->steps,
-                       loss / (double)((done - *scored_from) * trainer->options->batch));
+                       loss / (double)((done - *scored_from) * trainer->task->step_examples));
         *scored_from = done;
     }
     return status;
@@ -308,18 +284,61 @@ static tool_status_t end_together(const workers_t *workers, tool_status_t mine)
     return equal || workers_is_speaker(workers) ? TOOL_ALL_FAILED : mine;
 }
 
+/* Room for what goes on from step to step in the networks of all workers. */
+static tool_status_t allocate_states(const trainer_t *trainer, saved_states_t *states_p)
+{
+    states_p->count  = trainer->workers->count * network_state_elems(&trainer->network);
+    states_p->values = NULL;
+    return tool_alloc(states_p->count, sizeof(*states_p->values), "the workers' states", &states_p->values);
+}
+
+static float *state_of_mine(const trainer_t *trainer, saved_states_t states)
+{
+    return states.values + trainer->workers->index * network_state_elems(&trainer->network);
+}
+
+/* Each worker's in its place; in the others' it has zeros, so their sum is what they are. A collective. */
+static tool_status_t gather_states(const trainer_t *trainer, saved_states_t states)
+{
+    tool_status_t status = network_read_state(&trainer->network, state_of_mine(trainer, states));
+
+    return status == TOOL_OK && states.count > 0 ? workers_sum_floats(trainer->workers, states.values, states.count) : status;
+}
+
 /* The parameters first: where that fails, the save before is still whole. A collective. */
 static tool_status_t save(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t done)
 {
     const options_t  *options = trainer->options;
     psgd_error_form_t form    = options->save_form == 0 ? PSGD_ERROR_LOCAL : PSGD_ERROR_MEAN;
-    tool_status_t     status  = TOOL_OK;
+    saved_states_t    states  = {NULL, 0};
+    tool_status_t     status  = allocate_states(trainer, &states);
 
-    if (workers_is_speaker(trainer->workers)) {
-        status = saved_write(options->save, &trainer->network.params, done, options_hash(options));
+    if (status == TOOL_OK) {
+        status = gather_states(trainer, states);
     }
+    if (status == TOOL_OK && workers_is_speaker(trainer->workers)) {
+        status = saved_write(options->save, &trainer->network.params, states, done, options_hash(options));
+    }
+    free(states.values);
     status = end_together(trainer->workers, status);
     return status == TOOL_OK ? tool_check(psgd_reducer_save(reducer, options->save, form), "saving the reducer") : status;
+}
+
+/* Parameters, velocities, and this worker's state. */
+static tool_status_t read_saved(const trainer_t *trainer, uint64_t *step_p)
+{
+    const options_t *options = trainer->options;
+    saved_states_t   states  = {NULL, 0};
+    tool_status_t    status  = allocate_states(trainer, &states);
+
+    if (status == TOOL_OK) {
+        status = saved_read(options->resume, &trainer->network.params, states, options_hash(options), step_p);
+    }
+    if (status == TOOL_OK) {
+        status = network_write_state(&trainer->network, state_of_mine(trainer, states));
+    }
+    free(states.values);
+    return status;
 }
 
 /* *step_p: how many steps were done. A collective. */
@@ -327,7 +346,7 @@ static tool_status_t resume(const trainer_t *trainer, psgd_reducer_t *reducer, u
 {
     const options_t *options = trainer->options;
     psgd_stats_t     stats   = PSGD_STATS_INIT;
-    tool_status_t    status  = saved_read(options->resume, &trainer->network.params, options_hash(options), step_p);
+    tool_status_t    status  = read_saved(trainer, step_p);
 
     status = end_together(trainer->workers, status);
     if (status == TOOL_OK && options->new_rank > 0 && *step_p > options->new_rank_step) {
@@ -351,18 +370,77 @@ static bool is_due_to_save(const options_t *options, uint64_t done, uint64_t end
     return options->save != NULL && (done == end || (options->save_every > 0 && done % options->save_every == 0));
 }
 
-/* Steps first to end - 1 of a run. */
-static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t first, uint64_t end,
-                               progress_t *progress, clock_sums_t *sums)
+static bool is_due_to_test(const options_t *options, uint64_t done, uint64_t end)
 {
+    return done == end || (options->test_every > 0 && done % options->test_every == 0);
+}
+
+/* The time that steps take; it stands still while the model is tested. */
+typedef struct watch {
+    double seconds; /* until it was stopped */
+    double start;
+} watch_t;
+
+static void watch_start(watch_t *watch)
+{
+    watch->start = clock_now();
+}
+
+static void watch_stop(watch_t *watch)
+{
+    watch->seconds += clock_now() - watch->start;
+}
+
+/* One more point of the run's curve, when all steps so far are done. A collective. */
+static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t done, double seconds, run_t *run)
+{
+    psgd_stats_t   stats  = PSGD_STATS_INIT;
+    curve_point_t *point  = &run->curve[run->num_points];
+    score_t        score  = {0.0, 0.0};
+    tool_status_t  status = score_all(trainer->task, trainer->workers, &trainer->network, &score);
+
+    if (status == TOOL_OK) {
+        status = workers_sum(trainer->workers, &seconds, 1);
+    }
+    if (status == TOOL_OK) {
+        status = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
+    }
+    if (status == TOOL_OK) {
+        *point = (curve_point_t){done, score.loss, score.quality, stats.bytes_total, seconds / (double)trainer->workers->count};
+        run->num_points += 1;
+        run->test_loss = score.loss;
+        run->quality   = score.quality;
+    }
+    return status;
+}
+
+/* Stops the watch for a test. */
+static tool_status_t pause_and_test(trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t done, watch_t *watch, run_t *run)
+{
+    tool_status_t status = gpu_wait(&trainer->gpu);
+
+    watch_stop(watch);
+    if (status == TOOL_OK) {
+        status = test(trainer, reducer, done, watch->seconds, run);
+    }
+    watch_start(watch);
+    return status;
+}
+
+/* Steps first to end - 1 of a run, and its tests. */
+static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t first, uint64_t end,
+                               progress_t *progress, clock_sums_t *sums, run_t *run)
+{
+    watch_t       watch       = {0.0, 0.0};
     uint64_t      scored_from = first;
     tool_status_t status      = TOOL_OK;
 
+    watch_start(&watch);
     for (uint64_t step = first; step < end && status == TOOL_OK; ++step) {
         uint64_t step_in_epoch = step % trainer->steps_per_epoch;
 
         if (step_in_epoch == 0 || step == first) {
-            status = begin_epoch(trainer, step / trainer->steps_per_epoch);
+            status = begin_epoch(trainer, step / trainer->steps_per_epoch, step_in_epoch);
         }
         if (status == TOOL_OK) {
             status = train_step(trainer, reducer, step, step_in_epoch, trainer->rates[step_in_epoch], sums);
@@ -373,44 +451,12 @@ static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, uint
         if (status == TOOL_OK && is_due_to_save(trainer->options, step + 1, end)) {
             status = save(trainer, reducer, step + 1);
         }
-    }
-    return status == TOOL_OK ? gpu_wait(&trainer->gpu) : status;
-}
-
-/* Sums of loss and hits over the first `batches` batches of this worker's test images. */
-static tool_status_t score_batches(trainer_t *trainer, uint64_t batches, double sums[2])
-{
-    network_t    *network = &trainer->network;
-    tool_status_t status  = network_take_score(network, &sums[0], &sums[1]); /* what training has left there */
-
-    for (uint64_t i = 0; i < batches && status == TOOL_OK; ++i) {
-        size_t scored = 0;
-
-        status = feed_enqueue(&trainer->test, i, network, &scored);
-        if (status == TOOL_OK) {
-            status = network_enqueue_forward(network, scored);
+        if (status == TOOL_OK && is_due_to_test(trainer->options, step + 1, end)) {
+            status      = pause_and_test(trainer, reducer, step + 1, &watch, run);
+            scored_from = step + 1;
         }
     }
-    return status == TOOL_OK ? network_take_score(network, &sums[0], &sums[1]) : status;
-}
-
-/* Accuracy and loss on the test images, of which each worker takes its share. */
-static tool_status_t test(trainer_t *trainer, run_t *run)
-{
-    double        sums[2] = {0.0, 0.0};
-    tool_status_t status  = feed_deal(&trainer->test, trainer->workers);
-
-    if (status == TOOL_OK) {
-        status =
-            score_batches(trainer, (trainer->test.share_count + trainer->test.batch - 1) / trainer->test.batch, sums);
-    }
-    if (status == TOOL_OK) {
-        status = workers_sum(trainer->workers, sums, 2);
-    }
-    if (status == TOOL_OK) {
-        run->test_loss = sums[0] / (double)trainer->test.count;
-        run->accuracy  = sums[1] / (double)trainer->test.count;
-    }
+    run->seconds = watch.seconds;
     return status;
 }
 
@@ -425,11 +471,11 @@ static tool_status_t take_energy(const psgd_reducer_t *reducer, run_t *run)
 }
 
 /* Times as means over the workers, and what the reducer has counted. */
-static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t steps, double seconds,
+static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t steps,
                                const clock_sums_t *sums, run_t *run)
 {
     psgd_stats_t  stats    = PSGD_STATS_INIT;
-    double        times[6] = {seconds,
+    double        times[6] = {run->seconds,
                               sums->model_seconds / (double)sums->samples,
                               sums->exchange_seconds / (double)sums->samples,
                               sums->submit_seconds / (double)sums->steps,
@@ -460,13 +506,18 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
                : TOOL_OK;
 }
 
+/* Between steps first and end, at most. */
+static size_t num_tests(const options_t *options, uint64_t first, uint64_t end)
+{
+    return 1 + (options->test_every > 0 ? (size_t)((end - first) / options->test_every + 1) : 0);
+}
+
 /* Trains with the reducer, and tests. */
 static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t *run)
 {
     clock_sums_t  sums = {0};
     char          label[32];
     progress_t    progress;
-    double        start, seconds;
     uint64_t      first = 0, end = trainer->steps;
     tool_status_t status = params_init(&trainer->network.params, trainer->options->seed);
 
@@ -490,16 +541,15 @@ static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t
     } else {
         snprintf(label, sizeof(label), "plain all-reduce:");
     }
+    status = tool_alloc(num_tests(trainer->options, first, end), sizeof(*run->curve), "the tests", &run->curve);
+    if (status != TOOL_OK) {
+        return status;
+    }
     progress = progress_begin(label, workers_is_speaker(trainer->workers));
-    start    = clock_now();
-    status   = train_all(trainer, reducer, first, end, &progress, &sums);
-    seconds  = clock_now() - start;
+    status   = train_all(trainer, reducer, first, end, &progress, &sums, run);
     progress_end(&progress);
     if (status == TOOL_OK) {
-        status = summarize(trainer, reducer, end - first, seconds, &sums, run);
-    }
-    if (status == TOOL_OK) {
-        status = test(trainer, run);
+        status = summarize(trainer, reducer, end - first, &sums, run);
     }
     if (status == TOOL_OK) {
         status = params_hash(&trainer->network.params, &run->params_hash);
@@ -520,17 +570,18 @@ tool_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p)
         status = run_with(trainer, reducer, &run);
     }
     psgd_reducer_destroy(reducer);
-    if (status == TOOL_OK) {
-        *run_p = run;
+    if (status != TOOL_OK) {
+        free(run.curve);
+        return status;
     }
-    return status;
+    *run_p = run;
+    return TOOL_OK;
 }
 
 /* Every kernel that a run at this rank launches, by a plain step, a compressed one and a test of one worker alone. */
 static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm_t *self)
 {
     clock_sums_t    sums     = {0};
-    double          score[2] = {0.0, 0.0};
     psgd_reducer_t *reducer  = NULL;
     tool_status_t   status   = create_reducer(trainer, rank, 1, self, &reducer);
 
@@ -541,7 +592,7 @@ static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm
         status = train_step(trainer, reducer, step, 0, 0.0f, &sums);
     }
     psgd_reducer_destroy(reducer);
-    return status == TOOL_OK ? score_batches(trainer, 1, score) : status;
+    return status == TOOL_OK ? score_rehearse(trainer->task, trainer->workers, &trainer->network) : status;
 }
 
 /* The runs that the options ask for, rehearsed. */
@@ -552,10 +603,7 @@ static tool_status_t rehearse_all(trainer_t *trainer)
     tool_status_t    status  = tool_check(psgd_comm_self_create(&self), "a communicator of one worker");
 
     if (status == TOOL_OK) {
-        status = feed_shuffle(&trainer->train, trainer->workers, options->seed, 0);
-    }
-    if (status == TOOL_OK) {
-        status = feed_deal(&trainer->test, trainer->workers);
+        status = trainer->task->ops->begin_epoch(trainer->task, trainer->workers, 0, 0);
     }
     if (status == TOOL_OK && (options->compare || options->rank == 0)) {
         status = rehearse(trainer, 0, self);
@@ -568,14 +616,14 @@ static tool_status_t rehearse_all(trainer_t *trainer)
 }
 
 /* Builds and rehearses in two turns: first the worker that leads, then the others. */
-static tool_status_t prepare_in_turns(trainer_t *trainer, const psgd_device_info_t *info, const dataset_t *dataset)
+static tool_status_t prepare_in_turns(trainer_t *trainer, const psgd_device_info_t *info)
 {
     bool          leads  = false;
     tool_status_t status = workers_agree(trainer->workers, workers_lead(trainer->workers, devices_hash(info), &leads));
 
     for (int turn = 0; turn < 2 && status == TOOL_OK; ++turn) {
         if (leads == (turn == 0)) {
-            status = build(trainer, info, dataset);
+            status = build(trainer, info);
             if (status == TOOL_OK) {
                 status = rehearse_all(trainer);
             }
@@ -603,7 +651,7 @@ static tool_status_t compare_devices(trainer_t *trainer, const psgd_device_info_
 }
 
 tool_status_t trainer_create(trainer_t *trainer, const options_t *options, const workers_t *workers,
-                             const psgd_device_info_t *info, const dataset_t *dataset)
+                             const psgd_device_info_t *info, task_t *task)
 {
     notice_t     *notice = NULL;
     tool_status_t status;
@@ -611,11 +659,12 @@ tool_status_t trainer_create(trainer_t *trainer, const options_t *options, const
     memset(trainer, 0, sizeof(*trainer));
     trainer->options = options;
     trainer->workers = workers;
+    trainer->task    = task;
     if (workers_is_speaker(workers)) {
         notice = notice_begin(
             4.0, "psgd-train: compiling kernels; the driver keeps them, so this takes long in the first run only");
     }
-    status = prepare_in_turns(trainer, info, dataset);
+    status = prepare_in_turns(trainer, info);
     notice_end(notice);
     if (status == TOOL_OK) {
         status = workers_agree(workers, compare_devices(trainer, info));
