@@ -1,4 +1,4 @@
-/* The models against a float64 reference, that against finite differences; the optimizer bit by bit; the order of
+/* The models of images against a float64 reference, that against finite differences; the optimizer bit by bit; the order of
  * images. */
 #include <float.h>
 #include <math.h>
@@ -15,14 +15,14 @@
 #include "support/suite.h"
 #include "tool_asserts.h"
 
-enum { BATCH = 5 };
+enum { BATCH = 5, NUM_IMAGE_MODELS = MODEL_LSTM };
 
 static gpu_t gpu;
 
 typedef double (*reference_fn)(const reference_params_t *, size_t, const float *, const uint32_t *, size_t,
                                const reference_params_t *);
 
-static const reference_fn references[NUM_MODELS] = {reference_mlp, reference_cnn};
+static const reference_fn references[NUM_IMAGE_MODELS] = {reference_mlp, reference_cnn};
 
 /* A model with random parameters, a random batch, and both in double precision. */
 typedef struct fixture {
@@ -134,8 +134,8 @@ END_TEST
 
 START_TEST(network__loss_and_gradients_equal_the_float64_reference)
 {
-    model_t    model   = (model_t)(_i % NUM_MODELS);
-    fixture_t *fixture = fixture_create(model, (size_t)(1 + _i / NUM_MODELS));
+    model_t    model   = (model_t)(_i % NUM_IMAGE_MODELS);
+    fixture_t *fixture = fixture_create(model, (size_t)(1 + _i / NUM_IMAGE_MODELS));
     network_t *network = &fixture->network;
     float     *grads   = allocate(network->params.extent, sizeof(*grads));
     double     loss, hits;
@@ -181,7 +181,7 @@ static tool_status_t take_ready(void *user, size_t first, size_t count)
 /* A device that has not begun yet: were anything waited for, this would not return. */
 START_TEST(network__enqueues_forward_and_backward_without_waiting)
 {
-    fixture_t *fixture = fixture_create((model_t)(_i % NUM_MODELS), (size_t)(1 + _i / NUM_MODELS));
+    fixture_t *fixture = fixture_create((model_t)(_i % NUM_IMAGE_MODELS), (size_t)(1 + _i / NUM_IMAGE_MODELS));
     network_t *network = &fixture->network;
     size_t     below   = network->params.count;
     cl_int     result = CL_SUCCESS, at = CL_COMPLETE;
@@ -480,13 +480,13 @@ int main(void)
 
     tcase_add_unchecked_fixture(tcase, open_device, close_device);
     tcase_set_timeout(tcase, 280);
-    tcase_add_loop_test(tcase, reference__gradients_equal_finite_differences, 0, NUM_MODELS);
+    tcase_add_loop_test(tcase, reference__gradients_equal_finite_differences, 0, NUM_IMAGE_MODELS);
     tcase_add_loop_test(tcase, network__loss_and_gradients_equal_the_float64_reference, 0,
-                        NUM_MODELS * REFERENCE_MAX_WIDTH);
+                        NUM_IMAGE_MODELS * REFERENCE_MAX_WIDTH);
     tcase_add_loop_test(tcase, network__enqueues_forward_and_backward_without_waiting, 0,
-                        NUM_MODELS * REFERENCE_MAX_WIDTH);
+                        NUM_IMAGE_MODELS * REFERENCE_MAX_WIDTH);
     tcase_add_test(tcase, network__scores_only_what_it_is_told_and_adds_up_until_read);
-    tcase_add_loop_test(tcase, network__a_nan_stays_visible, 0, NUM_MODELS);
+    tcase_add_loop_test(tcase, network__a_nan_stays_visible, 0, NUM_IMAGE_MODELS);
     tcase_add_test(tcase, params__initial_values_depend_on_the_seed_alone);
     tcase_add_loop_test(tcase, momentum__equals_the_fma_chain_bit_by_bit, 0, 3);
     tcase_add_test(tcase, feed__shares_of_an_epoch_are_disjoint_and_equally_long);
