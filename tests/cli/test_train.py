@@ -5,7 +5,6 @@ test_train.py PATH/psgd-train PATH/libpsgd_mpi_one_thread.so        (environment
 
 import gzip
 import json
-import os
 import pathlib
 import random
 import shutil
@@ -15,9 +14,10 @@ import sys
 import tempfile
 import unittest
 
-TRAIN = sys.argv.pop(1)
+import train_case
+from train_case import MPIEXEC, TRAIN
+
 ONE_THREAD = sys.argv.pop(1)  # an MPI library without MPI_THREAD_MULTIPLE
-MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
 # Tensors of the models: matrices as rows x columns, and what is never compressed.
@@ -25,18 +25,6 @@ MODELS = {
     "mlp": ([(256, 784), (128, 256), (10, 128)], 256 + 128 + 10),
     "cnn": ([(8, 25), (16, 200), (64, 784), (10, 64)], 8 + 16 + 64 + 10),
 }
-
-
-def run(*arguments, workers=0, nodes=(), environment=None):
-    """Runs psgd-train, alone or with so many workers, or one on each of these nodes (None: it has no name), and returns what came of it."""
-    command = [TRAIN, *map(str, arguments)]
-    if workers:
-        command = [MPIEXEC, "-n", str(workers), *command]
-    if nodes:
-        parts = [["-n", "1", *(["-env", "PSGD_NODE", node] if node else []), *command] for node in nodes]
-        command = [MPIEXEC, *sum(([":", *part] for part in parts), [])[1:]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
-                          env={**os.environ, **(environment or {})})
 
 
 def sent_elems(model, rank, min_compression_rate=2.0):
@@ -67,12 +55,7 @@ def write_dataset(directory, train=640, test=100):
         write_idx(directory / (prefix + "-labels-idx1-ubyte"), (count,), labels)
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.directory = tempfile.TemporaryDirectory()
-        self.addCleanup(self.directory.cleanup)
-        self.path = pathlib.Path(self.directory.name)
-
+class Case(train_case.Case):
     @classmethod
     def setUpClass(cls):
         made = tempfile.TemporaryDirectory()
@@ -83,28 +66,6 @@ class Case(unittest.TestCase):
     def small(self):
         """A copy of the small data set."""
         return pathlib.Path(shutil.copytree(self.made, self.path / "small"))
-
-    def succeed(self, *arguments, **options):
-        done = run(*arguments, **options)
-        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
-        return done
-
-    def results(self, *arguments, **options):
-        """The JSON of a run, which stands alone on standard output."""
-        done = self.succeed(*arguments, "--json", **options)
-        self.assertNotIn("\r", done.stderr)  # no progress line in a pipe
-        return json.loads(done.stdout)
-
-    def refuse(self, code, words, *arguments, **options):
-        """It ends with this code, and says why: once, in a line that holds these words, and nothing on standard output.
-        (On a busy machine the notice about compiling may come before.)"""
-        done = run(*arguments, **options)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(done.stdout, "")
-        said = [line for line in done.stderr.splitlines() if line.startswith("psgd-train: ")
-                and not line.startswith("psgd-train: compiling kernels")]
-        self.assertEqual(len(said), 1, done.stderr)
-        self.assertIn(words, said[0])
 
     def check_run(self, result, model, rank, steps):
         """What every run must hold."""
@@ -182,6 +143,16 @@ class Training(Case):
         self.assertIn(votes, range(4, 4096))
         still = [self.results("--rank", 0, "--steps", steps, "--lr", 0, "--data", data) for steps in (1, 9)]
         self.assertEqual(still[0]["plain"]["params_hash"], still[1]["plain"]["params_hash"])  # nothing moves
+
+    def test_tests_on_the_way_make_a_curve_and_change_nothing(self):
+        for model in ("mlp", "cnn"):
+            often, whole = (self.results("--model", model, "--lr", 0.01, "--steps", 10, "--data", self.made, *options, workers=2)
+                            for options in (("--test-every", 4), ()))
+            self.assertEqual((often["test_every"], whole["test_every"]), (4, 0))
+            self.check_curve(often["powersgd"], "accuracy", 4, 10)
+            self.check_curve(whole["powersgd"], "accuracy", 0, 10)
+            for key in ("params_hash", "accuracy", "test_loss", "bytes_total"):
+                self.assertEqual(often["powersgd"][key], whole["powersgd"][key], key)
 
     def test_a_fused_update_learns_as_well(self):
         apart, fused, again = (self.results("--steps", 30, *options, "--data", self.made, workers=2)

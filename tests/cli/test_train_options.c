@@ -40,6 +40,32 @@ START_TEST(options__defaults_hold_where_nothing_is_given)
 }
 END_TEST
 
+START_TEST(options__the_defaults_are_those_of_the_model)
+{
+    options_t options;
+
+    assert_tool_ok(PARSE(&options, "--model=lstm"));
+    ck_assert_ptr_null(options.data);
+    ck_assert_uint_eq(options.batch, 16);
+    ck_assert_uint_eq(options.bptt, 25);
+    ck_assert_uint_eq(options.vocabulary, 4000);
+    ck_assert_uint_eq(options.embedding, 128);
+    ck_assert_uint_eq(options.hidden, 128);
+    ck_assert(!options.tied);
+    ck_assert_double_gt(options.max_norm, 0.0);
+    ck_assert_int_eq(options.decay, DECAY_LINEAR);
+    assert_tool_ok(PARSE(&options, "--model=lstm", "--max-norm=0", "--momentum=0", "--decay=none", "--data=x", "--batch=3"));
+    ck_assert_double_eq(options.max_norm, 0.0);
+    ck_assert_double_eq(options.momentum, 0.0);
+    ck_assert_int_eq(options.decay, DECAY_NONE);
+    ck_assert_str_eq(options.data, "x");
+    ck_assert_uint_eq(options.batch, 3);
+    assert_tool_ok(PARSE(&options, "--model=cnn"));
+    ck_assert_double_eq(options.max_norm, 0.0);
+    ck_assert_double_eq(options.momentum, 0.9);
+}
+END_TEST
+
 START_TEST(options__each_takes_its_value_behind_a_blank_or_an_equals_sign)
 {
     options_t options;
@@ -118,7 +144,16 @@ START_TEST(options__what_cannot_be_is_refused_with_a_sentence)
         {{"--lr", "-0.1"}, "--lr takes a number from 0 to"},
         {{"--momentum", "1"}, "--momentum takes a number from 0 to 0.9999"},
         {{"--min-compression-rate", "-2"}, "--min-compression-rate takes a number from 0"},
-        {{"--model", "lstm"}, "--model takes mlp|cnn, not 'lstm'"},
+        {{"--model", "gru"}, "--model takes mlp|cnn|lstm, not 'gru'"},
+        {{"--tied"}, "--tied is of --model lstm; --model mlp takes images"},
+        {{"--model=cnn", "--bptt=5"}, "--bptt is of --model lstm; --model cnn takes images"},
+        {{"--vocabulary=50"}, "--vocabulary is of --model lstm"},
+        {{"--embedding=50"}, "--embedding is of --model lstm"},
+        {{"--hidden=50"}, "--hidden is of --model lstm"},
+        {{"--model=lstm", "--tied", "--hidden=64"}, "--embedding 128 has to be --hidden 64"},
+        {{"--vocabulary", "2"}, "--vocabulary takes a whole number from 3"},
+        {{"--bptt", "0"}, "--bptt takes a whole number from 1"},
+        {{"--test-every", "-1"}, "--test-every takes a whole number, not '-1'"},
         {{"--decay", "slow"}, "--decay takes linear|cosine|none, not 'slow'"},
         {{"--data", ""}, "--data takes a text that is not empty"},
         {{"--compare=1"}, "--compare takes no value"},
@@ -129,6 +164,21 @@ START_TEST(options__what_cannot_be_is_refused_with_a_sentence)
         options_t options;
         assert_tool_fails(parse(cases[i].arguments, &options), TOOL_USAGE, cases[i].words);
     }
+}
+END_TEST
+
+START_TEST(options__tests_on_the_way_are_the_jobs_and_not_the_runs)
+{
+    options_t options, other;
+
+    assert_tool_ok(PARSE(&options, "--model=lstm"));
+    assert_tool_ok(PARSE(&other, "--model=lstm", "--test-every=7"));
+    ck_assert_uint_eq(options_hash(&options), options_hash(&other));
+    ck_assert_uint_ne(options_job_hash(&options), options_job_hash(&other));
+    assert_tool_ok(PARSE(&other, "--model=lstm", "--tied"));
+    ck_assert_uint_ne(options_hash(&options), options_hash(&other));
+    assert_tool_ok(PARSE(&other, "--model=lstm", "--bptt=26"));
+    ck_assert_uint_ne(options_hash(&options), options_hash(&other));
 }
 END_TEST
 
@@ -156,9 +206,11 @@ int main(void)
     TCase *tcase = tcase_create("options");
 
     tcase_add_test(tcase, options__defaults_hold_where_nothing_is_given);
+    tcase_add_test(tcase, options__the_defaults_are_those_of_the_model);
     tcase_add_test(tcase, options__each_takes_its_value_behind_a_blank_or_an_equals_sign);
     tcase_add_test(tcase, options__json_takes_a_file_or_none);
     tcase_add_test(tcase, options__what_cannot_be_is_refused_with_a_sentence);
+    tcase_add_test(tcase, options__tests_on_the_way_are_the_jobs_and_not_the_runs);
     tcase_add_test(tcase, options__hash_tells_apart_what_workers_must_share);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
