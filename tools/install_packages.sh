@@ -7,9 +7,9 @@
 # systems: prints what to install and goes on, so that the build tells what it misses.
 
 # A compiler and cmake; OpenCL's loader, CLBlast, and PoCL as a device that every machine has; MPI; what the library, its
-# tests and the example of training include; the data set of that example.
+# tests and the example of training include; the data sets of that example.
 PSGD_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config ocl-icd-opencl-dev libclblast-dev pocl-opencl-icd mpich
-    libmpich-dev check zlib1g-dev librandom123-dev dataset-fashion-mnist"
+    libmpich-dev check zlib1g-dev librandom123-dev dataset-fashion-mnist bible-kjv bible-kjv-text"
 
 # Two more OpenCL implementations, which behave differently from PoCL; what lists them; the lint checks' language; libFuzzer;
 # links between emulated hosts.

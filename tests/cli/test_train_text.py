@@ -45,7 +45,7 @@ class Case(train_case.Case):
 class Learning(Case):
     def test_two_workers_learn_what_a_bigram_model_cannot(self):
         file = self.path / "result.json"
-        done = self.succeed(*SMALL, "--data", self.text, "--compare", "--epochs", 12, "--hidden", 32, "--test-every", 100, "--json", file,
+        done = self.succeed(*SMALL, "--data", self.text, "--compare", "--epochs", 8, "--hidden", 32, "--lr", 4, "--test-every", 300, "--json", file,
                             workers=2)
         result = json.loads(file.read_text())
         # 8 words that open, one, two, and, a full stop; <unk> and the end of a sentence. 8 words a sentence, and its end.
@@ -54,14 +54,17 @@ class Learning(Case):
                          (str(self.text), 16, 32, 8, False, 4))
         self.assertEqual(result["steps_per_epoch"], 1100 * 8 // 8 // 8)
         self.assertNotIn("train_images", result)
-        # A bigram model has to guess twice in a sentence: 8 ways each, and 2 ways three times over.
-        self.assertAlmostEqual(math.log(result["bigram_perplexity"]), (2 * math.log(8) + 4 * math.log(2)) / 8, delta=0.06)
+        # Of the 8 words of a sentence a bigram model guesses the first and the one that closes it 8 ways, what follows the first 4 ways, three
+        # times 3 ways (another one or two, or the "and" behind them), and 2 ways whether a full stop follows.
+        self.assertAlmostEqual(math.log(result["bigram_perplexity"]), (2 * math.log(8) + math.log(4) + 3 * math.log(3) + math.log(2)) / 8,
+                               delta=0.02)
         for key in ("plain", "powersgd"):
             run = result[key]
             self.assertNotIn("accuracy", run)
             self.assertAlmostEqual(run["perplexity"], math.exp(run["test_loss"]), 4)
-            self.assertLess(run["perplexity"], 0.93 * result["bigram_perplexity"], key)
-            self.check_curve(run, "perplexity", 100, result["steps"])
+            # Who counts to three, but forgets how a sentence was opened, comes to 2.18; who remembers it, to 1.68.
+            self.assertLess(run["perplexity"], 2.0, key)
+            self.check_curve(run, "perplexity", 300, result["steps"])
         self.assertGreater(result["bytes_ratio"], 1)
         for words in ("test perplexity", "%.2f" % result["plain"]["perplexity"], "a bigram model's is %.2f" % result["bigram_perplexity"],
                       "steps of 32 words per worker", "its perplexity is"):
@@ -192,7 +195,7 @@ class Bible(Case):
     def test_it_is_what_the_package_has(self):
         result = self.results("--model", "lstm", "--embedding", 8, "--hidden", 8, "--vocabulary", 500, "--steps", 2)
         self.assertEqual((result["data"], result["vocabulary"]), ("bible-kjv", 500))
-        self.assertEqual(result["train_words"] + result["test_words"], 946_000)
+        self.assertEqual(result["train_words"] + result["test_words"], 944_708)
         again = self.path / "bible"
         verses = train_case.subprocess.run(["bible", "-f", "gen1:1-rev22:21"], capture_output=True, text=True, check=True, stdin=-3).stdout
         again.write_text("".join(line.split(" ", 1)[1] for line in verses.splitlines(True)))

@@ -17,6 +17,9 @@ static tool_status_t score_batches(task_t *task, const workers_t *workers, uint6
         if (status == TOOL_OK) {
             status = network_enqueue_forward(network, scored);
         }
+        if (status == TOOL_OK) { /* products that are enqueued hold memory: not that of all batches at once */
+            status = gpu_wait(network->gpu);
+        }
     }
     if (status == TOOL_OK) {
         status = network_take_score(network, &sums[0], &sums[1]);
