@@ -19,8 +19,8 @@ static double squash(double x)
 }
 
 /* One layer at one place: from x, h and c to the next h and c. Torch's nn.LSTM, with 1 added to the forget gate's sum. */
-static void cell(const double *w_ih, const double *w_hh, const double *bias, const double *x, size_t inputs, size_t hidden,
-                 double *h, double *c)
+static void cell(const double *w_ih, const double *w_hh, const double *bias, const double *x, size_t inputs,
+                 size_t hidden, double *h, double *c)
 {
     double sums[4 * LSTM_REFERENCE_MAX_UNITS];
 

@@ -17,6 +17,7 @@ typedef struct lstm_reference {
 
 /* The sum of the cross-entropies of a batch (words and targets: place * streams + stream; a target of UINT32_MAX asks for
  * nothing), which begins with `state` and leaves it as it ends: for each layer h, then c, streams x hidden. */
-double lstm_reference_loss(const lstm_reference_t *model, const uint32_t *words, const uint32_t *targets, double *state);
+double lstm_reference_loss(const lstm_reference_t *model, const uint32_t *words, const uint32_t *targets,
+                           double *state);
 
 #endif

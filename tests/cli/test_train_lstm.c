@@ -16,7 +16,12 @@ enum { NUM_SHAPES = 4, MAX_BATCH = 64, MAX_STATE = 256 };
 static const lstm_shape_t shapes[NUM_SHAPES] = {
     {.vocabulary = 7, .embedding = 3, .hidden = 5, .streams = 2, .places = 4, .tied = false},
     {.vocabulary = 7, .embedding = 5, .hidden = 5, .streams = 2, .places = 4, .tied = true},
-    {.vocabulary = 131, .embedding = 2, .hidden = 3, .streams = 3, .places = 7, .tied = false}, /* more words than work-items */
+    {.vocabulary = 131,
+     .embedding  = 2,
+     .hidden     = 3,
+     .streams    = 3,
+     .places     = 7,
+     .tied       = false}, /* more words than work-items */
     {.vocabulary = 9, .embedding = 6, .hidden = 4, .streams = 1, .places = 1, .tied = false},
 };
 
@@ -57,7 +62,7 @@ static void randomize_params(fixture_t *fixture)
 
         *tensor_p = allocate(params->tensors[i].elems, sizeof(double));
         for (size_t k = 0; k < params->tensors[i].elems; ++k) {
-            float value                          = (float)(1.4 * random_unit(&stream) - 0.7);
+            float value                           = (float)(1.4 * random_unit(&stream) - 0.7);
             values[params->tensors[i].offset + k] = value;
             (*tensor_p)[k]                        = value;
         }
@@ -98,9 +103,9 @@ static fixture_t *fixture_create(int number)
     const lstm_shape_t *shape   = &shapes[number];
     fixture_t          *fixture = allocate(1, sizeof(*fixture));
 
-    fixture->batch     = shape->streams * shape->places;
-    fixture->reference = (lstm_reference_t){shape->vocabulary, shape->embedding, shape->hidden, shape->streams,
-                                            shape->places,     {NULL}};
+    fixture->batch = shape->streams * shape->places;
+    fixture->reference =
+        (lstm_reference_t){shape->vocabulary, shape->embedding, shape->hidden, shape->streams, shape->places, {NULL}};
     assert_tool_ok(network_create_lstm(&fixture->network, &gpu, shape));
     ck_assert_uint_eq(network_state_elems(&fixture->network), 4 * shape->streams * shape->hidden);
     ck_assert_uint_eq(fixture->network.params.count, shape->tied ? 8 : 9);

@@ -54,7 +54,8 @@ START_TEST(options__the_defaults_are_those_of_the_model)
     ck_assert(!options.tied);
     ck_assert_double_gt(options.max_norm, 0.0);
     ck_assert_int_eq(options.decay, DECAY_LINEAR);
-    assert_tool_ok(PARSE(&options, "--model=lstm", "--max-norm=0", "--momentum=0", "--decay=none", "--data=x", "--batch=3"));
+    assert_tool_ok(
+        PARSE(&options, "--model=lstm", "--max-norm=0", "--momentum=0", "--decay=none", "--data=x", "--batch=3"));
     ck_assert_double_eq(options.max_norm, 0.0);
     ck_assert_double_eq(options.momentum, 0.0);
     ck_assert_int_eq(options.decay, DECAY_NONE);

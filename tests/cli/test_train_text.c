@@ -110,8 +110,8 @@ END_TEST
 START_TEST(source__files_are_read_as_they_are_and_by_gzip)
 {
     char   directory[] = "/tmp/psgd-test-text-XXXXXX", path[64];
-    char  *bytes       = NULL, *long_text = malloc(3 << 20);
-    size_t count       = 0;
+    char  *bytes = NULL, *long_text = malloc(3 << 20);
+    size_t count = 0;
     gzFile file;
 
     ck_assert_ptr_nonnull(long_text);
@@ -170,8 +170,9 @@ static double naive_discount(const double *counts, size_t num_counts)
 
 START_TEST(bigram__perplexity_equals_one_of_naive_counts)
 {
-    text_t text = random_text(NAIVE_WORDS, 300, 100);
-    double counts[NAIVE_WORDS][NAIVE_WORDS] = {{0.0}}, leaders[NAIVE_WORDS] = {0.0}, kinds = 0.0, led = 0.0, sum = 0.0, got = 0.0;
+    text_t text                             = random_text(NAIVE_WORDS, 300, 100);
+    double counts[NAIVE_WORDS][NAIVE_WORDS] = {{0.0}}, leaders[NAIVE_WORDS] = {0.0}, kinds = 0.0, led = 0.0, sum = 0.0,
+           got = 0.0;
     double discount, lower_discount, table[NAIVE_WORDS][NAIVE_WORDS];
 
     for (size_t i = 0; i < text.train.count; ++i) {
@@ -198,7 +199,8 @@ START_TEST(bigram__perplexity_equals_one_of_naive_counts)
         for (int w = 0; w < NAIVE_WORDS; ++w) {
             double lower = (fmax(leaders[w] - lower_discount, 0.0) + lower_discount * led / NAIVE_WORDS) / kinds;
 
-            table[v][w] = total == 0.0 ? lower : (fmax(counts[v][w] - discount, 0.0) + discount * followers * lower) / total;
+            table[v][w] =
+                total == 0.0 ? lower : (fmax(counts[v][w] - discount, 0.0) + discount * followers * lower) / total;
             all += table[v][w];
         }
         ck_assert_double_eq_tol(all, 1.0, 1e-12); /* a probability */

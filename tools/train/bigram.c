@@ -82,7 +82,7 @@ static void count_pairs(const text_part_t *part, bigram_t *bigram)
     }
     qsort(bigram->pairs, part->count, sizeof(*bigram->pairs), compare_pairs);
     for (size_t i = 0; i < part->count; ++i) {
-        const uint64_t pair = bigram->pairs[i];
+        const uint64_t pair   = bigram->pairs[i];
         const bool     is_new = bigram->num_pairs == 0 || bigram->pairs[bigram->num_pairs - 1] != pair;
 
         if (is_new) {

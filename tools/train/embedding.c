@@ -66,7 +66,8 @@ tool_status_t layer_create_embedding(params_t *params, size_t batch, size_t voca
     if (status != TOOL_OK) {
         return status;
     }
-    embedding->base  = (layer_t){&embedding_ops, params->gpu, params, batch, params->count, 1, 1, out_elems, NULL, NULL, NULL, 0};
+    embedding->base =
+        (layer_t){&embedding_ops, params->gpu, params, batch, params->count, 1, 1, out_elems, NULL, NULL, NULL, 0};
     embedding->order = order;
     embedding->tied  = tied;
     status           = params_add_within(params, weight_name, 2, dims, 0.1, &embedding->weight);

@@ -80,8 +80,8 @@ static tool_status_t create(params_t *params, size_t batch, size_t in_elems, siz
     tool_status_t status = tool_alloc(1, sizeof(**linear_p), "a layer", linear_p);
 
     if (status == TOOL_OK) {
-        (*linear_p)->base = (layer_t){&linear_ops, params->gpu, params, batch, params->count, num_params, in_elems,
-                                      out_elems,   NULL,        NULL,   NULL,  0};
+        (*linear_p)->base = (layer_t){&linear_ops, params->gpu, params, batch, params->count, num_params,
+                                      in_elems,    out_elems,   NULL,   NULL,  NULL,          0};
     }
     return status;
 }

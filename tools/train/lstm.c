@@ -37,8 +37,8 @@ static tool_status_t copy_state(const lstm_t *lstm, bool out)
 {
     const gpu_t  *gpu = lstm->base.gpu;
     const span_t  h = {lstm->base.state, 0}, c = {lstm->base.state, elems_of_place(lstm)};
-    const size_t  count = elems_of_place(lstm);
-    const size_t  time  = out ? lstm->times : 0;
+    const size_t  count   = elems_of_place(lstm);
+    const size_t  time    = out ? lstm->times : 0;
     const span_t  h_place = place_at(lstm, lstm->before, time), c_place = place_at(lstm, lstm->cells, time);
     tool_status_t status = gpu_copy(gpu, out ? h_place : h, out ? h : h_place, count);
 
@@ -152,10 +152,10 @@ static const layer_ops_t lstm_ops = {lstm_forward, lstm_backward_params, lstm_ba
 
 static tool_status_t add_params(params_t *params, const lstm_names_t *names, lstm_t *lstm)
 {
-    const size_t   hidden          = lstm->hidden;
-    const double   bound           = 1.0 / sqrt((double)hidden); /* as torch.nn.LSTM */
-    const uint64_t input_dims[2]   = {4 * hidden, lstm->base.in_elems};
-    const uint64_t hidden_dims[2]  = {4 * hidden, hidden};
+    const size_t   hidden         = lstm->hidden;
+    const double   bound          = 1.0 / sqrt((double)hidden); /* as torch.nn.LSTM */
+    const uint64_t input_dims[2]  = {4 * hidden, lstm->base.in_elems};
+    const uint64_t hidden_dims[2] = {4 * hidden, hidden};
     tool_status_t  status;
 
     status = params_add_within(params, names->input_weight, 2, input_dims, bound, &lstm->input_weight);
@@ -198,8 +198,8 @@ tool_status_t layer_create_lstm(params_t *params, size_t batch, size_t streams, 
     if (status != TOOL_OK) {
         return status;
     }
-    lstm->base    = (layer_t){&lstm_ops, params->gpu, params, batch, params->count,        3,
-                              in_elems,  hidden,      NULL,   NULL,  NULL, 2 * streams * hidden};
+    lstm->base    = (layer_t){&lstm_ops, params->gpu, params, batch, params->count, 3,
+                              in_elems,  hidden,      NULL,   NULL,  NULL,          2 * streams * hidden};
     lstm->streams = streams;
     lstm->hidden  = hidden;
     lstm->times   = batch / streams;

@@ -56,7 +56,8 @@ static tool_status_t run_and_report(trainer_t *trainer)
         workers_give_up(trainer->workers, status);
         status = TOOL_FAILED;
     } else {
-        status = workers_agree(trainer->workers, workers_is_speaker(trainer->workers) ? write_report(options, &report) : TOOL_OK);
+        status = workers_agree(trainer->workers,
+                               workers_is_speaker(trainer->workers) ? write_report(options, &report) : TOOL_OK);
     }
     free(plain.curve);
     free(powersgd.curve);

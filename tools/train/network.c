@@ -185,7 +185,8 @@ tool_status_t network_zero_state(const network_t *network)
     for (size_t i = 0; i < network->num_layers && status == TOOL_OK; ++i) {
         const layer_t *layer = network->layers[i];
 
-        status = layer->state_elems > 0 ? gpu_zero(network->gpu, (span_t){layer->state, 0}, layer->state_elems) : TOOL_OK;
+        status =
+            layer->state_elems > 0 ? gpu_zero(network->gpu, (span_t){layer->state, 0}, layer->state_elems) : TOOL_OK;
     }
     return status;
 }

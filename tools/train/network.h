@@ -20,7 +20,7 @@ typedef struct network {
     cl_mem       order;   /* of words: their places, as sum_by_word (train_embed.cl) asks for; NULL: of images */
     cl_mem       targets; /* batch classes (uint) */
     cl_mem losses; /* batch floats: summed over the batches scored since the last reading, by place in the batch */
-    cl_mem hits;   /* batch uint: how many of them were classified rightly; of words nothing is counted */
+    cl_mem       hits;   /* batch uint: how many of them were classified rightly; of words nothing is counted */
 } network_t;
 
 /* A language model: embedding, two LSTM layers, softmax over the vocabulary. A batch is `places` words of each of

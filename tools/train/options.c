@@ -9,7 +9,7 @@
 #include "option_table.h"
 #include "random.h"
 
-static const char *const model_names[] = {"mlp", "cnn", "lstm", NULL};
+static const char *const model_names[]       = {"mlp", "cnn", "lstm", NULL};
 static const char *const save_form_names[] = {"exact", "mean", NULL};
 static const char *const dtype_names[]       = {"f32", "f16", "bf16", NULL}; /* in the order of psgd_dtype_t */
 static const char *const error_dtype_names[] = {"f32", "bf16", NULL};
@@ -45,7 +45,8 @@ static const option_row_t rows[] = {
     {"--width", "N", OPTION_U32, FIELD(width), 1, 64, NULL,
      "multiply hidden layers, filters and embedding by N, default 1; 10: some 5 million parameters (mlp, cnn)", 0},
     {"--data", "PATH", OPTION_TEXT, FIELD(data), 0, 0, NULL,
-     "directory of the IDX files, default /usr/share/datasets/fashion-mnist; lstm: a text, default the King James Bible",
+     "directory of the IDX files, default /usr/share/datasets/fashion-mnist; lstm: a text, default the King James "
+     "Bible",
      0},
     {"--vocabulary", "N", OPTION_U32, FIELD(vocabulary), 3, 1e6, NULL,
      "lstm: words that it knows, <unk> and the end of a sentence among them; default 4000", 0},
@@ -62,7 +63,8 @@ static const option_row_t rows[] = {
      "passes over the training data; default 3 (mlp), 4 (cnn), 2 (lstm)", 0},
     {"--steps", "N", OPTION_U64, FIELD(steps), 0, 1e9, NULL,
      "stop after N steps, however many epochs that is; 0 (default): whole epochs", 0},
-    {"--batch", "N", OPTION_U32, FIELD(batch), 1, 8192, NULL, "images per worker and step, default 32; lstm: streams of words, default 16", 0},
+    {"--batch", "N", OPTION_U32, FIELD(batch), 1, 8192, NULL,
+     "images per worker and step, default 32; lstm: streams of words, default 16", 0},
     {"--lr", "X", OPTION_REAL, FIELD(lr), 0, 1000, NULL,
      "learning rate of the first step; default 0.05 (mlp), 0.01 (cnn), 2 (lstm)", 0},
     {"--decay", "linear|cosine|none", OPTION_CHOICE, FIELD(decay), 0, 0, decay_names,
@@ -201,7 +203,8 @@ static tool_status_t check_lstm(const options_t *options)
                                                  : NULL;
 
     if (options->model != MODEL_LSTM && stray != NULL) {
-        return tool_fail(TOOL_USAGE, "%s is of --model lstm; --model %s takes images", stray, model_name(options->model));
+        return tool_fail(TOOL_USAGE, "%s is of --model lstm; --model %s takes images", stray,
+                         model_name(options->model));
     }
     return TOOL_OK;
 }
@@ -272,7 +275,8 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     }
     set_defaults(&options);
     if (options.tied && options.embedding != options.hidden) {
-        return tool_fail(TOOL_USAGE, "--tied makes one matrix of embedding and softmax: --embedding %u has to be --hidden %u",
+        return tool_fail(TOOL_USAGE,
+                         "--tied makes one matrix of embedding and softmax: --embedding %u has to be --hidden %u",
                          (unsigned)options.embedding, (unsigned)options.hidden);
     }
     *options_p = options;
@@ -281,12 +285,13 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 
 void options_print_help(FILE *file)
 {
-    fprintf(file,
-            "psgd-train: data-parallel training on images or a text, with gradients averaged as they are or by PowerSGD\n"
-            "\n"
-            "  psgd-train [options]                      one worker\n"
-            "  mpiexec -n 2 psgd-train --compare         two workers: plain all-reduce against PowerSGD\n"
-            "\n");
+    fprintf(
+        file,
+        "psgd-train: data-parallel training on images or a text, with gradients averaged as they are or by PowerSGD\n"
+        "\n"
+        "  psgd-train [options]                      one worker\n"
+        "  mpiexec -n 2 psgd-train --compare         two workers: plain all-reduce against PowerSGD\n"
+        "\n");
     option_table_print(rows, NUM_ROWS, file);
     fprintf(file, "\nExit code: 0 done; 1 the data, the device or the training failed; 2 wrong usage.\n");
 }

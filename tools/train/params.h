@@ -15,7 +15,7 @@ typedef struct param {
     const char *name; /* static storage */
     uint32_t    num_dims;
     uint64_t    dims[PARAMS_MAX_DIMS];
-    double      bound;  /* initial values are even in +-bound; 0: a bias, which starts at 0 */
+    double      bound; /* initial values are even in +-bound; 0: a bias, which starts at 0 */
     size_t      elems;
     size_t      offset; /* elements, in each of the three buffers */
 } param_t;

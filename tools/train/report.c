@@ -100,8 +100,8 @@ static void write_heading(const report_t *report, FILE *file)
     fprintf(file,
             "%llu steps of %llu %s per worker (%.2f epochs), learning rate %g, decay %s, momentum %g, seed %llu\n",
             (unsigned long long)trainer->steps, (unsigned long long)trainer->task->step_examples,
-            trainer->task->ops->words.examples, (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr, decay_name(options->decay),
-            options->momentum, (unsigned long long)options->seed);
+            trainer->task->ops->words.examples, (double)trainer->steps / (double)trainer->steps_per_epoch, options->lr,
+            decay_name(options->decay), options->momentum, (unsigned long long)options->seed);
     if (trainer->num_nodes > 0) {
         fprintf(file, "%u node%s: their workers combine in memory, one of each speaks to the others\n",
                 (unsigned)trainer->num_nodes, trainer->num_nodes > 1 ? "s" : "");

@@ -125,8 +125,8 @@ static bool read_states(FILE *file, saved_states_t states)
     return words[0] == 0;
 }
 
-static tool_status_t read_file(const char *name, const params_t *params, saved_states_t states, uint64_t key, head_t *head,
-                               float *both)
+static tool_status_t read_file(const char *name, const params_t *params, saved_states_t states, uint64_t key,
+                               head_t *head, float *both)
 {
     size_t count = 2 * params->extent;
     FILE  *file  = fopen(name, "rb");
@@ -135,9 +135,9 @@ static tool_status_t read_file(const char *name, const params_t *params, saved_s
     if (file == NULL) {
         return tool_fail(TOOL_FAILED, "cannot open '%s': %s", name, strerror(errno));
     }
-    is_whole = fread(head, sizeof(*head), 1, file) == 1 && head->words[0] == MAGIC && head->words[3] == params->extent &&
-               fread(both, sizeof(*both), count, file) == count && head->words[4] == hash_of(both, count) &&
-               read_states(file, states) && fgetc(file) == EOF;
+    is_whole = fread(head, sizeof(*head), 1, file) == 1 && head->words[0] == MAGIC &&
+               head->words[3] == params->extent && fread(both, sizeof(*both), count, file) == count &&
+               head->words[4] == hash_of(both, count) && read_states(file, states) && fgetc(file) == EOF;
     fclose(file);
     if (!is_whole) {
         return tool_fail(TOOL_FAILED, "'%s' is damaged, or not of this model", name);
@@ -148,7 +148,8 @@ static tool_status_t read_file(const char *name, const params_t *params, saved_s
     return TOOL_OK;
 }
 
-tool_status_t saved_read(const char *path, const params_t *params, saved_states_t states, uint64_t key, uint64_t *step_p)
+tool_status_t saved_read(const char *path, const params_t *params, saved_states_t states, uint64_t key,
+                         uint64_t *step_p)
 {
     size_t        bytes = params->extent * sizeof(float);
     float        *both  = NULL;

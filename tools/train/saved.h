@@ -18,6 +18,7 @@ tool_status_t saved_write(const char *path, const params_t *params, saved_states
 
 /* Reads it into the device's buffers and `states`; *step_p: how many steps were done. States of another number of workers are left
  * out: then all are 0. TOOL_FAILED where it is not there, not whole, or of another run. */
-tool_status_t saved_read(const char *path, const params_t *params, saved_states_t states, uint64_t key, uint64_t *step_p);
+tool_status_t saved_read(const char *path, const params_t *params, saved_states_t states, uint64_t key,
+                         uint64_t *step_p);
 
 #endif

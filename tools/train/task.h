@@ -13,8 +13,8 @@ typedef struct task task_t;
 
 /* How results are called, and written: of an accuracy of 0.5, with a scale of 100 and a unit of " %", 50.00 %. */
 typedef struct task_words {
-    const char *examples;   /* "images" */
-    const char *quality;    /* in JSON, and behind "test" in the table: "accuracy" */
+    const char *examples; /* "images" */
+    const char *quality;  /* in JSON, and behind "test" in the table: "accuracy" */
     double      scale;
     const char *unit;       /* of a value */
     const char *difference; /* of a difference between two of them */

@@ -125,8 +125,9 @@ tool_status_t task_load_images(const options_t *options, task_t **task_p)
     if (status != TOOL_OK) {
         return status;
     }
-    images->base = (task_t){.ops = &image_ops, .options = options, .data = options->data, .step_examples = options->batch};
-    status       = dataset_load(options->data, &images->dataset);
+    images->base =
+        (task_t){.ops = &image_ops, .options = options, .data = options->data, .step_examples = options->batch};
+    status = dataset_load(options->data, &images->dataset);
     if (status != TOOL_OK) {
         images_destroy(&images->base);
         return status;

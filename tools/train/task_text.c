@@ -39,10 +39,11 @@ static lstm_shape_t shape_of(const text_task_t *text)
 static tool_status_t check_count(const task_t *task, const workers_t *workers)
 {
     if (task->steps_per_epoch == 0) {
-        return tool_fail(TOOL_FAILED,
-                         "%llu training words are too few for %u workers with a batch of %u streams each, %u words a step",
-                         (unsigned long long)task->train_count, (unsigned)workers->count, (unsigned)task->options->batch,
-                         (unsigned)task->options->bptt);
+        return tool_fail(
+            TOOL_FAILED,
+            "%llu training words are too few for %u workers with a batch of %u streams each, %u words a step",
+            (unsigned long long)task->train_count, (unsigned)workers->count, (unsigned)task->options->batch,
+            (unsigned)task->options->bptt);
     }
     return TOOL_OK;
 }
@@ -188,7 +189,8 @@ tool_status_t task_load_text(const options_t *options, task_t **task_p)
     }
     text->base.train_count = text->text.train.count;
     text->base.test_count  = text->text.test.count;
-    snprintf(text->base.meaning, sizeof(text->base.meaning), "of held-out words; a bigram model's is %.2f", text->bigram);
+    snprintf(text->base.meaning, sizeof(text->base.meaning), "of held-out words; a bigram model's is %.2f",
+             text->bigram);
     *task_p = &text->base;
     return TOOL_OK;
 }

@@ -18,7 +18,7 @@ typedef struct entry {
 typedef struct reading {
     entry_t  *entries;
     uint32_t  num_entries;
-    uint32_t *slots; /* a hash table of open addressing: 1 + the index of an entry, or 0 */
+    uint32_t *slots;     /* a hash table of open addressing: 1 + the index of an entry, or 0 */
     size_t    num_slots; /* a power of two, more than twice as many as there can be entries */
     uint32_t *words;     /* indices of entries; END_MARK behind a sentence */
     size_t    num_words;

@@ -49,7 +49,8 @@ static tool_status_t make_room(store_t *store, const char *what)
         return TOOL_OK;
     }
     if (room > MAX_BYTES) {
-        return tool_fail(TOOL_FAILED, "%s is longer than %zu bytes, the most that a text may have", what, MAX_BYTES / 2);
+        return tool_fail(TOOL_FAILED, "%s is longer than %zu bytes, the most that a text may have", what,
+                         MAX_BYTES / 2);
     }
     bytes = realloc(store->bytes, room);
     if (bytes == NULL) {
@@ -92,7 +93,8 @@ static tool_status_t read_file(const char *path, store_t *store)
     errno = 0;
     file  = gzopen(path, "rb");
     if (file == NULL) {
-        return tool_fail(TOOL_FAILED, "cannot open the text %s: %s", path, errno != 0 ? strerror(errno) : "out of memory");
+        return tool_fail(TOOL_FAILED, "cannot open the text %s: %s", path,
+                         errno != 0 ? strerror(errno) : "out of memory");
     }
     status = read_all(read_gzip, file, path, store, &is_cut);
     words  = gzerror(file, &code);
@@ -139,8 +141,9 @@ static tool_status_t read_bible(store_t *store)
     }
     code = pclose(pipe);
     if (code != 0 || is_cut || store->count == 0) {
-        return tool_fail(TOOL_FAILED, "cannot print the Bible with bible: install the Debian package bible-kjv (apt-get install "
-                                      "bible-kjv), or name a text by --data");
+        return tool_fail(TOOL_FAILED,
+                         "cannot print the Bible with bible: install the Debian package bible-kjv (apt-get install "
+                         "bible-kjv), or name a text by --data");
     }
     strip_references(store);
     return TOOL_OK;

@@ -38,7 +38,7 @@ static tool_status_t build(trainer_t *trainer, const psgd_device_info_t *info)
     if (status == TOOL_OK) {
         trainer->steps_per_epoch = task->steps_per_epoch;
         trainer->steps           = options->steps > 0 ? options->steps : options->epochs * task->steps_per_epoch;
-        status                   = tool_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
+        status = tool_alloc(trainer->steps_per_epoch, sizeof(*trainer->rates), "the learning rates", &trainer->rates);
     }
     return status;
 }
@@ -302,7 +302,8 @@ static tool_status_t gather_states(const trainer_t *trainer, saved_states_t stat
 {
     tool_status_t status = network_read_state(&trainer->network, state_of_mine(trainer, states));
 
-    return status == TOOL_OK && states.count > 0 ? workers_sum_floats(trainer->workers, states.values, states.count) : status;
+    return status == TOOL_OK && states.count > 0 ? workers_sum_floats(trainer->workers, states.values, states.count)
+                                                 : status;
 }
 
 /* The parameters first: where that fails, the save before is still whole. A collective. */
@@ -406,7 +407,8 @@ static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uin
         status = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
     }
     if (status == TOOL_OK) {
-        *point = (curve_point_t){done, score.loss, score.quality, stats.bytes_total, seconds / (double)trainer->workers->count};
+        *point = (curve_point_t){done, score.loss, score.quality, stats.bytes_total,
+                                 seconds / (double)trainer->workers->count};
         run->num_points += 1;
         run->test_loss = score.loss;
         run->quality   = score.quality;
@@ -415,7 +417,8 @@ static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uin
 }
 
 /* Stops the watch for a test. */
-static tool_status_t pause_and_test(trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t done, watch_t *watch, run_t *run)
+static tool_status_t pause_and_test(trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t done, watch_t *watch,
+                                    run_t *run)
 {
     tool_status_t status = gpu_wait(&trainer->gpu);
 

@@ -32,11 +32,11 @@ typedef struct run {
     double   submit_ms;         /* of the host: in psgd_reducer_begin() and psgd_reducer_submit() */
     double   wait_ms;           /* of the host: from the last submission to the update, whatever it waits for */
     double   network_ms; /* while the host waited for other workers and the device had nothing to do: psgd_stats_t */
-    double   seconds;           /* of all steps, without tests */
+    double   seconds;    /* of all steps, without tests */
     double
         captured; /* with energy_every: which part of the gradients' energy the factors captured when last measured */
     uint64_t params_hash;       /* of the parameters in the end; the same on every worker */
-    curve_point_t *curve;       /* num_points tests, the last in the end; freed by free() */
+    curve_point_t *curve;             /* num_points tests, the last in the end; freed by free() */
     size_t         num_points;
 } run_t;
 
