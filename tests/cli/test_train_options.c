@@ -46,7 +46,7 @@ START_TEST(options__the_defaults_are_those_of_the_model)
 
     assert_tool_ok(PARSE(&options, "--model=lstm"));
     ck_assert_ptr_null(options.data);
-    ck_assert_uint_eq(options.batch, 16);
+    ck_assert_uint_eq(options.batch, 8);
     ck_assert_uint_eq(options.bptt, 25);
     ck_assert_uint_eq(options.vocabulary, 4000);
     ck_assert_uint_eq(options.embedding, 128);

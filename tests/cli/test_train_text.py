@@ -16,7 +16,7 @@ import unittest
 import train_case
 
 # A small model, which takes milliseconds a step.
-SMALL = ("--model", "lstm", "--embedding", 16, "--hidden", 16, "--batch", 4, "--bptt", 8)
+SMALL = ("--model", "lstm", "--embedding", 16, "--hidden", 16, "--batch", 4, "--bptt", 8, "--lr", 4)
 
 
 def write_text(path, sentences=1200):
@@ -45,17 +45,17 @@ class Case(train_case.Case):
 class Learning(Case):
     def test_two_workers_learn_what_a_bigram_model_cannot(self):
         file = self.path / "result.json"
-        done = self.succeed(*SMALL, "--data", self.text, "--compare", "--epochs", 8, "--hidden", 32, "--lr", 4, "--test-every", 300, "--json", file,
-                            workers=2)
+        done = self.succeed(*SMALL, "--data", self.text, "--compare", "--epochs", 8, "--hidden", 32, "--test-every", 300,
+                            "--json", file, workers=2)
         result = json.loads(file.read_text())
         # 8 words that open, one, two, and, a full stop; <unk> and the end of a sentence. 8 words a sentence, and its end.
-        self.assertEqual((result["model"], result["vocabulary"], result["train_words"], result["test_words"]), ("lstm", 14, 1100 * 8, 100 * 8))
+        self.assertEqual([result[key] for key in ("model", "vocabulary", "train_words", "test_words")], ["lstm", 14, 1100 * 8, 100 * 8])
         self.assertEqual((result["data"], result["embedding"], result["hidden"], result["bptt"], result["tied"], result["batch"]),
                          (str(self.text), 16, 32, 8, False, 4))
         self.assertEqual(result["steps_per_epoch"], 1100 * 8 // 8 // 8)
         self.assertNotIn("train_images", result)
-        # Of the 8 words of a sentence a bigram model guesses the first and the one that closes it 8 ways, what follows the first 4 ways, three
-        # times 3 ways (another one or two, or the "and" behind them), and 2 ways whether a full stop follows.
+        # Of the 8 words of a sentence a bigram model guesses the first and the one that closes it 8 ways, what follows the first
+        # 4 ways, three times 3 ways (another one or two, or the "and" behind them), and 2 ways whether a full stop follows.
         self.assertAlmostEqual(math.log(result["bigram_perplexity"]), (2 * math.log(8) + math.log(4) + 3 * math.log(3) + math.log(2)) / 8,
                                delta=0.02)
         for key in ("plain", "powersgd"):
@@ -80,7 +80,8 @@ class Learning(Case):
     def test_gzip_and_raw_texts_are_the_same_data(self):
         packed = self.path / "text.gz"
         packed.write_bytes(gzip.compress(self.text.read_bytes()))
-        self.assertEqual(len({self.results(*SMALL, "--steps", 5, "--data", data)["powersgd"]["params_hash"] for data in (self.text, packed)}), 1)
+        hashes = {self.results(*SMALL, "--steps", 5, "--data", data)["powersgd"]["params_hash"] for data in (self.text, packed)}
+        self.assertEqual(len(hashes), 1)
 
     def test_a_tied_embedding_is_one_matrix(self):
         apart, tied = (self.train("--steps", 20, *options, workers=2) for options in ((), ("--tied",)))
@@ -156,7 +157,8 @@ class Refusals(Case):
         self.refuse(2, "--model takes mlp|cnn|lstm, not 'gru'", "--model", "gru")
 
     def test_a_text_that_cannot_be_read_is_told(self):
-        self.refuse(1, "cannot open the text %s: No such file" % (self.path / "nowhere"), *SMALL, "--data", self.path / "nowhere", workers=2)
+        nowhere = self.path / "nowhere"
+        self.refuse(1, "cannot open the text %s: No such file" % nowhere, *SMALL, "--data", nowhere, workers=2)
         self.refuse(1, "Is a directory", *SMALL, "--data", self.path)
         packed = self.path / "text.gz"
         packed.write_bytes(gzip.compress(self.text.read_bytes())[:-100])

@@ -234,8 +234,8 @@ static float rate_at(const options_t *options, uint64_t step, uint64_t steps)
     return (float)options->lr;
 }
 
-/* The learning rates and the order of examples of an epoch, which begins at one of its steps. The rates are worker 0's: another C library may round a
- * cosine otherwise, and then the workers would part. */
+/* The learning rates and the order of examples of an epoch, which begins at one of its steps. The rates are worker 0's:
+ * another C library may round a cosine otherwise, and then the workers would part. */
 static tool_status_t begin_epoch(trainer_t *trainer, uint64_t epoch, uint64_t step_in_epoch)
 {
     uint64_t      first = epoch * trainer->steps_per_epoch;
