@@ -1,0 +1,72 @@
+"""How many steps fit into the time that is there, from what was measured through shared memory."""
+
+import dataclasses
+
+import configurations
+import jobs
+import launch
+
+RESERVE = 0.93           # of the budget: what is planned for
+LINK_SECONDS = 6         # that two-hosts takes around a run
+LEAST_STEPS = 100
+QUARTER = 0.25           # epochs are chosen in quarters
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What a short run took. start_seconds: all but its steps, one test included."""
+    ms_per_step: float
+    start_seconds: float
+    bytes_per_step: float
+
+
+class Costs:
+    """Estimates, in seconds. timings: by name of what was timed through shared memory."""
+
+    def __init__(self, timings, test_seconds):
+        self.timings, self.test_seconds = timings, test_seconds
+
+    def timing(self, configuration):
+        return self.timings.get(configuration.timed_as or configuration.name)
+
+    def known(self, job):
+        return self.timing(job.configuration) is not None
+
+    def per_step(self, configuration):
+        """More workers than cores take turns."""
+        return self.timing(configuration).ms_per_step / 1e3 * configuration.workers / 2
+
+    def fixed(self, job):
+        """Of a run: starting, and testing along the way."""
+        tests = jobs.TEST_POINTS * self.test_seconds if "--test-every" in job.arguments else 0
+        return self.timing(job.configuration).start_seconds * job.configuration.workers / 2 + tests
+
+    def quality(self, job):
+        return self.fixed(job) + job.steps * self.per_step(job.configuration)
+
+    def over_link(self, job):
+        """Each worker's bytes pass its link at least once each way."""
+        timing = self.timing(job.configuration)
+        wire = timing.bytes_per_step * 8 / launch.RATES[job.link]
+        return LINK_SECONDS + timing.start_seconds + job.steps * (timing.ms_per_step / 1e3 + wire)
+
+
+def steps_that_fit(costs, needed, seconds, steps_per_epoch, most_epochs):
+    """Steps of two workers, so that all of `needed` takes no more than so many seconds; whole quarters of epochs where one fits."""
+    needed = [job for job in needed if costs.known(job)]
+    fixed = sum(costs.fixed(job) for job in needed)
+    # Twice the workers make half the steps.
+    a_step = sum(costs.per_step(job.configuration) * 2 / job.configuration.workers for job in needed)
+    steps = (seconds * RESERVE - fixed) / a_step
+    epochs = min(most_epochs, steps // (QUARTER * steps_per_epoch) * QUARTER)
+    return max(LEAST_STEPS, round(epochs * steps_per_epoch) if epochs >= QUARTER else int(steps))
+
+
+def choose_steps(plan, costs, seconds, steps_per_epoch):
+    if plan.smoke:
+        return jobs.SMOKE_STEPS
+    if plan.fixed_epochs:
+        return max(1, round(plan.fixed_epochs * steps_per_epoch))
+    model = configurations.MODELS[plan.model]
+    needed = jobs.needed_quality_jobs(dataclasses.replace(plan, steps=LEAST_STEPS, steps_per_epoch=steps_per_epoch))
+    return steps_that_fit(costs, needed, seconds, steps_per_epoch, model.most_epochs)

@@ -1,0 +1,97 @@
+"""What is trained: the models, and for each claim of the paper the configurations that show it.
+
+A configuration is a row of a table. It is trained with several seeds (quality), and timed for some steps on each link."""
+
+import dataclasses
+
+DELAY = 0.1  # of all steps: how many are plain where compression starts late
+BASE = "rank2"  # what ablations and baselines are compared with
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    name: str
+    title: str
+    quality: str         # the key of psgd-train's JSON
+    bar: float           # how far rank 4 may be behind plain training: points of accuracy, or percent of perplexity
+    most_epochs: float   # more than these are not trained, however large the budget
+    signum_rate: float   # Signum's learning rate: its updates are signs, whatever the gradients' size
+
+    @property
+    def higher_is_better(self):
+        return self.quality == "accuracy"
+
+    def behind(self, value, reference):
+        """How far a quality is behind another: points of accuracy, or percent of perplexity. Below 0: ahead."""
+        if self.higher_is_better:
+            return 100 * (reference - value)
+        return 100 * (value / reference - 1)
+
+    def reaches(self, value, target):
+        return value >= target if self.higher_is_better else value <= target
+
+    def within_bar(self, target):
+        """The quality that is behind `target` by the bar."""
+        return target - self.bar / 100 if self.higher_is_better else target * (1 + self.bar / 100)
+
+
+MODELS = {
+    "cnn": Model("cnn", "Convolutional network on Fashion-MNIST", "accuracy", 0.5, 6, 0.0005),
+    "lstm": Model("lstm", "LSTM language model", "perplexity", 2.0, 10, 0.0005),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    name: str
+    label: str
+    group: str                # ranks, ablations, baselines, workers
+    options: tuple            # of psgd-train
+    workers: int = 2
+    timed_as: str = ""        # whose step takes as long; empty: it is timed itself
+    late: bool = False        # the first DELAY of all steps are plain
+    own_rate: bool = False    # trained with the learning rate of Signum
+
+    @property
+    def timed(self):
+        return not self.timed_as
+
+
+def rank_options(rank, *more):
+    return ("--rank", str(rank), *more)
+
+
+def compressor(name, label, group, **more):
+    return Configuration(name, label, group, rank_options(2, "--compressor", name), **more)
+
+
+PLAIN = Configuration("plain", "plain averaging", "ranks", rank_options(0))
+RANKS = (PLAIN,) + tuple(Configuration("rank%d" % rank, "PowerSGD, rank %d" % rank, "ranks", rank_options(rank))
+                         for rank in (1, 2, 4, 8))
+ABLATIONS = (
+    Configuration("no-error-feedback", "without error feedback", "ablations", rank_options(2, "--error-feedback", "0"),
+                  timed_as=BASE),
+    Configuration("no-warm-start", "without warm start", "ablations", rank_options(2, "--warm-start", "0"), timed_as=BASE),
+    Configuration("delayed", "compressed from a tenth of the steps on", "ablations", rank_options(2), timed_as=BASE, late=True),
+    compressor("svd", "best approximation, by SVD", "ablations"),
+    compressor("unbiased", "unbiased, random factors", "ablations"),
+)
+BASELINES = (
+    compressor("random-block", "random block", "baselines"),
+    compressor("random-k", "random k", "baselines"),
+    compressor("sign-norm", "sign and norm", "baselines"),
+    compressor("top-k", "top k", "baselines"),
+    compressor("signum", "Signum", "baselines", own_rate=True),
+    compressor("atomo", "Spectral Atomo", "baselines"),
+)
+FOUR_WORKERS = (
+    Configuration("plain-4-workers", "plain averaging, 4 workers", "workers", rank_options(0), workers=4, timed_as="plain"),
+    Configuration("rank4-4-workers", "PowerSGD, rank 4, 4 workers", "workers", rank_options(4), workers=4, timed_as="rank4"),
+)
+ALL = RANKS + ABLATIONS + BASELINES + FOUR_WORKERS
+BY_NAME = {one.name: one for one in ALL}
+
+
+def chosen(smoke):
+    """All of them, or the few that show within a minute that everything runs."""
+    return tuple(BY_NAME[name] for name in ("plain", "rank1", "rank4")) if smoke else ALL
