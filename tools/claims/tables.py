@@ -117,7 +117,7 @@ def verdict(summary, rank=BY_NAME["rank4"], plain=PLAIN):
     side = "behind" if behind >= 0 else "ahead of"
     words = "%.2f %s" % (abs(behind), unit) if model.higher_is_better else "%.1f %s" % (abs(behind), unit)
     count = len(set(summary.seeds(rank)) & set(summary.seeds(plain)))
-    met = "**met**" if behind <= model.bar else "**not met**"
+    met = "**met**" if round(behind, 6) <= model.bar else "**not met**"
     return "Rank 4 is %s %s plain averaging, on average over %d seed%s (bar: %s): %s." % (
         words, side, count, "s" * (count > 1), bar, met)
 
