@@ -358,7 +358,8 @@ class Whole(Case):
         self.program.chmod(0o755)
 
     def evidence(self, *arguments):
-        return tool("evidence", "--model", "cnn", "--train", self.program, "--mpiexec", self.program, "--out", self.path / "out", *arguments)
+        return tool("evidence", "--model", "cnn", "--train", self.program, "--mpiexec", self.program, "--out", self.path / "out",
+                    *arguments)
 
     def count(self):
         return len(self.calls.read_text(encoding="utf-8").splitlines()) if self.calls.exists() else 0
