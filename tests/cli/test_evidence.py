@@ -242,6 +242,8 @@ class Planning(Case):
         self.assertIn("--rank 2 --start-step 100", options["cnn-delayed-seed1"])
         self.assertIn("--error-feedback 0", options["cnn-no-error-feedback-seed2"])
         self.assertIn("--compressor signum --lr 0.0005", options["cnn-signum-seed1"])
+        self.assertIn("--compressor unbiased --lr 0.00125", options["cnn-unbiased-memory"])
+        self.assertTrue(all("--lr" not in words for name, words in options.items() if "signum" not in name and "unbiased" not in name))
         self.assertTrue(all(words.endswith("--data /data") for words in options.values()))
         self.assertTrue(all("--test-every" not in options[job.name] for job in several if job.kind == jobs.TIMING))
 

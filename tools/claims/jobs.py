@@ -78,8 +78,9 @@ LINK_NAMES = {launch.MEMORY: "shared memory", "1gbit": "1 Gbit/s", "100mbit": "1
 
 def arguments(plan, configuration, seed, steps, test_every):
     words = ["--model", plan.model, "--engine", "fused", "--seed", str(seed), "--steps", str(steps), *configuration.options]
-    if configuration.own_rate:
-        words += ["--lr", "%g" % configurations.MODELS[plan.model].signum_rate]
+    rate = configurations.MODELS[plan.model].own_rates.get(configuration.name)
+    if rate:
+        words += ["--lr", "%g" % rate]
     if configuration.late:
         words += ["--start-step", str(max(1, round(configurations.DELAY * steps)))]
     if test_every:
