@@ -36,7 +36,7 @@ import tables  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 VERSION = "psgd-train 0.0.0"
-PLAN = jobs.Plan("cnn", (1, 2, 3), 60.0, 0.0, "", False, VERSION, True, 1000, 500.0)
+PLAN = jobs.Plan("cnn", (1, 2, 3), 60.0, 0.0, (), False, VERSION, True, 1000, 500.0)
 LSTM = dataclasses.replace(PLAN, model="lstm")
 PLAIN, RANK2, RANK4 = (configurations.BY_NAME[name] for name in ("plain", "rank2", "rank4"))
 
@@ -229,12 +229,26 @@ class Planning(Case):
         self.assertEqual(costs.quality(four), costs.quality(two))
 
     def test_what_could_not_be_timed_is_not_planned(self):
-        costs = budget.Costs({"plain": budget.Timing(10.0, 0.0, 0.0)}, 0.0)
+        timings = {job.configuration.name: None for job in jobs.timing_jobs(PLAN, launch.MEMORY)}
+        costs = budget.Costs(dict(timings, plain=budget.Timing(10.0, 0.0, 0.0)), 0.0)
         known = {job.configuration.name for job in jobs.needed_quality_jobs(PLAN) if costs.known(job)}
         self.assertEqual(known, {"plain", "plain-4-workers"})
 
+    def test_a_slow_model_has_the_ranks_first_and_the_rest_as_time_allows(self):
+        needed, further = ([job.name for job in of(LSTM)] for of in (jobs.needed_quality_jobs, jobs.further_quality_jobs))
+        self.assertEqual(len(needed), 3 * 5 + 1)
+        self.assertEqual(needed[-1], "lstm-signum-seed1")
+        self.assertEqual(further[0], "lstm-no-error-feedback-seed1")
+        self.assertIn("lstm-signum-seed2", further)
+        self.assertFalse(set(needed) & set(further))
+        self.assertEqual({job.configuration.name for job in jobs.timing_jobs(LSTM, "1gbit")},
+                         {"plain", "rank1", "rank2", "rank4", "rank8", "signum"})
+        # What was not timed is taken for as fast as rank 2.
+        costs = budget.Costs({"rank2": budget.Timing(10.0, 1.0, 0.0)}, 0.0)
+        self.assertEqual(costs.quality(jobs.quality_job(LSTM, configurations.BY_NAME["svd"], 1)), 11.0)
+
     def test_names_are_unique_and_options_are_those_of_the_claim(self):
-        plan = dataclasses.replace(PLAN, data="/data")
+        plan = dataclasses.replace(PLAN, options=("--data", "/data"))
         several = [job for link in jobs.links(plan) for job in jobs.timing_jobs(plan, link)]
         several += jobs.needed_quality_jobs(plan) + jobs.further_quality_jobs(plan) + [jobs.testing_job(plan)]
         self.assertEqual(len({job.name for job in several}), len(several))
@@ -447,8 +461,8 @@ class Real(Case):
             write_idx(self.path / (prefix + "-images-idx3-ubyte"), (count, 28, 28), [numbers.randrange(256) for _ in range(count * 784)])
             write_idx(self.path / (prefix + "-labels-idx1-ubyte"), (count,), [i % 10 for i in range(count)])
         self.out = self.path / "out"
-        self.command = [sys.executable, "-B", str(ROOT / "tools" / "evidence"), "--model", "cnn", "--smoke", "--data", str(self.path),
-                        "--train", TRAIN, "--mpiexec", MPIEXEC, "--out", str(self.out)]
+        self.command = [sys.executable, "-B", str(ROOT / "tools" / "evidence"), "--model", "cnn", "--smoke", "--options",
+                        "--data %s" % self.path, "--train", TRAIN, "--mpiexec", MPIEXEC, "--out", str(self.out)]
 
     def stored(self):
         return {path.name: path.read_bytes() for path in self.out.glob("[!.]*.json")}

@@ -21,13 +21,14 @@ class Timing:
 
 
 class Costs:
-    """Estimates, in seconds. timings: by name of what was timed through shared memory."""
+    """Estimates, in seconds. timings: by name of what was timed through shared memory; None: it failed. What was not timed is taken
+    for as fast as rank 2."""
 
     def __init__(self, timings, test_seconds):
         self.timings, self.test_seconds = timings, test_seconds
 
     def timing(self, configuration):
-        return self.timings.get(configuration.timed_as or configuration.name)
+        return self.timings.get(configuration.timed_as or configuration.name, self.timings.get(configurations.BASE))
 
     def known(self, job):
         return self.timing(job.configuration) is not None

@@ -19,7 +19,7 @@ class Plan:
     seeds: tuple
     budget_minutes: float
     fixed_epochs: float      # asked for; 0: chosen by the budget
-    data: str                # a directory; empty: psgd-train's own choice
+    options: tuple           # of psgd-train, for all runs
     smoke: bool
     version: str             # of psgd-train
     tests_along_the_way: bool
@@ -46,7 +46,7 @@ class Plan:
         names = {field.name for field in dataclasses.fields(Plan)}
         try:
             plan = Plan(**{key: value for key, value in document.items() if key in names})
-            return dataclasses.replace(plan, seeds=tuple(plan.seeds))
+            return dataclasses.replace(plan, seeds=tuple(plan.seeds), options=tuple(plan.options))
         except (AttributeError, TypeError):
             return None
 
@@ -85,7 +85,7 @@ def arguments(plan, configuration, seed, steps, test_every):
         words += ["--start-step", str(max(1, round(configurations.DELAY * steps)))]
     if test_every:
         words += ["--test-every", str(test_every)]
-    return tuple(words + (["--data", plan.data] if plan.data else []))
+    return (*words, *plan.options)
 
 
 def quality_job(plan, configuration, seed):
@@ -112,19 +112,27 @@ def links(plan):
     return [launch.MEMORY] if plan.smoke else list(launch.LINKS)
 
 
+def split(plan):
+    """The configurations that are needed, and the others."""
+    model, chosen = configurations.MODELS[plan.model], configurations.chosen(plan.smoke)
+    needed = [one for one in chosen if configurations.is_needed(model, one)]
+    return needed, [one for one in chosen if one not in needed]
+
+
 def needed_quality_jobs(plan):
-    """Those that every table needs: ranks with all seeds, everything else with the first."""
-    chosen = configurations.chosen(plan.smoke)
-    ranks = [quality_job(plan, one, seed) for seed in plan.seeds for one in chosen if one.group == "ranks"]
-    return ranks + [quality_job(plan, one, plan.seeds[0]) for one in chosen if one.group != "ranks"]
+    """Ranks with all seeds, everything else that is needed with the first."""
+    needed, _ = split(plan)
+    ranks = [quality_job(plan, one, seed) for seed in plan.seeds for one in needed if one.group == "ranks"]
+    return ranks + [quality_job(plan, one, plan.seeds[0]) for one in needed if one.group != "ranks"]
 
 
 def further_quality_jobs(plan):
-    """The other seeds of ablations and baselines, for which there may be no time. A seed is complete before the next begins."""
-    chosen = configurations.chosen(plan.smoke)
-    return [quality_job(plan, one, seed) for group in ("ablations", "baselines") for seed in plan.seeds[1:]
-            for one in chosen if one.group == group]
+    """As time allows: what is not needed, and the other seeds of ablations and baselines, a seed after the other."""
+    needed, others = split(plan)
+    several = [one for one in needed + others if one.group in ("ablations", "baselines")]
+    return ([quality_job(plan, one, plan.seeds[0]) for one in others]
+            + [quality_job(plan, one, seed) for seed in plan.seeds[1:] for one in several])
 
 
 def timing_jobs(plan, link):
-    return [timing_job(plan, one, link) for one in configurations.chosen(plan.smoke) if one.timed]
+    return [timing_job(plan, one, link) for one in split(plan)[0] if not one.timed_as]

@@ -37,8 +37,8 @@ def machine():
 
 def without_compiling(timings):
     """Whatever is trained, starting takes as long where nothing is left to compile: as in the run that had least to compile."""
-    least = min(timing.start_seconds for timing in timings.values())
-    return {name: dataclasses.replace(timing, start_seconds=least) for name, timing in timings.items()}
+    least = min(timing.start_seconds for timing in timings.values() if timing)
+    return {name: timing and dataclasses.replace(timing, start_seconds=least) for name, timing in timings.items()}
 
 
 class Work:
@@ -113,8 +113,8 @@ class Work:
             say("this psgd-train cannot test along the way (--test-every): there will be no curves, and no times to a quality")
         self.expect(several + tested)
         runs = {job.configuration.name: self.do(job, 0) for job in several}
-        timings = {name: self.timing(record) for name, record in runs.items() if record and record["result"]}
-        if "plain" not in timings:
+        timings = {name: self.timing(record) if record and record["result"] else None for name, record in runs.items()}
+        if timings["plain"] is None:
             raise launch.Failed("plain averaging could not be timed: " + "; ".join(self.failures or ["it diverged"]))
         timings = without_compiling(timings)
         record = self.do(tested[0], 0) if tested else None
