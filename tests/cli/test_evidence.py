@@ -36,7 +36,7 @@ import tables  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 VERSION = "psgd-train 0.0.0"
-PLAN = jobs.Plan("cnn", (1, 2, 3), 60.0, 0.0, (), False, VERSION, True, 1000, 500.0)
+PLAN = jobs.Plan("cnn", (1, 2, 3), 60.0, 0.0, (), False, VERSION, True, 1000, 10, 500.0)
 LSTM = dataclasses.replace(PLAN, model="lstm")
 PLAIN, RANK2, RANK4 = (configurations.BY_NAME[name] for name in ("plain", "rank2", "rank4"))
 
@@ -217,16 +217,28 @@ class Planning(Case):
         costs = budget.Costs({"plain": timing, "rank1": timing, "rank4": timing}, 0.5)
         needed = jobs.needed_quality_jobs(plan)
         # Three runs of 5 s and 12 tests of 0.5 s each leave 600 * 0.93 - 33 s for steps of 0.03 s: 17500, 3.5 epochs of 5000.
-        self.assertEqual(budget.steps_that_fit(costs, needed, 600, 5000, 10), 17500)
-        self.assertEqual(budget.steps_that_fit(costs, needed, 600, 5000, 2), 10000)
-        self.assertEqual(budget.steps_that_fit(costs, needed, 60, 50000, 2), 760)  # not a quarter of an epoch
-        self.assertEqual(budget.steps_that_fit(costs, needed, 1, 5000, 2), budget.LEAST_STEPS)
+        self.assertEqual(budget.steps_that_fit(costs, needed, 12, 600, 5000, 10), 17500)
+        self.assertEqual(budget.steps_that_fit(costs, needed, 12, 600, 5000, 2), 10000)
+        self.assertEqual(budget.steps_that_fit(costs, needed, 12, 60, 50000, 2), 760)  # not a quarter of an epoch
+        self.assertEqual(budget.steps_that_fit(costs, needed, 12, 1, 5000, 2), budget.LEAST_STEPS)
+
+    def test_tests_take_a_fifth_of_a_run_at_most(self):
+        costs = budget.Costs({}, 2.0)
+        self.assertEqual([budget.tests_that_fit(costs, seconds, 10) for seconds in (1e4, 900, 500, 1)], [12, 9, 5, 3])
+        self.assertEqual(budget.tests_that_fit(budget.Costs({}, 0.0), 1.0, 10), 12)
+        timing = budget.Timing(10.0, 5.0, 1000.0)
+        plan = dataclasses.replace(PLAN, seeds=(1,), steps=0, tests=0)
+        costs = budget.Costs(dict.fromkeys(configurations.BY_NAME, timing), 2.0)
+        chosen = budget.choose(plan, costs, 900, 500)
+        self.assertEqual((chosen.tests, chosen.steps_per_epoch), (5, 500))  # 18 runs of 50 s
+        self.assertEqual(budget.choose(dataclasses.replace(plan, fixed_epochs=0.5), costs, 900, 500).steps, 250)
+        self.assertEqual(budget.choose(dataclasses.replace(plan, tests_along_the_way=False), costs, 900, 500).tests, 0)
 
     def test_four_workers_make_half_the_steps_in_the_same_time(self):
         four, two = (jobs.quality_job(PLAN, configurations.BY_NAME[name], 1) for name in ("plain-4-workers", "plain"))
         costs = budget.Costs({"plain": budget.Timing(10.0, 0.0, 1000.0)}, 0.0)
         self.assertEqual((four.steps, two.steps), (500, 1000))
-        self.assertEqual(costs.quality(four), costs.quality(two))
+        self.assertEqual(costs.quality(four, 0), costs.quality(two, 0))
 
     def test_what_could_not_be_timed_is_not_planned(self):
         timings = {job.configuration.name: None for job in jobs.timing_jobs(PLAN, launch.MEMORY)}
@@ -245,7 +257,7 @@ class Planning(Case):
                          {"plain", "rank1", "rank2", "rank4", "rank8", "signum"})
         # What was not timed is taken for as fast as rank 2.
         costs = budget.Costs({"rank2": budget.Timing(10.0, 1.0, 0.0)}, 0.0)
-        self.assertEqual(costs.quality(jobs.quality_job(LSTM, configurations.BY_NAME["svd"], 1)), 11.0)
+        self.assertEqual(costs.quality(jobs.quality_job(LSTM, configurations.BY_NAME["svd"], 1), 3), 11.0)
 
     def test_names_are_unique_and_options_are_those_of_the_claim(self):
         plan = dataclasses.replace(PLAN, options=("--data", "/data"))

@@ -8,7 +8,6 @@ import launch
 QUALITY, TIMING, TESTING = "quality", "timing", "testing"
 TIMED_STEPS, SMOKE_STEPS = 50, 6
 TESTS_WHEN_TIMED = 5     # in the run that shows how long a test takes
-TEST_POINTS = 12         # of a curve
 FIRST_SEED = 1           # what is timed is trained with it
 
 
@@ -24,6 +23,7 @@ class Plan:
     version: str             # of psgd-train
     tests_along_the_way: bool
     steps: int = 0           # of two workers; 0: not chosen yet
+    tests: int = 0           # along a run that is trained
     steps_per_epoch: float = 0.0
 
     @property
@@ -34,8 +34,9 @@ class Plan:
     def timed_steps(self):
         return SMOKE_STEPS if self.smoke else TIMED_STEPS
 
-    def asks_the_same_as(self, other):
-        return dataclasses.replace(self, steps=0, steps_per_epoch=0.0) == dataclasses.replace(other, steps=0, steps_per_epoch=0.0)
+    def question(self):
+        """Without the answer."""
+        return dataclasses.replace(self, steps=0, tests=0, steps_per_epoch=0.0)
 
     def to_document(self):
         return dataclasses.asdict(self)
@@ -91,7 +92,7 @@ def arguments(plan, configuration, seed, steps, test_every):
 def quality_job(plan, configuration, seed):
     # As many epochs, whatever the number of workers: each takes as many samples a step.
     steps = max(1, round(plan.steps * 2 / configuration.workers))
-    test_every = max(1, steps // TEST_POINTS) if plan.tests_along_the_way else 0
+    test_every = max(1, steps // plan.tests) if plan.tests else 0
     return Job("%s-%s-seed%d" % (plan.model, configuration.name, seed), QUALITY, configuration, seed, launch.MEMORY, steps,
                arguments(plan, configuration, seed, steps, test_every))
 

@@ -52,7 +52,7 @@ class Work:
         stored = jobs.Plan.from_document(self.store.read(self.plan_name(plan)) or {})
         if stored is None:
             return plan
-        if not stored.asks_the_same_as(plan):
+        if stored.question() != plan.question():
             say("the results there were planned for other options or another psgd-train: steps are chosen anew")
             return plan
         return stored
@@ -140,13 +140,12 @@ class Work:
         """Says how long is trained, and keeps it."""
         if not self.plan.steps:
             seconds = 60 * self.plan.budget_minutes - self.spent - sum(costs.over_link(job) for job in over_links)
-            steps = budget.choose_steps(self.plan, costs, seconds, steps_per_epoch)
-            self.plan = dataclasses.replace(self.plan, steps=steps, steps_per_epoch=steps_per_epoch)
+            self.plan = budget.choose(self.plan, costs, seconds, steps_per_epoch)
             self.store.write(self.plan_name(self.plan), self.plan.to_document())
         needed = [job for job in jobs.needed_quality_jobs(self.plan) if costs.known(job)]
-        seconds = sum(costs.quality(job) for job in needed) + sum(costs.over_link(job) for job in over_links)
-        say("%d steps of two workers (%.2f epochs) for each of %d runs: with the links about %s, of %g that may be used" % (
-            self.plan.steps, self.plan.epochs, len(needed), minutes(seconds), self.plan.budget_minutes))
+        seconds = sum(costs.quality(job, self.plan.tests) for job in needed) + sum(costs.over_link(job) for job in over_links)
+        say("%d steps of two workers (%.2f epochs) and %d tests for each of %d runs: with the links about %s, of %g that may be used" % (
+            self.plan.steps, self.plan.epochs, max(1, self.plan.tests), len(needed), minutes(seconds), self.plan.budget_minutes))
         if self.spent + seconds > 60 * self.plan.budget_minutes and not self.plan.smoke:
             say("that is more than the budget: give more --budget-minutes or fewer --seeds")
         return needed
@@ -156,7 +155,7 @@ class Work:
         several = [job for job in jobs.further_quality_jobs(self.plan) if costs.known(job)]
         self.expect(several)
         for job in several:
-            seconds = costs.quality(job)
+            seconds = costs.quality(job, self.plan.tests)
             there = job.is_done_by(self.store.read(job.name), self.plan.version)
             if not there and self.spent + reserved + seconds > 60 * self.plan.budget_minutes:
                 say("no time for further seeds: %s of %g minutes are used" % (minutes(self.spent), self.plan.budget_minutes))
@@ -175,6 +174,6 @@ class Work:
         if only != "links":
             self.expect(needed)
             for job in needed:
-                self.do(job, costs.quality(job))
+                self.do(job, costs.quality(job, self.plan.tests))
             self.further(costs, sum(costs.over_link(job) for job in over_links) if only == "quality" else 0)
         return self.failures
