@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(sys.argv.pop(1)).resolve()
@@ -374,6 +375,46 @@ run = {"accuracy": accuracy, "bytes_per_step": 1000 * (rank or 40), "ms_per_step
 json.dump({"steps": steps, "steps_per_epoch": 100, "plain": run if rank == 0 else None, "powersgd": run if rank else None},
           open(option["--json"], "w"))
 """
+
+
+# As two-hosts: its Nth call ends with the Nth of these statuses, and writes psgd-train's JSON or does not.
+HOSTS = """import json, pathlib, sys
+calls = pathlib.Path(%r)
+number = len(calls.read_text()) if calls.exists() else 0
+calls.write_text("x" * (number + 1))
+assert sys.argv[sys.argv.index("--") + 1].endswith("stand-in")
+status, writes = %r[number]
+if writes:
+    pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text('{"number": %%d}' %% number)
+print("two-hosts: said something", file=sys.stderr)
+sys.exit(status)
+"""
+
+
+class OverLinks(Case):
+    def ask(self, *behaviour):
+        """What psgd-train said, or the sentence of the failure; and how often two-hosts was called."""
+        program, hosts, calls = self.path / "stand-in", self.path / "hosts", self.path / "hosts-calls"
+        program.write_text(STAND_IN % (sys.executable, str(self.path / "calls")), encoding="utf-8")
+        program.chmod(0o755)
+        hosts.write_text(HOSTS % (str(calls), behaviour), encoding="utf-8")
+        calls.unlink(missing_ok=True)
+        with unittest.mock.patch.object(launch, "TWO_HOSTS", hosts):
+            try:
+                said = launch.Trainer(program, str(program)).results("100mbit", 2, ("--rank", "0"), 60)
+            except launch.Failed as failure:
+                said = str(failure)
+        return said, len(calls.read_text())
+
+    def test_results_are_taken_from_a_program_that_never_returned(self):
+        self.assertEqual(self.ask((launch.TIMED_OUT, True)), ({"number": 0}, 1))
+
+    def test_a_link_that_did_not_hold_its_rate_is_tried_again(self):
+        self.assertEqual(self.ask((launch.REFUSED, False), (launch.TIMED_OUT, False), (0, True)), ({"number": 2}, 3))
+        self.assertEqual(self.ask(*[(launch.REFUSED, False)] * 9), ("two-hosts: said something (exit status 122)", launch.ATTEMPTS))
+
+    def test_what_fails_otherwise_is_not_tried_again(self):
+        self.assertEqual(self.ask((1, True)), ("two-hosts: said something (exit status 1)", 1))
 
 
 class Whole(Case):

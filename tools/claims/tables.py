@@ -59,8 +59,11 @@ def link_heads(summary, words):
 
 
 def seeds_words(summary, rows):
+    """Of how many seeds the rows are; empty where none was trained."""
     counts = sorted({len(summary.seeds(one)) for one in rows if summary.seeds(one)})
-    return " to ".join("%d" % count for count in (counts[:1] + counts[1:][-1:])) + (" seed" if counts == [1] else " seeds")
+    if not counts:
+        return ""
+    return " to ".join("%d" % count for count in counts[:1] + counts[1:][-1:]) + (" seed" if counts == [1] else " seeds")
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -154,29 +157,36 @@ def section(heading, *parts):
     return "\n\n".join(["#### " + heading, *[part for part in parts if part]])
 
 
+def ranks_note(summary, ranks):
+    seeds = seeds_words(summary, ranks)
+    mean = "Mean over %s, ± half the distance between the best and the worst. " % seeds if seeds else ""
+    return mean + "Bytes as each worker hands them to the network; 1 MB is 10^6."
+
+
+def seeds_note(summary, rows, words):
+    seeds = seeds_words(summary, rows)
+    return "%s%s." % (seeds, words) if seeds else ""
+
+
 def write(summary):
     """Everything that is known of one model."""
     model, ranks, base = summary.model, summary.rows("ranks"), BY_NAME[BASE]
+    ablations, baselines, four = summary.rows("ablations"), summary.rows("baselines"), summary.rows("workers")
     parts = [provenance(summary), verdict(summary), same_bits(summary)]
     if ranks:
-        parts.append(section("Ranks", comparison(summary, ranks), "Mean over %s, ± half the distance between the best and the worst; "
-                             "bytes as each worker hands them to the network, 1 MB is 10^6." % seeds_words(summary, ranks)))
-    if summary.target(False) is not None and any(run.curve for run in summary.of_seeds(PLAIN)):
+        parts.append(section("Ranks", comparison(summary, ranks), ranks_note(summary, ranks)))
+    if any(run.curve for run in summary.of_seeds(PLAIN)):
         parts.append(section("Time to the plain run's final quality", time_to_quality(summary, ranks),
-                             "Steps to it, and to %s less, times ms a batch: %s means that it was not reached." % (
-                                 "0.5 points" if model.higher_is_better else "2 %", NOTHING)))
+                             "To it / to %s less; %s: not reached." % ("0.5 points" if model.higher_is_better else "2 %", NOTHING)))
     if ranks and summary.links():
         parts.append(section("Where a batch's time goes", breakdown(summary, ranks)))
-    ablations = summary.rows("ablations")
     if ablations and base.name in summary.runs:
-        parts.append(section("What rank 2 is without", against(summary, [base, *ablations], base), "%s; differences over the seeds that "
-                             "both have." % seeds_words(summary, ablations).capitalize()))
-    baselines = summary.rows("baselines")
+        parts.append(section("What rank 2 is without", against(summary, [base, *ablations], base),
+                             seeds_note(summary, ablations, "; differences over the seeds that both rows have")))
     if baselines:
         rows = [one for one in (PLAIN, base) if one in ranks] + baselines
-        parts.append(section("Other compressors, with the bytes of rank 2 where they can choose", comparison(summary, rows),
-                             "%s of the others." % seeds_words(summary, baselines).capitalize()))
-    four = summary.rows("workers")
+        parts.append(section("Other compressors", comparison(summary, rows),
+                             seeds_note(summary, baselines, " of the others, which send as many bytes as rank 2 where they can choose")))
     if four:
         parts.append(section("Four workers", against(summary, four, BY_NAME["plain-4-workers"])))
     return "\n\n".join(part for part in parts if part) + "\n"
