@@ -357,6 +357,14 @@ class Overlap(Case):
             self.assertIn("%s, %d parameters" % (model, parameters), self.succeed(*arguments).stdout)
 
 
+    def test_depth_adds_hidden_layers(self):
+        result = self.results("--depth", 3, "--steps", 2, "--data", self.made, workers=2)
+        parameters = 784 * 256 + 256 + 256 * 128 + 128 + 2 * (128 * 128 + 128) + 128 * 10 + 10
+        self.assertEqual((result["depth"], result["parameters"]), (3, parameters))
+        self.refuse(2, "--depth is of --model mlp; --model cnn has the layers that it has", "--model", "cnn", "--depth", 2)
+        self.refuse(2, "--depth", "--depth", 9)
+
+
 class Refusals(Case):
     def test_an_mpi_library_without_threads_is_told(self):
         without = {"LD_PRELOAD": ONE_THREAD}

@@ -70,7 +70,7 @@ static fixture_t *fixture_create(model_t model, size_t width)
     random_stream_t stream  = random_stream(5, 2);
 
     fixture->width = width;
-    assert_tool_ok(network_create(&fixture->network, &gpu, model, width, BATCH));
+    assert_tool_ok(network_create(&fixture->network, &gpu, model, width, 1, BATCH));
     randomize_params(fixture);
     for (size_t i = 0; i < BATCH * IMAGE_PIXELS; ++i) {
         fixture->images[i] = (float)(2.0 * random_unit(&stream) - 1.0);
@@ -251,8 +251,8 @@ START_TEST(params__initial_values_depend_on_the_seed_alone)
     network_t networks[2];
     uint64_t  hashes[3];
 
-    assert_tool_ok(network_create(&networks[0], &gpu, MODEL_CNN, 1, 3));
-    assert_tool_ok(network_create(&networks[1], &gpu, MODEL_CNN, 1, 4));
+    assert_tool_ok(network_create(&networks[0], &gpu, MODEL_CNN, 1, 1, 3));
+    assert_tool_ok(network_create(&networks[1], &gpu, MODEL_CNN, 1, 1, 4));
     assert_tool_ok(params_init(&networks[0].params, 9));
     assert_tool_ok(params_init(&networks[1].params, 9));
     assert_tool_ok(params_hash(&networks[0].params, &hashes[0]));
@@ -389,7 +389,7 @@ START_TEST(feed__shares_of_an_epoch_are_disjoint_and_equally_long)
     unsigned       once              = 0;
 
     make_part(&part);
-    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, 1, BATCH));
+    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, 1, 1, BATCH));
     assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
     for (uint32_t w = 0; w < 3; ++w) {
         workers_t worker = {.count = 3, .index = w};
@@ -441,7 +441,7 @@ START_TEST(feed__a_test_sees_every_image_once)
     unsigned       seen[FEED_IMAGES] = {0};
 
     make_part(&part);
-    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, 1, BATCH));
+    assert_tool_ok(network_create(&network, &gpu, MODEL_MLP, 1, 1, BATCH));
     assert_tool_ok(feed_create(&gpu, &part, 20.0, 4.0, BATCH, &feed));
     for (uint32_t w = 0; w < 4; ++w) {
         workers_t worker = {.count = 4, .index = w};

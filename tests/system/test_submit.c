@@ -519,6 +519,71 @@ START_TEST(submit__does_not_wait_for_the_device)
 }
 END_TEST
 
+/* What the caller's queue waits for in this thread, and whether a message has come that let it go on. */
+static _Thread_local struct {
+    psgd_status_t (*test)(void *self, psgd_request_t *request, int *done_p);
+    cl_event event;
+    bool     is_open;
+} held_back;
+
+static psgd_status_t test_and_let_go_on(void *self, psgd_request_t *request, int *done_p)
+{
+    psgd_status_t status = held_back.test(self, request, done_p);
+
+    if ((status == PSGD_OK) && *done_p && (held_back.event != NULL) && !held_back.is_open) {
+        held_back.is_open = true;
+        return test_cl_check(clSetUserEventStatus(held_back.event, CL_COMPLETE), "clSetUserEventStatus");
+    }
+    return status;
+}
+
+/* The caller's queue goes on to the other gradients only when a message of the last tensor's bucket has been seen to arrive. */
+static psgd_status_t submit_behind_message(worker_t *worker)
+{
+    course_t     *course = worker->user;
+    psgd_comm_t   comm   = *worker->comm;
+    cl_int        result = CL_SUCCESS;
+    trial_t       trial;
+    psgd_status_t status = PSGD_OK;
+
+    held_back.test    = comm.test;
+    held_back.event   = NULL;
+    held_back.is_open = false;
+    comm.test         = test_and_let_go_on;
+    worker->comm      = &comm;
+    worker_needs(trial_create(worker, &course->config, &trial));
+    worker_needs(trial_write(worker, &trial, 0, SIZE_MAX));
+    worker_needs(submit_one(&trial, JOB_MODEL_TENSORS - 1));
+    held_back.event = clCreateUserEvent(worker->device->context, &result);
+    worker_needs(test_cl_check(result, "clCreateUserEvent"));
+    worker_needs(test_cl_check(clEnqueueBarrierWithWaitList(worker->device->queue, 1, &held_back.event, NULL),
+                               "clEnqueueBarrierWithWaitList"));
+    for (size_t t = JOB_MODEL_TENSORS - 1; (status == PSGD_OK) && (t-- > 0);) {
+        status = submit_one(&trial, t);
+    }
+    if (status == PSGD_OK) {
+        status = psgd_reducer_wait(trial.reducer, NULL);
+    }
+    worker_expects(held_back.is_open, "no message has come while the caller's queue was held back");
+    worker_needs(status);
+    worker_needs(trial_hash(worker, &trial, &course->hashes[worker->index]));
+    trial_destroy(&trial);
+    clReleaseEvent(held_back.event);
+    return PSGD_OK;
+}
+
+START_TEST(wait__messages_travel_while_the_device_is_waited_for)
+{
+    course_t at_once = describe_course(-1, 1, 0), submitted = at_once;
+
+    submitted.config.deadline_seconds = 10.0;
+    workers_run(PAIR, run_first_step, &at_once);
+    workers_run(PAIR, submit_behind_message, &submitted);
+    ck_assert_uint_eq(submitted.hashes[0], at_once.hashes[0]);
+    ck_assert_uint_eq(submitted.hashes[1], at_once.hashes[0]);
+}
+END_TEST
+
 /* Reducers whose communicator may not be used by another thread. */
 static psgd_status_t refuse_thread(worker_t *worker)
 {
@@ -557,6 +622,7 @@ int main(void)
     tcase_add_loop_test(tcase, wait__a_worker_that_stalls_is_named, 0, 2);
     tcase_add_loop_test(tcase, submit__waits_for_all_that_a_queue_out_of_order_was_given, 0, NUM_SIZES);
     tcase_add_loop_test(tcase, submit__does_not_wait_for_the_device, 0, NUM_SIZES + 1);
+    tcase_add_test(tcase, wait__messages_travel_while_the_device_is_waited_for);
     tcase_add_test(tcase, progress_thread__needs_a_communicator_that_allows_it);
     suite_add_tcase(suite, tcase);
     result = psgd_run_suite(suite);

@@ -35,18 +35,22 @@ static tool_status_t add_conv(network_t *network, const conv_shape_t *shape, con
     return status;
 }
 
-/* 784 - 256 - 128 - 10 at width 1 */
-static tool_status_t add_mlp(network_t *network, size_t width)
+/* 784 - 256 - 128 - 10 at width 1 and depth 1; at depth N there are N layers of 128. */
+static tool_status_t add_mlp(network_t *network, size_t width, size_t depth)
 {
-    tool_status_t status = add_linear(network, 256 * width, true, "fc1.weight", "fc1.bias");
+    static const char *const names[NETWORK_MAX_DEPTH + 2][2] = {
+#define LINEAR_NAMES(n_) {"fc" #n_ ".weight", "fc" #n_ ".bias"}
+        LINEAR_NAMES(1), LINEAR_NAMES(2), LINEAR_NAMES(3), LINEAR_NAMES(4),  LINEAR_NAMES(5),
+        LINEAR_NAMES(6), LINEAR_NAMES(7), LINEAR_NAMES(8), LINEAR_NAMES(9), LINEAR_NAMES(10),
+#undef LINEAR_NAMES
+    };
+    tool_status_t status = add_linear(network, 256 * width, true, names[0][0], names[0][1]);
 
-    if (status == TOOL_OK) {
-        status = add_linear(network, 128 * width, true, "fc2.weight", "fc2.bias");
+    for (size_t i = 1; i <= depth && status == TOOL_OK; ++i) {
+        status = add_linear(network, 128 * width, true, names[i][0], names[i][1]);
     }
-    if (status == TOOL_OK) {
-        status = add_linear(network, NUM_CLASSES, false, "fc3.weight", "fc3.bias");
-    }
-    return status;
+    return status == TOOL_OK ? add_linear(network, NUM_CLASSES, false, names[depth + 1][0], names[depth + 1][1])
+                             : status;
 }
 
 /* 1 x 28 x 28 - 8 x 14 x 14 - 16 x 7 x 7 - 64 - 10 at width 1 */
@@ -114,7 +118,8 @@ static tool_status_t allocate_ends(network_t *network, size_t input_elems)
     return status;
 }
 
-tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t width, size_t batch)
+tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t width, size_t depth,
+                             size_t batch)
 {
     tool_status_t status;
 
@@ -124,7 +129,7 @@ tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model
     network->batch      = batch;
     status              = allocate_ends(network, IMAGE_PIXELS);
     if (status == TOOL_OK) {
-        status = model == MODEL_CNN ? add_cnn(network, width) : add_mlp(network, width);
+        status = model == MODEL_CNN ? add_cnn(network, width) : add_mlp(network, width, depth);
     }
     if (status == TOOL_OK) {
         status = params_allocate(&network->params);

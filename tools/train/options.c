@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hierarchy.h"
+#include "network.h"
 #include "option_table.h"
 #include "random.h"
 
@@ -45,6 +46,8 @@ static const option_row_t rows[] = {
      "mlp (default): 784-256-128-10; cnn: 8 and 16 5x5 filters, 64 hidden; lstm: 2 layers, over words", 0},
     {"--width", "N", OPTION_U32, FIELD(width), 1, 64, NULL,
      "multiply hidden layers, filters and embedding by N, default 1; 10: some 5 million parameters (mlp, cnn)", 0},
+    {"--depth", "N", OPTION_U32, FIELD(depth), 1, NETWORK_MAX_DEPTH, NULL,
+     "mlp: how many there are of its last hidden layer, default 1", 0},
     {"--data", "PATH", OPTION_TEXT, FIELD(data), 0, 0, NULL,
      "directory of the IDX files, default /usr/share/datasets/fashion-mnist; lstm: a text, default the King James "
      "Bible",
@@ -193,8 +196,8 @@ const char *decay_name(int decay)
     return decay_names[decay];
 }
 
-/* Options of the lstm that are given to another model, and the other way round. */
-static tool_status_t check_lstm(const options_t *options)
+/* Options of one model that are given to another. */
+static tool_status_t check_model(const options_t *options)
 {
     const char *stray = options->vocabulary > 0  ? "--vocabulary"
                         : options->embedding > 0 ? "--embedding"
@@ -203,6 +206,10 @@ static tool_status_t check_lstm(const options_t *options)
                         : options->tied          ? "--tied"
                                                  : NULL;
 
+    if (options->model != MODEL_MLP && options->depth > 1) {
+        return tool_fail(TOOL_USAGE, "--depth is of --model mlp; --model %s has the layers that it has",
+                         model_name(options->model));
+    }
     if (options->model != MODEL_LSTM && stray != NULL) {
         return tool_fail(TOOL_USAGE, "%s is of --model lstm; --model %s takes images", stray,
                          model_name(options->model));
@@ -236,6 +243,7 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     options_t options = {
         .rank                 = 4,
         .width                = 1,
+        .depth                = 1,
         .bucket_kb            = 1000, /* torch DDP's first bucket, which is its small one */
         .lr                   = -1.0, /* not given; as momentum, max_norm, decay, and what is 0 and may not be */
         .momentum             = -1.0,
@@ -270,7 +278,7 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     if (options.new_rank == 0 && options.new_rank_step > 0) {
         return tool_fail(TOOL_USAGE, "--new-rank-step says when the rank changes; --new-rank has to say to which");
     }
-    status = check_lstm(&options);
+    status = check_model(&options);
     if (status != TOOL_OK) {
         return status;
     }
@@ -311,6 +319,7 @@ uint64_t options_hash(const options_t *options)
 
     hash = random_mix(hash ^ (uint64_t)options->model);
     hash = random_mix(hash ^ options->width);
+    hash = random_mix(hash ^ options->depth);
     hash = random_mix(hash ^ options->bucket_kb);
     hash = random_mix(hash ^ options->rank);
     hash = random_mix(hash ^ (uint64_t)options->compare);

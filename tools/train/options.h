@@ -18,6 +18,7 @@ typedef struct options {
     bool        version;
     int         model;   /* model_t */
     uint32_t    width;   /* what its hidden layers and filters are multiplied by */
+    uint32_t    depth;   /* of the mlp: how many there are of its last hidden layer */
     const char *data;    /* a directory of IDX files; of the lstm, a text file, or NULL: its default */
     uint32_t    rank;    /* 0: plain all-reduce */
     bool        compare; /* plain all-reduce, then PowerSGD */

@@ -239,6 +239,7 @@ static void write_job(json_t *json, const trainer_t *trainer)
     json_text(json, "version", psgd_version_string());
     json_text(json, "model", model_name(options->model));
     json_integer(json, "width", options->width);
+    json_integer(json, "depth", options->depth);
     json_integer(json, "parameters", trainer->network.params.elems);
     json_integer(json, "workers", trainer->workers->count);
     json_integer(json, "nodes", trainer->num_nodes);
