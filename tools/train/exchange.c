@@ -11,6 +11,12 @@ static bool is_narrow(const exchange_t *x)
     return x->options->gradient_dtype != (int)PSGD_F32;
 }
 
+/* Other compressors than the library's take all gradients at once. */
+static bool is_overlapped(const exchange_t *x)
+{
+    return x->compression == NULL && !x->options->no_overlap;
+}
+
 static void describe_step(exchange_t *x)
 {
     const psgd_optimizer_t    no_optimizer = PSGD_OPTIMIZER_INIT;
@@ -37,18 +43,19 @@ static void describe_step(exchange_t *x)
 }
 
 void exchange_begin(exchange_t *x, const options_t *options, const params_t *params, psgd_reducer_t *reducer,
-                    const exchange_step_t *step)
+                    compression_t *compression, const exchange_step_t *step)
 {
     double begin;
 
     memset(x, 0, sizeof(*x));
-    x->options   = options;
-    x->params    = params;
-    x->reducer   = reducer;
-    x->step      = *step;
-    x->submitted = PSGD_OK;
+    x->options     = options;
+    x->params      = params;
+    x->reducer     = reducer;
+    x->compression = compression;
+    x->step        = *step;
+    x->submitted   = PSGD_OK;
     describe_step(x);
-    if (!options->no_overlap) {
+    if (is_overlapped(x)) {
         begin             = clock_now();
         x->submitted      = psgd_reducer_begin(reducer, &x->step_options);
         x->submit_seconds = clock_now() - begin;
@@ -95,7 +102,7 @@ tool_status_t exchange_take(void *exchange, size_t first, size_t count)
     if (status == TOOL_OK && first == 0 && x->step.is_sampled) { /* before the library enqueues anything behind them */
         status = enqueue_event(x->params->gpu, &x->gradients_event);
     }
-    if (status == TOOL_OK && !x->options->no_overlap) {
+    if (status == TOOL_OK && is_overlapped(x)) {
         submit(x, first, count);
     }
     return status;
@@ -118,7 +125,7 @@ tool_status_t exchange_wait_for_gradients(const exchange_t *x)
         if (status != TOOL_OK || at == CL_COMPLETE) {
             return status;
         }
-        if (x->submitted == PSGD_OK) {
+        if (x->compression == NULL && x->submitted == PSGD_OK) {
             (void)psgd_reducer_poll(x->reducer); /* a step that has failed says so in psgd_reducer_wait() too */
         }
         nanosleep(&rest, NULL);
@@ -142,12 +149,20 @@ static tool_status_t explain(const exchange_t *x, psgd_status_t result)
     return tool_check(result, "the exchange of gradients");
 }
 
-tool_status_t exchange_end(exchange_t *x)
+/* The library's step. */
+static tool_status_t end_step(exchange_t *x)
 {
     psgd_status_t result = x->options->no_overlap
                                ? psgd_reducer_step_with(x->reducer, x->grads, x->params->count, &x->step_options)
                                : psgd_reducer_wait(x->reducer, NULL);
-    tool_status_t status = explain(x, result != PSGD_OK ? result : x->submitted);
+
+    return explain(x, result != PSGD_OK ? result : x->submitted);
+}
+
+tool_status_t exchange_end(exchange_t *x)
+{
+    tool_status_t status =
+        x->compression != NULL ? compression_step(x->compression, x->params, x->step.number) : end_step(x);
 
     return status == TOOL_OK && is_narrow(x) && !x->options->fused_update
                ? params_enqueue_widen(x->params, (psgd_dtype_t)x->options->gradient_dtype)

@@ -7,6 +7,7 @@
 
 #include <psgd/psgd.h>
 
+#include "compression.h"
 #include "options.h"
 #include "params.h"
 
@@ -22,7 +23,8 @@ typedef struct exchange_step {
 typedef struct exchange {
     const options_t    *options;
     const params_t     *params;
-    psgd_reducer_t     *reducer;
+    psgd_reducer_t     *reducer;     /* NULL where there is a compression */
+    compression_t      *compression; /* --compressor; NULL: the reducer's */
     exchange_step_t     step;
     psgd_buffer_t       grads[PARAMS_MAX_TENSORS], values[PARAMS_MAX_TENSORS], velocities[PARAMS_MAX_TENSORS];
     uint8_t             has_gradient[PARAMS_MAX_TENSORS];
@@ -33,9 +35,9 @@ typedef struct exchange {
     double              submit_seconds;  /* spent in submissions */
 } exchange_t;
 
-/* Before the backward pass. What fails here is told to all workers by exchange_end(). Freed by exchange_free(). */
+/* Before the backward pass, with one of reducer and compression. What fails here is told to all workers by exchange_end(). Freed by exchange_free(). */
 void exchange_begin(exchange_t *x, const options_t *options, const params_t *params, psgd_reducer_t *reducer,
-                    const exchange_step_t *step);
+                    compression_t *compression, const exchange_step_t *step);
 void exchange_free(exchange_t *x);
 
 /* A network_ready_fn: gradients that the backward pass has enqueued, the last tensors first. Does not wait for the device. */

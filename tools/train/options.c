@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compressor_options.h"
+#include "compressors/compressor.h"
 #include "hierarchy.h"
 #include "network.h"
 #include "option_table.h"
@@ -63,6 +65,10 @@ static const option_row_t rows[] = {
      "low rank of PowerSGD, default 4; 0: plain all-reduce, nothing is compressed", 0},
     {"--compare", NULL, OPTION_FLAG, FIELD(compare), 0, 0, NULL,
      "train twice from the same parameters, plain and with PowerSGD, and compare", 0},
+    {"--compressor", "NAME", OPTION_CHOICE, FIELD(compressor), 0, 0, compressor_words,
+     "powersgd (default), or random-block, random-k, sign-norm, top-k, signum, atomo, svd, unbiased", 0},
+    {"--compressor-lr", "X", OPTION_REAL, FIELD(compressor_lr), 0, 1000, NULL,
+     "learning rate with another compressor; default --lr, signum: a hundredth of it", 0},
     {"--epochs", "N", OPTION_U32, FIELD(epochs), 1, 10000, NULL,
      "passes over the training data; default 3 (mlp), 4 (cnn), 1 (lstm)", 0},
     {"--steps", "N", OPTION_U64, FIELD(steps), 0, 1e9, NULL,
@@ -244,8 +250,9 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
         .rank                 = 4,
         .width                = 1,
         .depth                = 1,
-        .bucket_kb            = 1000, /* torch DDP's first bucket, which is its small one */
+        .bucket_kb            = OPTIONS_DEFAULT_BUCKET_KB,
         .lr                   = -1.0, /* not given; as momentum, max_norm, decay, and what is 0 and may not be */
+        .compressor_lr        = -1.0,
         .momentum             = -1.0,
         .max_norm             = -1.0,
         .decay                = -1,
@@ -287,6 +294,13 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
         return tool_fail(TOOL_USAGE,
                          "--tied makes one matrix of embedding and softmax: --embedding %u has to be --hidden %u",
                          (unsigned)options.embedding, (unsigned)options.hidden);
+    }
+    status = compressor_options_check(&options);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    if (options.compressor_lr < 0.0) {
+        options.compressor_lr = compressor_options_lr(&options);
     }
     *options_p = options;
     return TOOL_OK;
@@ -359,6 +373,10 @@ uint64_t options_hash(const options_t *options)
         hash = random_mix(hash ^ options->hidden);
         hash = random_mix(hash ^ options->bptt);
         hash = random_mix(hash ^ (uint64_t)options->tied);
+    }
+    if (options->compressor != (int)COMPRESSOR_POWERSGD) {
+        hash = random_mix(hash ^ (uint64_t)options->compressor);
+        hash = hash_real(hash, options->compressor_lr);
     }
     hash = random_mix(hash ^ options->check_every);
     hash = random_mix(hash ^ options->absent_every);

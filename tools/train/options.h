@@ -13,6 +13,8 @@
 typedef enum model { MODEL_MLP, MODEL_CNN, MODEL_LSTM, NUM_MODELS } model_t;
 typedef enum decay { DECAY_LINEAR, DECAY_COSINE, DECAY_NONE, NUM_DECAYS } decay_t;
 
+enum { OPTIONS_DEFAULT_BUCKET_KB = 1000 }; /* torch DDP's first bucket, which is its small one */
+
 typedef struct options {
     bool        help;
     bool        version;
@@ -22,6 +24,8 @@ typedef struct options {
     const char *data;    /* a directory of IDX files; of the lstm, a text file, or NULL: its default */
     uint32_t    rank;    /* 0: plain all-reduce */
     bool        compare; /* plain all-reduce, then PowerSGD */
+    int         compressor;    /* compressor_t */
+    double      compressor_lr; /* learning rate of the first step of a run with another compressor than PowerSGD */
     uint32_t    epochs;  /* passes over the training data */
     uint64_t    steps;   /* where not 0: so many steps, in place of whole epochs */
     uint32_t    batch;   /* images of one worker in one step; of the lstm, streams of words */

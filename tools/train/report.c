@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include "compressor_options.h"
+#include "compressors/compressor.h"
 #include "hierarchy.h"
 #include "json.h"
 
@@ -77,9 +79,23 @@ static void write_precisions(const options_t *options, FILE *file)
     fprintf(file, "\n");
 }
 
+/* How gradients get to the compressor that is not the library's. */
+static void write_compressor(const options_t *options, FILE *file)
+{
+    fprintf(file, "%s, rank %u, learning rate %g, exchanged in one call behind the backward pass\n",
+            compressor_words[options->compressor], (unsigned)options->rank, options->compressor_lr);
+}
+
 /* How gradients get to the library. */
 static void write_form(const options_t *options, FILE *file)
 {
+    if (options->compressor != (int)COMPRESSOR_POWERSGD) {
+        write_compressor(options, file);
+        if (!options->compare) {
+            return;
+        }
+        fprintf(file, "plain: ");
+    }
     if (options->bucket_kb > 0) {
         fprintf(file, "buckets of %llu KB", (unsigned long long)options->bucket_kb);
     } else {
@@ -158,13 +174,20 @@ static void write_rows(const report_t *report, FILE *file)
     }
 }
 
+static const char *compressed_name(const report_t *report)
+{
+    const compressor_ops_t *ops = compressor_find((compressor_t)report->trainer->options->compressor);
+
+    return ops != NULL ? ops->title : "PowerSGD";
+}
+
 void report_write_table(const report_t *report, FILE *file)
 {
     char heading[32] = "";
 
     write_heading(report, file);
     if (report->powersgd != NULL) {
-        snprintf(heading, sizeof(heading), "PowerSGD, rank %u", (unsigned)report->powersgd->rank);
+        compressor_options_title(report->trainer->options, report->powersgd->rank, heading, sizeof(heading));
     }
     write_line(report, "", "plain all-reduce", heading, "", file);
     write_rows(report, file);
@@ -176,7 +199,7 @@ void report_write_table(const report_t *report, FILE *file)
     if (report->plain != NULL && report->powersgd != NULL) {
         const task_words_t *words = &report->trainer->task->ops->words;
 
-        fprintf(file, "\nPowerSGD sends %.1f times fewer bytes; its %s is %+.2f%s from the plain run's.\n",
+        fprintf(file, "\n%s sends %.1f times fewer bytes; its %s is %+.2f%s from the plain run's.\n", compressed_name(report),
                 report->plain->bytes_per_step / report->powersgd->bytes_per_step, words->quality,
                 words->scale * (report->powersgd->quality - report->plain->quality), words->difference);
     }
@@ -259,6 +282,8 @@ static void write_settings(json_t *json, const trainer_t *trainer)
 {
     const options_t *options = trainer->options;
 
+    json_text(json, "compressor", compressor_words[options->compressor]);
+    json_real(json, "compressor_lr", options->compressor_lr);
     json_integer(json, "rank", options->rank);
     json_real(json, "epochs", (double)trainer->steps / (double)trainer->steps_per_epoch);
     json_integer(json, "steps", trainer->steps);

@@ -8,6 +8,7 @@
 #include <psgd/psgd.h>
 
 #include "clock.h"
+#include "compressor_options.h"
 #include "connect.h"
 #include "devices.h"
 #include "exchange.h"
@@ -115,6 +116,51 @@ static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uin
                       "creating the reducer");
 }
 
+/* Whether a run at this rank is that of --compressor, and not the library's. */
+static bool is_compressed_otherwise(const options_t *options, uint32_t rank)
+{
+    return rank > 0 && options->compressor != (int)COMPRESSOR_POWERSGD;
+}
+
+static tool_status_t create_compression(const trainer_t *trainer, uint32_t rank, const psgd_comm_t *comm,
+                                        compression_t **compression_p)
+{
+    const params_t              *params   = &trainer->network.params;
+    const options_t             *options  = trainer->options;
+    const compression_settings_t settings = {(compressor_t)options->compressor,
+                                             rank,
+                                             options->min_compression_rate,
+                                             options->error_feedback != 0,
+                                             options->momentum,
+                                             options->seed};
+    psgd_tensor_t                tensors[PARAMS_MAX_TENSORS];
+    size_t                       offsets[PARAMS_MAX_TENSORS];
+    tool_status_t                status = describe_tensors(trainer, rank, tensors);
+
+    for (size_t i = 0; i < params->count; ++i) {
+        offsets[i] = params->tensors[i].offset;
+    }
+    return status == TOOL_OK
+               ? compression_create(&settings, tensors, offsets, params->count, params->extent, comm, compression_p)
+               : status;
+}
+
+/* What exchanges the gradients of a run: the library's reducer, or, in the trainer, another compressor. */
+static tool_status_t create_exchange(trainer_t *trainer, uint32_t rank, uint64_t start_step, const psgd_comm_t *comm,
+                                     psgd_reducer_t **reducer_p)
+{
+    return is_compressed_otherwise(trainer->options, rank)
+               ? create_compression(trainer, rank, comm, &trainer->compression)
+               : create_reducer(trainer, rank, start_step, comm, reducer_p);
+}
+
+static void destroy_exchange(trainer_t *trainer, psgd_reducer_t *reducer)
+{
+    compression_destroy(trainer->compression);
+    trainer->compression = NULL;
+    psgd_reducer_destroy(reducer);
+}
+
 /* --new-rank. */
 static tool_status_t change_rank(const trainer_t *trainer, psgd_reducer_t *reducer)
 {
@@ -160,7 +206,7 @@ static tool_status_t enqueue_model(trainer_t *trainer, psgd_reducer_t *reducer, 
     size_t        scored  = 0;
     tool_status_t status;
 
-    exchange_begin(exchange, trainer->options, &network->params, reducer, step); /* the device prepares factors meanwhile */
+    exchange_begin(exchange, trainer->options, &network->params, reducer, trainer->compression, step); /* the device prepares factors meanwhile */
     status = trainer->task->ops->enqueue(trainer->task, step_in_epoch, network, &scored);
     if (status == TOOL_OK) {
         status = network_enqueue_forward(network, scored);
@@ -195,6 +241,15 @@ static tool_status_t finish_exchange(exchange_t *exchange, double begin, clock_s
     return status;
 }
 
+/* What the optimizer is left of the momentum. */
+static float outer_momentum(const trainer_t *trainer)
+{
+    const options_t *options = trainer->options;
+    const bool is_kept = trainer->compression != NULL && compressor_keeps_momentum((compressor_t)options->compressor);
+
+    return is_kept ? 0.0f : (float)options->momentum;
+}
+
 /* One training step. Nothing blocks but the end of the exchange. */
 static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uint64_t number, uint64_t step_in_epoch,
                                 float rate, clock_sums_t *sums)
@@ -214,35 +269,36 @@ static tool_status_t train_step(trainer_t *trainer, psgd_reducer_t *reducer, uin
     }
     exchange_free(&exchange);
     if (status == TOOL_OK && !options->fused_update) {
-        status = params_enqueue_update(&trainer->network.params, (psgd_rule_t)options->rule, (float)options->momentum,
+        status = params_enqueue_update(&trainer->network.params, (psgd_rule_t)options->rule, outer_momentum(trainer),
                                        (float)options->weight_decay, rate);
     }
     return status;
 }
 
-/* The learning rate of step t of T, which falls to 0 behind the last. */
-static float rate_at(const options_t *options, uint64_t step, uint64_t steps)
+/* The learning rate of step t of T, which falls from `lr` to 0 behind the last. */
+static float rate_at(const options_t *options, double lr, uint64_t step, uint64_t steps)
 {
     double done = (double)step / (double)steps;
 
     switch ((decay_t)options->decay) {
-    case DECAY_LINEAR: return (float)(options->lr * (1.0 - done));
-    case DECAY_COSINE: return (float)(options->lr * 0.5 * (1.0 + cos(3.14159265358979323846 * done)));
+    case DECAY_LINEAR: return (float)(lr * (1.0 - done));
+    case DECAY_COSINE: return (float)(lr * 0.5 * (1.0 + cos(3.14159265358979323846 * done)));
     case DECAY_NONE:
     case NUM_DECAYS: break;
     }
-    return (float)options->lr;
+    return (float)lr;
 }
 
 /* The learning rates and the order of examples of an epoch, which begins at one of its steps. The rates are worker 0's:
  * another C library may round a cosine otherwise, and then the workers would part. */
 static tool_status_t begin_epoch(trainer_t *trainer, uint64_t epoch, uint64_t step_in_epoch)
 {
+    const double  lr    = trainer->compression != NULL ? trainer->options->compressor_lr : trainer->options->lr;
     uint64_t      first = epoch * trainer->steps_per_epoch;
     tool_status_t status;
 
     for (uint64_t i = 0; i < trainer->steps_per_epoch; ++i) {
-        trainer->rates[i] = rate_at(trainer->options, first + i, trainer->steps);
+        trainer->rates[i] = rate_at(trainer->options, lr, first + i, trainer->steps);
     }
     status = workers_share(trainer->workers, trainer->rates, trainer->steps_per_epoch);
     if (status == TOOL_OK) {
@@ -473,6 +529,22 @@ static tool_status_t take_energy(const psgd_reducer_t *reducer, run_t *run)
     return status;
 }
 
+/* What the exchange has counted: the reducer, or the compressor in its place. */
+static tool_status_t read_stats(const trainer_t *trainer, const psgd_reducer_t *reducer, psgd_stats_t *stats)
+{
+    compression_stats_t counted;
+
+    if (trainer->compression == NULL) {
+        return tool_check(psgd_reducer_get_stats(reducer, stats), "reading the statistics");
+    }
+    counted                   = compression_stats(trainer->compression);
+    stats->bytes_total        = counted.bytes_total;
+    stats->messages_last_step = counted.messages_last_step;
+    stats->network_ns_total   = (uint64_t)(1e9 * counted.network_seconds);
+    stats->compression_rate   = counted.compression_rate;
+    return TOOL_OK;
+}
+
 /* Times as means over the workers, and what the reducer has counted. */
 static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t steps,
                                const clock_sums_t *sums, run_t *run)
@@ -484,7 +556,7 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
                               sums->submit_seconds / (double)sums->steps,
                               sums->wait_seconds / (double)sums->steps,
                               0.0};
-    tool_status_t status   = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
+    tool_status_t status   = read_stats(trainer, reducer, &stats);
 
     times[5] = 1e-9 * (double)stats.network_ns_total / (double)steps;
     if (status == TOOL_OK) {
@@ -519,7 +591,7 @@ static size_t num_tests(const options_t *options, uint64_t first, uint64_t end)
 static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t *run)
 {
     clock_sums_t  sums = {0};
-    char          label[32];
+    char          title[32], label[40];
     progress_t    progress;
     uint64_t      first = 0, end = trainer->steps;
     tool_status_t status = params_init(&trainer->network.params, trainer->options->seed);
@@ -539,11 +611,8 @@ static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t
     if (trainer->options->stop_after > 0 && trainer->options->stop_after < end - first) {
         end = first + trainer->options->stop_after;
     }
-    if (run->rank > 0) {
-        snprintf(label, sizeof(label), "PowerSGD, rank %u:", (unsigned)run->rank);
-    } else {
-        snprintf(label, sizeof(label), "plain all-reduce:");
-    }
+    compressor_options_title(trainer->options, run->rank, title, sizeof(title));
+    snprintf(label, sizeof(label), "%s:", title);
     status = tool_alloc(num_tests(trainer->options, first, end), sizeof(*run->curve), "the tests", &run->curve);
     if (status != TOOL_OK) {
         return status;
@@ -567,12 +636,12 @@ tool_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p)
 {
     run_t           run     = {.rank = rank};
     psgd_reducer_t *reducer = NULL;
-    tool_status_t   status  = create_reducer(trainer, rank, trainer->options->start_step, trainer->comm, &reducer);
+    tool_status_t   status  = create_exchange(trainer, rank, trainer->options->start_step, trainer->comm, &reducer);
 
     if (status == TOOL_OK) {
         status = run_with(trainer, reducer, &run);
     }
-    psgd_reducer_destroy(reducer);
+    destroy_exchange(trainer, reducer);
     if (status != TOOL_OK) {
         free(run.curve);
         return status;
@@ -586,7 +655,7 @@ static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm
 {
     clock_sums_t    sums     = {0};
     psgd_reducer_t *reducer  = NULL;
-    tool_status_t   status   = create_reducer(trainer, rank, 1, self, &reducer);
+    tool_status_t   status   = create_exchange(trainer, rank, 1, self, &reducer);
 
     if (status == TOOL_OK) {
         status = params_init(&trainer->network.params, trainer->options->seed);
@@ -594,7 +663,7 @@ static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm
     for (uint64_t step = 0; step < 2 && status == TOOL_OK; ++step) {
         status = train_step(trainer, reducer, step, 0, 0.0f, &sums);
     }
-    psgd_reducer_destroy(reducer);
+    destroy_exchange(trainer, reducer);
     return status == TOOL_OK ? score_rehearse(trainer->task, trainer->workers, &trainer->network) : status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef PSGD_TRAIN_TRAINER_H
 #define PSGD_TRAIN_TRAINER_H
 
+#include "compression.h"
 #include "gpu.h"
 #include "network.h"
 #include "options.h"
@@ -49,6 +50,7 @@ typedef struct trainer {
     network_t        network;
     task_t          *task; /* the caller's */
     psgd_comm_t     *comm; /* of all workers */
+    compression_t   *compression; /* of the run that is being made, where it is not the library's */
     uint32_t         num_nodes; /* between which messages pass; 0: the flat form */
     uint64_t         steps_per_epoch;
     uint64_t         steps; /* of a run */
