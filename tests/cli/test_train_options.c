@@ -201,6 +201,71 @@ START_TEST(options__hash_tells_apart_what_workers_must_share)
 }
 END_TEST
 
+/* That an option does not go with the compressor, and the sentence names both. */
+static void check_refused(const char *compressor, const char *option, const char *value)
+{
+    options_t options;
+    char      words[64];
+
+    snprintf(words, sizeof(words), "%s does not go with --compressor %s", option, compressor);
+    if (value == NULL) {
+        assert_tool_fails(PARSE(&options, "--compressor", compressor, option), TOOL_USAGE, words);
+    } else {
+        assert_tool_fails(PARSE(&options, "--compressor", compressor, option, value), TOOL_USAGE, words);
+    }
+}
+
+START_TEST(compressor__refuses_what_is_the_librarys)
+{
+    static const char *const given[][2] = {
+        {"--start-step", "3"},       {"--half-iterations", "1"}, {"--fused-update", NULL},       {"--max-norm", "1"},
+        {"--warm-start", "0"},       {"--byte-budget", "9"},     {"--wire", "f16"},              {"--error-dtype", "bf16"},
+        {"--gradient-dtype", "f16"}, {"--loss-scale", "2"},      {"--flatten", NULL},            {"--orthogonalize-shorter", NULL},
+        {"--new-rank", "2"},         {"--absent-every", "3"},    {"--reset-error-every", "3"},   {"--engine", "fused"},
+        {"--finite", NULL},          {"--sharing", "owners"},    {"--check-every", "3"},         {"--energy-every", "3"},
+        {"--log-every", "3"},        {"--save", "x"},            {"--resume", "x"},              {"--bucket-kb", "9"},
+        {"--no-overlap", NULL},      {"--progress-thread", NULL}, {"--rank", "0"}};
+    options_t                options;
+
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); ++i) {
+        check_refused("top-k", given[i][0], given[i][1]);
+    }
+    check_refused("atomo", "--error-feedback", "0");
+    check_refused("signum", "--error-feedback", "0");
+    check_refused("signum", "--rule", "nesterov");
+    assert_tool_ok(PARSE(&options, "--compressor", "top-k", "--error-feedback", "0", "--rule", "nesterov"));
+    assert_tool_ok(PARSE(&options, "--compressor", "top-k", "--compare", "--no-overlap"));
+    assert_tool_fails(PARSE(&options, "--compressor", "gzip"), TOOL_USAGE, "gzip");
+}
+END_TEST
+
+START_TEST(compressor__has_a_learning_rate_of_its_own)
+{
+    options_t options;
+
+    assert_tool_ok(PARSE(&options, "--compressor", "top-k"));
+    ck_assert_double_eq(options.compressor_lr, 0.05);
+    assert_tool_ok(PARSE(&options, "--compressor", "signum", "--lr", "0.5"));
+    ck_assert_double_eq_tol(options.compressor_lr, 0.005, 1e-12);
+    assert_tool_ok(PARSE(&options, "--compressor", "signum", "--compressor-lr", "0.25"));
+    ck_assert_double_eq(options.compressor_lr, 0.25);
+    ck_assert_double_eq(options.lr, 0.05);
+    assert_tool_fails(PARSE(&options, "--compressor-lr", "0.1"), TOOL_USAGE, "--compressor-lr is for other compressors");
+}
+END_TEST
+
+START_TEST(hash__differs_with_the_compressor)
+{
+    options_t first, second, third;
+
+    assert_tool_ok(PARSE(&first, "--compressor", "powersgd"));
+    assert_tool_ok(PARSE(&second, "--compressor", "top-k"));
+    assert_tool_ok(PARSE(&third, "--compressor", "top-k", "--compressor-lr", "0.1"));
+    ck_assert_uint_ne(options_hash(&first), options_hash(&second));
+    ck_assert_uint_ne(options_hash(&second), options_hash(&third));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("train_options");
@@ -213,6 +278,9 @@ int main(void)
     tcase_add_test(tcase, options__what_cannot_be_is_refused_with_a_sentence);
     tcase_add_test(tcase, options__tests_on_the_way_are_the_jobs_and_not_the_runs);
     tcase_add_test(tcase, options__hash_tells_apart_what_workers_must_share);
+    tcase_add_test(tcase, compressor__refuses_what_is_the_librarys);
+    tcase_add_test(tcase, compressor__has_a_learning_rate_of_its_own);
+    tcase_add_test(tcase, hash__differs_with_the_compressor);
     suite_add_tcase(suite, tcase);
     return psgd_run_suite(suite);
 }
