@@ -18,9 +18,9 @@ static const size_t elems[NUM_TENSORS]   = {64 * 27, 13 * 5, 1 * 7, 11, 9 * 8, 2
 
 static void describe(psgd_tensor_t *tensors)
 {
-    static const uint64_t     dims[NUM_TENSORS][2]  = {{64, 27}, {13, 5}, {1, 7}, {11, 1}, {9, 8}, {20, 17}};
-    static const char *const  names[NUM_TENSORS]    = {"large", "odd", "row", "vector", "never", "zero"};
-    const psgd_tensor_t       none                  = PSGD_TENSOR_INIT;
+    static const uint64_t    dims[NUM_TENSORS][2] = {{64, 27}, {13, 5}, {1, 7}, {11, 1}, {9, 8}, {20, 17}};
+    static const char *const names[NUM_TENSORS]   = {"large", "odd", "row", "vector", "never", "zero"};
+    const psgd_tensor_t      none                 = PSGD_TENSOR_INIT;
 
     for (size_t t = 0; t < NUM_TENSORS; ++t) {
         tensors[t]          = none;
@@ -193,9 +193,9 @@ END_TEST
 /* Nothing is lost, only delayed: of each element, the sum of all updates and the mean of what is left is the sum of the mean gradients. */
 START_TEST(error_feedback__updates_and_what_is_left_add_up_to_the_gradients)
 {
-    static const compressor_t with[] = {COMPRESSOR_RANDOM_BLOCK, COMPRESSOR_RANDOM_K, COMPRESSOR_SIGN_NORM, COMPRESSOR_TOP_K,
-                                        COMPRESSOR_SVD};
-    static double sums[EXTENT];
+    static const compressor_t with[] = {COMPRESSOR_RANDOM_BLOCK, COMPRESSOR_RANDOM_K, COMPRESSOR_SIGN_NORM,
+                                        COMPRESSOR_TOP_K, COMPRESSOR_SVD};
+    static double             sums[EXTENT];
 
     for (size_t c = 0; c < sizeof(with) / sizeof(with[0]); ++c) {
         double left = 0.0;
@@ -248,14 +248,10 @@ START_TEST(compression__counts_what_it_sends)
     static const struct {
         compressor_t compressor;
         size_t       words, messages;
-    } rows[] = {{COMPRESSOR_RANDOM_BLOCK, 182 + 18 + 7 + 74, 1},
-                {COMPRESSOR_RANDOM_K, 182 + 18 + 7 + 74, 1},
-                {COMPRESSOR_TOP_K, 182 + 18 + 6 + 74, 2},
-                {COMPRESSOR_SIGN_NORM, 55 + 4 + 2 + 12, 2},
-                {COMPRESSOR_SIGNUM, 54 + 3 + 1 + 11, 2},
-                {COMPRESSOR_SVD, 182 + 18 + 8 + 74, 2},
-                {COMPRESSOR_ATOMO, 182 + 18 + 8 + 74, 2},
-                {COMPRESSOR_UNBIASED, 128 + 13 + 1 + 40, 1}};
+    } rows[] = {{COMPRESSOR_RANDOM_BLOCK, 182 + 18 + 7 + 74, 1}, {COMPRESSOR_RANDOM_K, 182 + 18 + 7 + 74, 1},
+                {COMPRESSOR_TOP_K, 182 + 18 + 6 + 74, 2},        {COMPRESSOR_SIGN_NORM, 55 + 4 + 2 + 12, 2},
+                {COMPRESSOR_SIGNUM, 54 + 3 + 1 + 11, 2},         {COMPRESSOR_SVD, 182 + 18 + 8 + 74, 2},
+                {COMPRESSOR_ATOMO, 182 + 18 + 8 + 74, 2},        {COMPRESSOR_UNBIASED, 128 + 13 + 1 + 40, 1}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); ++i) {
         if (can_run(rows[i].compressor)) {
@@ -355,8 +351,8 @@ START_TEST(compression__views_are_refused_and_the_compression_rate_decides)
     ck_assert_uint_eq(compression_stats(compression).bytes_total, 4 * (1 + 11 + 72 + 7 + 182 + 18 + 74));
     compression_destroy(compression);
     tensors[0].view = (psgd_matrix_view_t){1, 27, 64, 0, 1, 27};
-    assert_tool_fails(compression_create(&settings, tensors, offsets, NUM_TENSORS, EXTENT, self, &compression), TOOL_USAGE,
-                      "tensor 'large' has a view");
+    assert_tool_fails(compression_create(&settings, tensors, offsets, NUM_TENSORS, EXTENT, self, &compression),
+                      TOOL_USAGE, "tensor 'large' has a view");
     psgd_comm_destroy(self);
 }
 END_TEST

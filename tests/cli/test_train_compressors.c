@@ -19,7 +19,8 @@ typedef struct shape {
     uint32_t rank;
 } shape_t;
 
-static const shape_t shapes[] = {{1, 7, 1}, {7, 1, 1}, {1, 1, 1}, {13, 5, 2}, {5, 13, 5}, {64, 27, 4}, {27, 64, 3}, {16, 16, 1}};
+static const shape_t shapes[] = {{1, 7, 1},  {7, 1, 1},   {1, 1, 1},   {13, 5, 2},
+                                 {5, 13, 5}, {64, 27, 4}, {27, 64, 3}, {16, 16, 1}};
 
 enum { NUM_SHAPES = sizeof(shapes) / sizeof(shapes[0]), MAX_ELEMS = 64 * 27 };
 
@@ -41,8 +42,8 @@ static void fill(float *values, size_t count, uint64_t purpose)
 }
 
 /* said = what the message of `values` says. The message's words behind its end, and the result's, stay as they are. */
-static void pass(compressor_t compressor, const compressor_matrix_t *matrix, compressor_draw_t draw, const float *values,
-                 float *said)
+static void pass(compressor_t compressor, const compressor_matrix_t *matrix, compressor_draw_t draw,
+                 const float *values, float *said)
 {
     const compressor_ops_t *ops     = compressor_find(compressor);
     const size_t            elems   = matrix->rows * matrix->cols;
@@ -72,10 +73,10 @@ START_TEST(compressors__messages_have_the_sizes_that_are_documented)
     static const struct {
         compressor_t compressor;
         size_t       words[3];
-    } rows[] = {{COMPRESSOR_RANDOM_BLOCK, {364, 36, 7}}, {COMPRESSOR_RANDOM_K, {364, 36, 7}},
-                {COMPRESSOR_TOP_K, {364, 36, 6}},        {COMPRESSOR_SIGN_NORM, {55, 4, 2}},
-                {COMPRESSOR_SIGNUM, {54, 3, 1}},         {COMPRESSOR_SVD, {364, 36, 8}},
-                {COMPRESSOR_ATOMO, {364, 36, 8}},        {COMPRESSOR_UNBIASED, {256, 26, 1}}};
+    } rows[]                      = {{COMPRESSOR_RANDOM_BLOCK, {364, 36, 7}}, {COMPRESSOR_RANDOM_K, {364, 36, 7}},
+                                     {COMPRESSOR_TOP_K, {364, 36, 6}},        {COMPRESSOR_SIGN_NORM, {55, 4, 2}},
+                                     {COMPRESSOR_SIGNUM, {54, 3, 1}},         {COMPRESSOR_SVD, {364, 36, 8}},
+                                     {COMPRESSOR_ATOMO, {364, 36, 8}},        {COMPRESSOR_UNBIASED, {256, 26, 1}}};
     static const shape_t sizes[3] = {{64, 27, 4}, {13, 5, 2}, {1, 7, 1}};
 
     ck_assert_uint_eq(sizeof(rows) / sizeof(rows[0]), NUM_COMPRESSORS - 1);
@@ -173,7 +174,8 @@ START_TEST(random_k__sends_k_elements_each_as_often_as_any_other)
             }
         }
         for (size_t i = 0; i < elems; ++i) {
-            ck_assert_double_le(fabs((double)times[i] - STEPS * share), DEVIATIONS * sqrt(STEPS * share * (1.0 - share)));
+            ck_assert_double_le(fabs((double)times[i] - STEPS * share),
+                                DEVIATIONS * sqrt(STEPS * share * (1.0 - share)));
         }
     }
 }
@@ -183,8 +185,8 @@ START_TEST(random_ones__are_functions_of_seed_matrix_and_step_and_not_of_the_wor
 {
     static float              values[MAX_ELEMS], first[MAX_ELEMS], second[MAX_ELEMS];
     static const compressor_t common[] = {COMPRESSOR_RANDOM_BLOCK, COMPRESSOR_RANDOM_K, COMPRESSOR_UNBIASED};
-    compressor_matrix_t       matrix   = matrix_of(&shapes[5]), other = matrix;
-    const size_t              bytes    = matrix.rows * matrix.cols * sizeof(float);
+    compressor_matrix_t       matrix = matrix_of(&shapes[5]), other = matrix;
+    const size_t              bytes = matrix.rows * matrix.cols * sizeof(float);
 
     other.key += 1;
     fill(values, MAX_ELEMS, 1);
@@ -308,7 +310,8 @@ START_TEST(atomo__probabilities_are_those_of_the_water_filling)
         double exact[12], probabilities[12], scale, last = 1e3;
         size_t count = 1 + random_below(&stream, 12), wanted = 1 + random_below(&stream, (uint32_t)count), certain;
 
-        for (size_t i = 0; i < count; ++i) { /* falling, by factors of up to 10, and in a third of the rounds zeros at the end */
+        for (size_t i = 0; i < count;
+             ++i) { /* falling, by factors of up to 10, and in a third of the rounds zeros at the end */
             last *= 1.0 - 0.9 * random_unit(&stream);
             values[i] = round % 3 == 0 && i > count / 2 ? 0.0f : (float)last;
             exact[i]  = (double)values[i];
@@ -325,9 +328,9 @@ END_TEST
 
 START_TEST(atomo__draws_exactly_as_many_as_wanted_each_with_its_probability)
 {
-    static const float values[8]      = {9.0f, 4.0f, 3.0f, 2.5f, 1.0f, 0.5f, 0.25f, 0.0f};
-    const double       exact[8]       = {9.0, 4.0, 3.0, 2.5, 1.0, 0.5, 0.25, 0.0};
-    random_stream_t    stream         = random_stream(4, 4);
+    static const float values[8] = {9.0f, 4.0f, 3.0f, 2.5f, 1.0f, 0.5f, 0.25f, 0.0f};
+    const double       exact[8]  = {9.0, 4.0, 3.0, 2.5, 1.0, 0.5, 0.25, 0.0};
+    random_stream_t    stream    = random_stream(4, 4);
     enum { DRAWS = 20000 };
 
     for (size_t wanted = 1; wanted <= 6; ++wanted) {
@@ -353,8 +356,8 @@ END_TEST
 
 /* The standard deviation of an element of what spectral Atomo says is at most the sum of those of its terms: term k is
  * s_k u_ik v_jk / p_k with probability p_k, and 0 else. */
-static double atomo_deviation(const reference_singular_t *exact, const double *probabilities, const compressor_matrix_t *matrix,
-                              size_t i, size_t j)
+static double atomo_deviation(const reference_singular_t *exact, const double *probabilities,
+                              const compressor_matrix_t *matrix, size_t i, size_t j)
 {
     double sum = 0.0;
 
@@ -367,7 +370,8 @@ static double atomo_deviation(const reference_singular_t *exact, const double *p
 }
 
 /* means[i]: of what the messages of so many steps say. */
-static void average(compressor_t compressor, const compressor_matrix_t *matrix, const float *values, size_t steps, double *means)
+static void average(compressor_t compressor, const compressor_matrix_t *matrix, const float *values, size_t steps,
+                    double *means)
 {
     static float said[MAX_ELEMS];
     const size_t elems = matrix->rows * matrix->cols;

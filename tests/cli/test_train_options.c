@@ -218,14 +218,16 @@ static void check_refused(const char *compressor, const char *option, const char
 START_TEST(compressor__refuses_what_is_the_librarys)
 {
     static const char *const given[][2] = {
-        {"--start-step", "3"},       {"--half-iterations", "1"}, {"--fused-update", NULL},       {"--max-norm", "1"},
-        {"--warm-start", "0"},       {"--byte-budget", "9"},     {"--wire", "f16"},              {"--error-dtype", "bf16"},
-        {"--gradient-dtype", "f16"}, {"--loss-scale", "2"},      {"--flatten", NULL},            {"--orthogonalize-shorter", NULL},
-        {"--new-rank", "2"},         {"--absent-every", "3"},    {"--reset-error-every", "3"},   {"--engine", "fused"},
-        {"--finite", NULL},          {"--sharing", "owners"},    {"--check-every", "3"},         {"--energy-every", "3"},
-        {"--log-every", "3"},        {"--save", "x"},            {"--resume", "x"},              {"--bucket-kb", "9"},
-        {"--no-overlap", NULL},      {"--progress-thread", NULL}, {"--rank", "0"}};
-    options_t                options;
+        {"--start-step", "3"},  {"--half-iterations", "1"},  {"--fused-update", NULL},
+        {"--max-norm", "1"},    {"--warm-start", "0"},       {"--byte-budget", "9"},
+        {"--wire", "f16"},      {"--error-dtype", "bf16"},   {"--gradient-dtype", "f16"},
+        {"--loss-scale", "2"},  {"--flatten", NULL},         {"--orthogonalize-shorter", NULL},
+        {"--new-rank", "2"},    {"--absent-every", "3"},     {"--reset-error-every", "3"},
+        {"--engine", "fused"},  {"--finite", NULL},          {"--sharing", "owners"},
+        {"--check-every", "3"}, {"--energy-every", "3"},     {"--log-every", "3"},
+        {"--save", "x"},        {"--resume", "x"},           {"--bucket-kb", "9"},
+        {"--no-overlap", NULL}, {"--progress-thread", NULL}, {"--rank", "0"}};
+    options_t options;
 
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); ++i) {
         check_refused("top-k", given[i][0], given[i][1]);
@@ -250,7 +252,8 @@ START_TEST(compressor__has_a_learning_rate_of_its_own)
     assert_tool_ok(PARSE(&options, "--compressor", "signum", "--compressor-lr", "0.25"));
     ck_assert_double_eq(options.compressor_lr, 0.25);
     ck_assert_double_eq(options.lr, 0.05);
-    assert_tool_fails(PARSE(&options, "--compressor-lr", "0.1"), TOOL_USAGE, "--compressor-lr is for other compressors");
+    assert_tool_fails(PARSE(&options, "--compressor-lr", "0.1"), TOOL_USAGE,
+                      "--compressor-lr is for other compressors");
 }
 END_TEST
 

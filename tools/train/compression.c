@@ -15,8 +15,8 @@ typedef struct part {
     bool                is_compressed;
     compressor_matrix_t matrix;
     size_t              elems;
-    size_t              offset;  /* in the gradients */
-    size_t              message; /* words, in the message of all matrices, or in that of all tensors that are not compressed */
+    size_t              offset; /* in the gradients */
+    size_t message; /* words, in the message of all matrices, or in that of all tensors that are not compressed */
 } part_t;
 
 struct compression {
@@ -30,8 +30,8 @@ struct compression {
     size_t                  message_words; /* of all matrices, from one worker */
     float                  *memory;        /* extent: error or momentum; NULL where nothing is kept */
     float                  *values;        /* extent: the gradients on the host */
-    uint32_t               *sums;     /* the vote, the plain tensors and, with COMPRESSOR_SUMS, the matrices' messages */
-    uint32_t               *gathered; /* with COMPRESSOR_GATHERS: the matrices' messages, worker by worker */
+    uint32_t               *sums; /* the vote, the plain tensors and, with COMPRESSOR_SUMS, the matrices' messages */
+    uint32_t               *gathered;       /* with COMPRESSOR_GATHERS: the matrices' messages, worker by worker */
     size_t                 *gathered_bytes; /* by worker */
     uint32_t               *scratch;
     compression_stats_t     stats;
@@ -50,7 +50,8 @@ static bool has_momentum(const compression_t *c)
 /* This worker's message of all matrices. */
 static uint32_t *own_message(const compression_t *c)
 {
-    return sums_messages(c) ? c->sums + VOTE_WORDS + c->plain_words : c->gathered + c->comm->worker_index * c->message_words;
+    return sums_messages(c) ? c->sums + VOTE_WORDS + c->plain_words
+                            : c->gathered + c->comm->worker_index * c->message_words;
 }
 
 static uint64_t key_of(const char *name)
@@ -82,7 +83,8 @@ static tool_status_t plan_part(compression_t *c, const psgd_tensor_t *tensor, si
     uint64_t             cols   = 1;
 
     if (has_view(tensor)) {
-        return tool_fail(TOOL_USAGE, "--tensors: tensor '%s' has a view, which --compressor %s does not know; leave it out",
+        return tool_fail(TOOL_USAGE,
+                         "--tensors: tensor '%s' has a view, which --compressor %s does not know; leave it out",
                          tensor->name, compressor_words[c->settings.compressor]);
     }
     for (uint32_t i = 1; i < tensor->num_dims; ++i) {
@@ -91,8 +93,8 @@ static tool_status_t plan_part(compression_t *c, const psgd_tensor_t *tensor, si
     part->elems  = (size_t)(tensor->dims[0] * cols);
     part->offset = offset;
     if (part->elems > UINT32_MAX) {
-        return tool_fail(TOOL_FAILED, "tensor '%s' has %zu elements, and --compressor %s numbers them by 32 bits", tensor->name,
-                         part->elems, compressor_words[c->settings.compressor]);
+        return tool_fail(TOOL_FAILED, "tensor '%s' has %zu elements, and --compressor %s numbers them by 32 bits",
+                         tensor->name, part->elems, compressor_words[c->settings.compressor]);
     }
     matrix->rows = (size_t)tensor->dims[0];
     matrix->cols = (size_t)cols;
@@ -136,11 +138,11 @@ static size_t most_scratch_words(const compression_t *c)
 static tool_status_t allocate(compression_t *c)
 {
     const uint32_t workers = c->comm->num_workers;
-    const bool     keeps = c->ops->memory == COMPRESSOR_MOMENTUM ||
-                       (c->ops->memory == COMPRESSOR_ERROR && c->settings.error_feedback);
-    const size_t   sums  = VOTE_WORDS + c->plain_words + (sums_messages(c) ? c->message_words : 0);
-    const size_t   words = sums_messages(c) ? 0 : workers * c->message_words;
-    tool_status_t  status = tool_alloc(sums, sizeof(*c->sums), "the messages", &c->sums);
+    const bool     keeps =
+        c->ops->memory == COMPRESSOR_MOMENTUM || (c->ops->memory == COMPRESSOR_ERROR && c->settings.error_feedback);
+    const size_t  sums   = VOTE_WORDS + c->plain_words + (sums_messages(c) ? c->message_words : 0);
+    const size_t  words  = sums_messages(c) ? 0 : workers * c->message_words;
+    tool_status_t status = tool_alloc(sums, sizeof(*c->sums), "the messages", &c->sums);
 
     if (status == TOOL_OK) {
         status = tool_alloc(words, sizeof(*c->gathered), "the workers' messages", &c->gathered);
@@ -163,8 +165,9 @@ static tool_status_t allocate(compression_t *c)
     return status;
 }
 
-tool_status_t compression_create(const compression_settings_t *settings, const psgd_tensor_t *tensors, const size_t *offsets,
-                                 size_t count, size_t extent, const psgd_comm_t *comm, compression_t **compression_p)
+tool_status_t compression_create(const compression_settings_t *settings, const psgd_tensor_t *tensors,
+                                 const size_t *offsets, size_t count, size_t extent, const psgd_comm_t *comm,
+                                 compression_t **compression_p)
 {
     compression_t *c      = NULL;
     tool_status_t  status = compressor_check(settings->compressor);
@@ -245,8 +248,8 @@ static const float *take_in(const compression_t *c, const part_t *part, const fl
 }
 
 /* This worker's message of one matrix, and what it leaves for the next step. */
-static tool_status_t compress(const compression_t *c, const compressor_draw_t *draw, const part_t *part, const float *values,
-                              bool *finite)
+static tool_status_t compress(const compression_t *c, const compressor_draw_t *draw, const part_t *part,
+                              const float *values, bool *finite)
 {
     const float  *from    = take_in(c, part, values);
     uint32_t     *message = own_message(c) + part->message;
@@ -287,16 +290,18 @@ static tool_status_t pack(const compression_t *c, uint64_t step, const float *va
 
 static tool_status_t diverged(uint64_t step)
 {
-    return tool_fail(TOOL_ALL_FAILED, "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
+    return tool_fail(TOOL_ALL_FAILED,
+                     "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
                      (unsigned long long)step);
 }
 
 /* Everything goes out, and all workers' is there. */
 static tool_status_t exchange_messages(compression_t *c, uint64_t step)
 {
-    const double  begin  = clock_now();
-    const size_t  words  = VOTE_WORDS + c->plain_words + (sums_messages(c) ? c->message_words : 0);
-    tool_status_t status = collective_sum(c->comm, (float *)(void *)c->sums, words, "adding up the gradients' messages");
+    const double  begin = clock_now();
+    const size_t  words = VOTE_WORDS + c->plain_words + (sums_messages(c) ? c->message_words : 0);
+    tool_status_t status =
+        collective_sum(c->comm, (float *)(void *)c->sums, words, "adding up the gradients' messages");
 
     c->stats.bytes_total += words * sizeof(*c->sums);
     c->stats.messages_last_step = 1;
@@ -378,7 +383,8 @@ tool_status_t compression_step_host(compression_t *compression, float *values, u
         return status;
     }
     unpack(compression, step, values);
-    return is_finite(values, compression->extent) ? TOOL_OK : diverged(step); /* the same bits, and so the same verdict, on all */
+    return is_finite(values, compression->extent) ? TOOL_OK
+                                                  : diverged(step); /* the same bits, and so the same verdict, on all */
 }
 
 tool_status_t compression_step(compression_t *compression, const params_t *params, uint64_t step)

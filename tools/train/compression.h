@@ -30,7 +30,8 @@ typedef struct compression_settings {
 
 /* What it has come to. */
 typedef struct compression_stats {
-    uint64_t bytes_total;        /* handed to the communicator by this worker: the vector of an all-reduce, its own part of an all-gather */
+    uint64_t
+        bytes_total; /* handed to the communicator by this worker: the vector of an all-reduce, its own part of an all-gather */
     uint64_t messages_last_step; /* collectives */
     double   network_seconds;    /* waiting in them */
     double   compression_rate;   /* gradient elements over words sent in their place */
@@ -40,8 +41,9 @@ typedef struct compression compression_t;
 
 /* tensors[0 .. count) lie at offsets[0 .. count) of a buffer of `extent` floats; names and dimensions are read here alone. A tensor's own
  * rank counts, a view is refused. `comm` must outlive it. Freed by compression_destroy(). Errors: a sentence. */
-tool_status_t compression_create(const compression_settings_t *settings, const psgd_tensor_t *tensors, const size_t *offsets,
-                                 size_t count, size_t extent, const psgd_comm_t *comm, compression_t **compression_p);
+tool_status_t compression_create(const compression_settings_t *settings, const psgd_tensor_t *tensors,
+                                 const size_t *offsets, size_t count, size_t extent, const psgd_comm_t *comm,
+                                 compression_t **compression_p);
 void          compression_destroy(compression_t *compression);
 
 /* values[0 .. extent): this worker's gradients, and the update when it returns. `step` is the same on all workers. A collective. Errors:

@@ -7,7 +7,8 @@ static const double SIGN_LR_SHARE = 0.01;
 
 static tool_status_t refuse(const options_t *options, const char *option, const char *why)
 {
-    return tool_fail(TOOL_USAGE, "%s does not go with --compressor %s: %s", option, compressor_words[options->compressor], why);
+    return tool_fail(TOOL_USAGE, "%s does not go with --compressor %s: %s", option,
+                     compressor_words[options->compressor], why);
 }
 
 /* An option, and whether it is not at its default. */
@@ -24,7 +25,7 @@ static tool_status_t check_library_options(const options_t *o)
         {"--half-iterations", o->half_iterations > 0},
         {"--fused-update", o->fused_update},
         {"--max-norm", o->max_norm > 0.0},
-        {"--warm-start 0", o->warm_start == 0},
+        {"--warm-start", o->warm_start == 0},
         {"--byte-budget", o->byte_budget > 0},
         {"--wire", o->wire != (int)PSGD_F32},
         {"--error-dtype", o->error_dtype != 0},
@@ -62,8 +63,9 @@ static tool_status_t check_form(const options_t *o)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !o->compare; ++i) {
         if (rows[i].is_given) {
-            return refuse(o, rows[i].option, "gradients are exchanged in one call behind the backward pass; "
-                                             "it takes --compare, whose plain run knows it");
+            return refuse(o, rows[i].option,
+                          "gradients are exchanged in one call behind the backward pass; "
+                          "it takes --compare, whose plain run knows it");
         }
     }
     return TOOL_OK;
@@ -78,20 +80,22 @@ tool_status_t compressor_options_check(const options_t *options)
     if (ops == NULL) {
         return options->compressor_lr < 0.0
                    ? TOOL_OK
-                   : tool_fail(TOOL_USAGE, "--compressor-lr is for other compressors than powersgd, whose learning rate is --lr");
+                   : tool_fail(TOOL_USAGE,
+                               "--compressor-lr is for other compressors than powersgd, whose learning rate is --lr");
     }
     if (options->rank == 0) {
-        return refuse(options, "--rank 0", "at rank 0 nothing is compressed");
+        return refuse(options, "--rank", "at rank 0 nothing is compressed");
     }
     if (options->save != NULL || options->resume != NULL) {
         return refuse(options, options->save != NULL ? "--save" : "--resume", "what it remembers cannot be saved");
     }
     if (options->error_feedback == 0 && ops->memory != COMPRESSOR_ERROR) {
-        return refuse(options, "--error-feedback 0", "it has no error feedback");
+        return refuse(options, "--error-feedback", "it has no error feedback");
     }
     if (compressor_keeps_momentum(compressor) && options->rule != (int)PSGD_RULE_HEAVY_BALL) {
-        return refuse(options, "--rule", "it keeps the momentum itself, and each parameter loses lr (update + weight-decay "
-                                         "parameter); leave --rule at heavy-ball");
+        return refuse(options, "--rule",
+                      "it keeps the momentum itself, and each parameter loses lr (update + weight-decay "
+                      "parameter); leave --rule at heavy-ball");
     }
     status = check_library_options(options);
     if (status == TOOL_OK) {

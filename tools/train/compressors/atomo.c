@@ -88,5 +88,5 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return TOOL_OK;
 }
 
-const compressor_ops_t atomo_ops = {"spectral Atomo", COMPRESSOR_GATHERS, COMPRESSOR_NO_MEMORY, factors_words,
-                                    scratch_words,    encode,             factors_decode};
+const compressor_ops_t atomo_ops = {
+    "spectral Atomo", COMPRESSOR_GATHERS, COMPRESSOR_NO_MEMORY, factors_words, scratch_words, encode, factors_decode};

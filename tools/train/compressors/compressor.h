@@ -66,8 +66,8 @@ typedef struct compressor_ops {
 
     /* sum += scale x what the message says. A message of COMPRESSOR_SUMS may be a sum of several. The same bits on all
      * workers: fixed order, nothing that a C library rounds. */
-    void (*decode)(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                   uint32_t *scratch, float *sum);
+    void (*decode)(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                   float scale, uint32_t *scratch, float *sum);
 } compressor_ops_t;
 
 /* NULL for COMPRESSOR_POWERSGD. */

@@ -5,8 +5,8 @@ size_t factors_words(const compressor_matrix_t *matrix)
     return (matrix->rows + matrix->cols) * matrix->rank;
 }
 
-void factors_put(const compressor_matrix_t *matrix, const singular_t *singular, size_t index, double weight, size_t column,
-                 uint32_t *message)
+void factors_put(const compressor_matrix_t *matrix, const singular_t *singular, size_t index, double weight,
+                 size_t column, uint32_t *message)
 {
     uint32_t    *p    = &message[column * matrix->rows];
     uint32_t    *q    = &message[matrix->rank * matrix->rows + column * matrix->cols];
@@ -20,8 +20,8 @@ void factors_put(const compressor_matrix_t *matrix, const singular_t *singular, 
     }
 }
 
-void factors_decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                    uint32_t *scratch, float *sum)
+void factors_decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                    float scale, uint32_t *scratch, float *sum)
 {
     const uint32_t *qs = &message[matrix->rank * matrix->rows];
 

@@ -30,8 +30,8 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return TOOL_OK;
 }
 
-static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                   uint32_t *scratch, float *sum)
+static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                   float scale, uint32_t *scratch, float *sum)
 {
     size_t elems = matrix->rows * matrix->cols;
     size_t first = first_of(matrix, draw);
@@ -42,5 +42,5 @@ static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *d
     }
 }
 
-const compressor_ops_t random_block_ops = {"random block", COMPRESSOR_SUMS, COMPRESSOR_ERROR, compressor_budget,
-                                           no_words,       encode,          decode};
+const compressor_ops_t random_block_ops = {
+    "random block", COMPRESSOR_SUMS, COMPRESSOR_ERROR, compressor_budget, no_words, encode, decode};

@@ -36,8 +36,8 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return TOOL_OK;
 }
 
-static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                   uint32_t *scratch, float *sum)
+static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                   float scale, uint32_t *scratch, float *sum)
 {
     draw_places(matrix, draw, scratch);
     for (size_t i = 0; i < compressor_budget(matrix); ++i) {
@@ -45,5 +45,5 @@ static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *d
     }
 }
 
-const compressor_ops_t random_k_ops = {"random K",    COMPRESSOR_SUMS, COMPRESSOR_ERROR, compressor_budget,
-                                       scratch_words, encode,          decode};
+const compressor_ops_t random_k_ops = {"random K", COMPRESSOR_SUMS, COMPRESSOR_ERROR, compressor_budget, scratch_words,
+                                       encode,     decode};

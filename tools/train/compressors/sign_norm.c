@@ -32,13 +32,13 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return TOOL_OK;
 }
 
-static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                   uint32_t *scratch, float *sum)
+static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                   float scale, uint32_t *scratch, float *sum)
 {
     (void)draw;
     (void)scratch;
     signs_add(&message[1], matrix->rows * matrix->cols, scale * compressor_get(&message[0]), sum);
 }
 
-const compressor_ops_t sign_norm_ops = {"sign + norm", COMPRESSOR_GATHERS, COMPRESSOR_ERROR, message_words,
-                                        no_words,      encode,             decode};
+const compressor_ops_t sign_norm_ops = {
+    "sign + norm", COMPRESSOR_GATHERS, COMPRESSOR_ERROR, message_words, no_words, encode, decode};

@@ -22,6 +22,7 @@ extern const bool singular_is_available;
 size_t singular_scratch_words(size_t rows, size_t cols);
 
 /* Of M (rows x cols, row-major, finite). What *singular_p points to lies in `scratch`. Errors: TOOL_FAILED. */
-tool_status_t singular_decompose(const float *values, size_t rows, size_t cols, uint32_t *scratch, singular_t *singular_p);
+tool_status_t singular_decompose(const float *values, size_t rows, size_t cols, uint32_t *scratch,
+                                 singular_t *singular_p);
 
 #endif

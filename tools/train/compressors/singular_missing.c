@@ -10,7 +10,8 @@ size_t singular_scratch_words(size_t rows, size_t cols)
     return 0;
 }
 
-tool_status_t singular_decompose(const float *values, size_t rows, size_t cols, uint32_t *scratch, singular_t *singular_p)
+tool_status_t singular_decompose(const float *values, size_t rows, size_t cols, uint32_t *scratch,
+                                 singular_t *singular_p)
 {
     (void)values;
     (void)scratch;

@@ -19,5 +19,5 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return status;
 }
 
-const compressor_ops_t svd_ops = {"SVD",         COMPRESSOR_GATHERS, COMPRESSOR_ERROR, factors_words,
-                                  scratch_words, encode,             factors_decode};
+const compressor_ops_t svd_ops = {"SVD",  COMPRESSOR_GATHERS, COMPRESSOR_ERROR, factors_words, scratch_words,
+                                  encode, factors_decode};

@@ -74,9 +74,9 @@ static uint32_t find_smallest(const float *values, size_t elems, size_t count, u
 static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const float *values,
                             uint32_t *scratch, uint32_t *message)
 {
-    size_t   elems    = matrix->rows * matrix->cols;
-    size_t   count    = count_of(matrix);
-    size_t   equal    = 0, taken = 0;
+    size_t   elems = matrix->rows * matrix->cols;
+    size_t   count = count_of(matrix);
+    size_t   equal = 0, taken = 0;
     uint32_t smallest = find_smallest(values, elems, count, scratch, &equal);
 
     (void)draw;
@@ -93,8 +93,8 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return TOOL_OK;
 }
 
-static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                   uint32_t *scratch, float *sum)
+static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                   float scale, uint32_t *scratch, float *sum)
 {
     size_t count = count_of(matrix);
 
@@ -105,5 +105,5 @@ static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *d
     }
 }
 
-const compressor_ops_t top_k_ops = {"top K",       COMPRESSOR_GATHERS, COMPRESSOR_ERROR, message_words,
-                                    scratch_words, encode,             decode};
+const compressor_ops_t top_k_ops = {"top K", COMPRESSOR_GATHERS, COMPRESSOR_ERROR, message_words, scratch_words, encode,
+                                    decode};

@@ -54,8 +54,8 @@ static tool_status_t encode(const compressor_matrix_t *matrix, const compressor_
     return TOOL_OK;
 }
 
-static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message, float scale,
-                   uint32_t *scratch, float *sum)
+static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *draw, const uint32_t *message,
+                   float scale, uint32_t *scratch, float *sum)
 {
     const float factor = scale / sqrtf((float)matrix->rank);
 
@@ -72,5 +72,5 @@ static void decode(const compressor_matrix_t *matrix, const compressor_draw_t *d
     }
 }
 
-const compressor_ops_t unbiased_ops = {"unbiased",    COMPRESSOR_SUMS, COMPRESSOR_NO_MEMORY, message_words,
-                                       scratch_words, encode,          decode};
+const compressor_ops_t unbiased_ops = {"unbiased", COMPRESSOR_SUMS, COMPRESSOR_NO_MEMORY, message_words, scratch_words,
+                                       encode,     decode};
