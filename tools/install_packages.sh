@@ -12,8 +12,9 @@ PSGD_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config ocl-icd-opencl-dev libc
     libmpich-dev check zlib1g-dev librandom123-dev dataset-fashion-mnist bible-kjv bible-kjv-text"
 
 # Two more OpenCL implementations, which behave differently from PoCL; what lists them; the lint checks' language; libFuzzer;
-# links between emulated hosts.
-PSGD_TEST_PACKAGES="oclgrind mesa-opencl-icd clinfo python3 clang libclang-rt-14-dev iproute2"
+# links between emulated hosts; singular values for two of psgd-train's compressors.
+PSGD_TEST_PACKAGES="oclgrind mesa-opencl-icd clinfo python3 clang libclang-rt-14-dev iproute2
+    liblapacke-dev"
 
 # Prints those of the given packages that are not installed.
 psgd_missing_packages()

@@ -1,5 +1,5 @@
 /* The exchange of gradients in one training step: handed to the library layer by layer while the backward pass goes on, or in one
- * call behind it (--no-overlap). The same buckets give the same bits either way. */
+ * call behind it (--no-overlap). The same buckets give the same bits either way. With --compressor, in one call to that (compression.h). */
 #ifndef PSGD_TRAIN_EXCHANGE_H
 #define PSGD_TRAIN_EXCHANGE_H
 
@@ -35,7 +35,8 @@ typedef struct exchange {
     double              submit_seconds;  /* spent in submissions */
 } exchange_t;
 
-/* Before the backward pass, with one of reducer and compression. What fails here is told to all workers by exchange_end(). Freed by exchange_free(). */
+/* Before the backward pass, with one of reducer and compression. What fails here is told to all workers by exchange_end(). Freed by
+ * exchange_free(). */
 void exchange_begin(exchange_t *x, const options_t *options, const params_t *params, psgd_reducer_t *reducer,
                     compression_t *compression, const exchange_step_t *step);
 void exchange_free(exchange_t *x);
