@@ -3,7 +3,8 @@
 test_train_compressors.py PATH/psgd-train PATH/libpsgd_mpi_one_thread.so        (environment: PSGD_TEST_MPIEXEC)
 """
 
-from test_train import MODELS, Case, main, run
+from test_train import MODELS, Case, main
+from train_case import run
 
 
 class Compressors(Case):
