@@ -17,25 +17,6 @@
 #include "notice.h"
 #include "update.h"
 
-static tool_status_t make_tensors(bench_t *bench)
-{
-    const model_t *model  = bench->model;
-    tool_status_t  status = tool_alloc(model->count, sizeof(*bench->tensors), "the tensors", &bench->tensors);
-
-    for (size_t t = 0; t < model->count && status == TOOL_OK; ++t) {
-        const psgd_tensor_t empty = PSGD_TENSOR_INIT;
-
-        bench->tensors[t]          = empty;
-        bench->tensors[t].name     = model->tensors[t].name;
-        bench->tensors[t].num_dims = model->tensors[t].num_dims;
-        bench->tensors[t].dtype    = bench->gradients.dtype;
-        bench->tensors[t].rank     = model->tensors[t].rank;
-        bench->tensors[t].view     = model->tensors[t].view;
-        memcpy(bench->tensors[t].dims, model->tensors[t].dims, sizeof(model->tensors[t].dims));
-    }
-    return status;
-}
-
 static tool_status_t note_absent(bench_t *bench)
 {
     tool_status_t status = TOOL_OK;
@@ -205,7 +186,7 @@ static tool_status_t build(bench_t *bench, const psgd_device_info_t *info)
     if (status == TOOL_OK) {
         status = note_absent(bench);
     }
-    return status == TOOL_OK ? make_tensors(bench) : status;
+    return status == TOOL_OK ? model_make_tensors(bench->model, bench->gradients.dtype, &bench->tensors) : status;
 }
 
 static tool_status_t rehearse_update(bench_t *bench, psgd_reducer_t *reducer)

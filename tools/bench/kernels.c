@@ -3,11 +3,13 @@
 #include "kernel_table.h"
 
 #define DECLARE_KERNEL(file_, symbol_) extern const unsigned char psgd_kernel_##symbol_[];
+MEASURE_SOURCE_TABLE(DECLARE_KERNEL)
 PSGD_KERNEL_TABLE(DECLARE_KERNEL)
 #undef DECLARE_KERNEL
 
 static const gpu_source_t sources[] = {
 #define SOURCE_ROW(file_, symbol_) {file_, psgd_kernel_##symbol_},
+    MEASURE_SOURCE_TABLE(SOURCE_ROW)
     PSGD_KERNEL_TABLE(SOURCE_ROW)
 #undef SOURCE_ROW
 };

@@ -2,21 +2,12 @@
 #ifndef PSGD_BENCH_KERNELS_H
 #define PSGD_BENCH_KERNELS_H
 
-#include "gpu.h"
+#include "measure_kernels.h"
 
-/* How they are called here, the file that holds them (tools/bench/), their name there. */
+/* How they are called here, the file that holds them (tools/bench/), their name there; before them those of tools/common/, whose numbers
+ * are the same here and there. */
 #define BENCH_KERNEL_TABLE(ROW) \
-    ROW(FILL_GRADIENTS, "bench_gradients.cl", "fill_gradients") \
-    ROW(FILL_HALF_GRADIENTS, "bench_gradients.cl", "fill_half_gradients") \
-    ROW(ADD_CHUNKS, "bench_floor.cl", "add_chunks") \
-    ROW(FILL_CHUNKS, "bench_floor.cl", "fill_chunks") \
-    ROW(SPLIT_CHUNKS, "bench_floor.cl", "split_chunks") \
-    ROW(SUM_CHUNKS, "bench_floor.cl", "sum_chunks") \
-    ROW(ADD_STRIDED, "bench_floor.cl", "add_strided") \
-    ROW(FILL_STRIDED, "bench_floor.cl", "fill_strided") \
-    ROW(SPLIT_STRIDED, "bench_floor.cl", "split_strided") \
-    ROW(SUM_STRIDED, "bench_floor.cl", "sum_strided") \
-    ROW(SUM_PARTIALS, "bench_floor.cl", "sum_partials") \
+    MEASURE_KERNEL_TABLE(ROW) \
     ROW(MOMENTUM_STEP, "bench_update.cl", "momentum_step") \
     ROW(SPEND_TIME, "bench_backward.cl", "spend_time")
 

@@ -7,6 +7,7 @@
 #include "hierarchy.h"
 #include "option_table.h"
 #include "random.h"
+#include "rank_list.h"
 
 static const char *const engine_words[]  = {"auto", "fused", "clblast", NULL};
 static const char *const staging_words[] = {"auto", "copy", "pinned", "map", NULL}; /* in the order of psgd_staging_t */
@@ -131,31 +132,6 @@ const char *buffers_name(int buffers)
     return buffers_words[buffers];
 }
 
-/* --ranks' list into options->ranks. */
-static tool_status_t read_ranks(options_t *options)
-{
-    const char *at = options->rank_list;
-
-    options->num_ranks = 0;
-    for (;;) {
-        char         *end  = NULL;
-        unsigned long rank = strtoul(at, &end, 10);
-
-        if (*at < '0' || *at > '9' || (*end != ',' && *end != '\0') || rank < 1 || rank > PSGD_MAX_RANK) {
-            return tool_fail(TOOL_USAGE, "--ranks takes whole numbers from 1 to %d with commas between, not '%s'",
-                             PSGD_MAX_RANK, options->rank_list);
-        }
-        if (options->num_ranks == OPTIONS_MAX_RANKS) {
-            return tool_fail(TOOL_USAGE, "--ranks takes at most %d ranks", OPTIONS_MAX_RANKS);
-        }
-        options->ranks[options->num_ranks++] = (uint32_t)rank;
-        if (*end == '\0') {
-            return TOOL_OK;
-        }
-        at = end + 1;
-    }
-}
-
 tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 {
     options_t     options = {.model                = "resnet18",
@@ -189,7 +165,7 @@ tool_status_t options_parse(int argc, char **argv, options_t *options_p)
     options.ranks[0]  = options.rank != 0 ? options.rank : 4;
     options.num_ranks = 1;
     if (options.is_sweep) {
-        status = read_ranks(&options);
+        status = rank_list_parse("--ranks", options.rank_list, options.ranks, OPTIONS_MAX_RANKS, &options.num_ranks);
     }
     if (status == TOOL_OK) {
         *options_p = options;

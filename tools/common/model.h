@@ -1,6 +1,6 @@
-/* A model as the benchmark sees it: the shapes of its parameter tensors. */
-#ifndef PSGD_BENCH_MODEL_H
-#define PSGD_BENCH_MODEL_H
+/* A model as the tools see it that measure: the shapes of its parameter tensors. */
+#ifndef PSGD_TOOLS_MODEL_H
+#define PSGD_TOOLS_MODEL_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +37,9 @@ tool_status_t model_add(model_t *model, const char *name, uint32_t num_dims, con
 
 /* The tensor of this name, or NULL. */
 const model_tensor_t *model_find(const model_t *model, const char *name);
+
+/* The tensors as a reducer is told of them, their gradients of this type; freed by free(). Their names are the model's. */
+tool_status_t model_make_tensors(const model_t *model, psgd_dtype_t dtype, psgd_tensor_t **tensors_p);
 
 /* The same number for the same tensors in the same order. */
 uint64_t model_hash(const model_t *model);

@@ -53,6 +53,28 @@ const model_tensor_t *model_find(const model_t *model, const char *name)
     return NULL;
 }
 
+tool_status_t model_make_tensors(const model_t *model, psgd_dtype_t dtype, psgd_tensor_t **tensors_p)
+{
+    psgd_tensor_t *tensors = NULL;
+    tool_status_t  status  = tool_alloc(model->count, sizeof(*tensors), "the tensors", &tensors);
+
+    for (size_t t = 0; t < model->count && status == TOOL_OK; ++t) {
+        const psgd_tensor_t empty = PSGD_TENSOR_INIT;
+
+        tensors[t]          = empty;
+        tensors[t].name     = model->tensors[t].name;
+        tensors[t].num_dims = model->tensors[t].num_dims;
+        tensors[t].dtype    = dtype;
+        tensors[t].rank     = model->tensors[t].rank;
+        tensors[t].view     = model->tensors[t].view;
+        memcpy(tensors[t].dims, model->tensors[t].dims, sizeof(model->tensors[t].dims));
+    }
+    if (status == TOOL_OK) {
+        *tensors_p = tensors;
+    }
+    return status;
+}
+
 static uint64_t hash_view(uint64_t hash, const psgd_matrix_view_t *view)
 {
     const uint64_t fields[] = {view->batch,        view->rows,       view->cols,

@@ -1,6 +1,6 @@
 /* The floor: the moves of memory that a step cannot do without, by kernels that do nothing else. */
-#ifndef PSGD_BENCH_FLOOR_H
-#define PSGD_BENCH_FLOOR_H
+#ifndef PSGD_TOOLS_FLOOR_H
+#define PSGD_TOOLS_FLOOR_H
 
 #include "gpu.h"
 

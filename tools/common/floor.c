@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "measure_kernels.h"
 
 enum {
     CHUNKS_PER_UNIT = 4,   /* on CPUs: a few for each compute unit, so that a late one is made up for */
@@ -29,7 +29,7 @@ static size_t group_items(const gpu_t *gpu)
 {
     size_t items = GROUP_ITEMS;
 
-    for (size_t k = BENCH_KERNEL_ADD_STRIDED; k <= BENCH_KERNEL_SUM_PARTIALS; ++k) {
+    for (size_t k = MEASURE_KERNEL_ADD_STRIDED; k <= MEASURE_KERNEL_SUM_PARTIALS; ++k) {
         while (items > gpu->most_items[k]) {
             items /= 2;
         }
@@ -60,30 +60,30 @@ static void choose_shape(floor_t *floor)
 static tool_status_t run_add(const floor_t *floor, uint64_t vectors, uint64_t chunk)
 {
     if (is_cpu(floor->gpu)) {
-        return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_ADD_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
+        return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_ADD_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
                                  GPU_ARG(chunk), GPU_ARG(floor->a), GPU_ARG(floor->b));
     }
-    return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_ADD_STRIDED, floor->groups, floor->group_items, GPU_ARG(vectors),
+    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_ADD_STRIDED, floor->groups, floor->group_items, GPU_ARG(vectors),
                              GPU_ARG(floor->a), GPU_ARG(floor->b));
 }
 
 static tool_status_t run_fill(const floor_t *floor, uint64_t vectors, uint64_t chunk, cl_mem mem, float value)
 {
     if (is_cpu(floor->gpu)) {
-        return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_FILL_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
+        return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_FILL_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
                                  GPU_ARG(chunk), GPU_ARG(mem), GPU_ARG(value));
     }
-    return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_FILL_STRIDED, floor->groups, floor->group_items, GPU_ARG(vectors),
+    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_FILL_STRIDED, floor->groups, floor->group_items, GPU_ARG(vectors),
                              GPU_ARG(mem), GPU_ARG(value));
 }
 
 static tool_status_t run_split(const floor_t *floor, uint64_t vectors, uint64_t chunk)
 {
     if (is_cpu(floor->gpu)) {
-        return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_SPLIT_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
+        return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_SPLIT_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
                                  GPU_ARG(chunk), GPU_ARG(floor->a), GPU_ARG(floor->b));
     }
-    return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_SPLIT_STRIDED, floor->groups, floor->group_items,
+    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_SPLIT_STRIDED, floor->groups, floor->group_items,
                              GPU_ARG(vectors), GPU_ARG(floor->a), GPU_ARG(floor->b));
 }
 
@@ -95,16 +95,16 @@ static tool_status_t run_sum(const floor_t *floor, uint64_t vectors, uint64_t ch
     tool_status_t status;
 
     if (is_cpu(floor->gpu)) {
-        status = GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_SUM_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
+        status = GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_SUM_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
                                    GPU_ARG(chunk), GPU_ARG(floor->a), GPU_ARG(floor->partials));
     } else {
-        status = GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_SUM_STRIDED, floor->groups, floor->group_items,
+        status = GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_SUM_STRIDED, floor->groups, floor->group_items,
                                    GPU_ARG(vectors), GPU_ARG(floor->a), GPU_ARG(floor->partials), room);
     }
     if (status != TOOL_OK) {
         return status;
     }
-    return GPU_LAUNCH_GROUPS(floor->gpu, BENCH_KERNEL_SUM_PARTIALS, 1, floor->partial_items, GPU_ARG(num_groups),
+    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_SUM_PARTIALS, 1, floor->partial_items, GPU_ARG(num_groups),
                              GPU_ARG(floor->partials), GPU_ARG(floor->total), last_room);
 }
 

@@ -1,6 +1,6 @@
 /* The gradients of one worker, in device memory: random numbers that the host can make too, element by element. */
-#ifndef PSGD_BENCH_GRADIENTS_H
-#define PSGD_BENCH_GRADIENTS_H
+#ifndef PSGD_TOOLS_GRADIENTS_H
+#define PSGD_TOOLS_GRADIENTS_H
 
 #include <stdbool.h>
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "measure_kernels.h"
 #include "random.h"
 
 enum { ALIGNMENT_ELEMS = 32 }; /* 128 bytes: vector loads of every device start where a tensor does */
@@ -89,10 +89,10 @@ static tool_status_t fill_mem(const gradients_t *g, cl_mem mem, uint32_t key, ui
                          (unsigned long long)count);
     }
     if (g->dtype != PSGD_F32) {
-        return GPU_LAUNCH(g->gpu, BENCH_KERNEL_FILL_HALF_GRADIENTS, (size_t)count, GPU_ARG(key), GPU_ARG(first),
+        return GPU_LAUNCH(g->gpu, MEASURE_KERNEL_FILL_HALF_GRADIENTS, (size_t)count, GPU_ARG(key), GPU_ARG(first),
                           GPU_ARG(is_half), GPU_ARG(mem));
     }
-    return GPU_LAUNCH(g->gpu, BENCH_KERNEL_FILL_GRADIENTS, (size_t)count, GPU_ARG(key), GPU_ARG(first), GPU_ARG(mem));
+    return GPU_LAUNCH(g->gpu, MEASURE_KERNEL_FILL_GRADIENTS, (size_t)count, GPU_ARG(key), GPU_ARG(first), GPU_ARG(mem));
 }
 
 tool_status_t gradients_fill(const gradients_t *gradients, uint32_t key)
