@@ -61,7 +61,7 @@ double predict_all_reduce(const network_t *network, uint32_t workers, double byt
     const double a = network->latency_s, nb = bytes * network_s_per_byte(network, bytes), w = workers;
     const double parts  = 2.0 * (w - 1.0) / w * nb; /* all parts but one, out and back */
     double       rounds = 0.0, fold, times[4], best;
-    algorithm_t  which = ALGORITHM_NONE;
+    algorithm_t  which  = ALGORITHM_NONE;
 
     while (ldexp(2.0, (int)rounds) <= w) {
         rounds += 1.0;
@@ -122,10 +122,10 @@ static double pass(const device_rates_t *device, double floats, double flops)
 
 local_costs_t predict_local(const device_rates_t *device, const traffic_t *traffic, uint32_t rank, bool is_finite)
 {
-    const double n = (double)traffic->matrix_elems, r = rank, factors = (double)(traffic->p_elems + traffic->q_elems);
-    const double staged = 4.0 * 2.0 * (factors + (double)traffic->small_elems + (double)traffic->large_elems);
-    const double transfers = 4.0 + (traffic->large_elems > 0 ? 2.0 : 0.0);
-    local_costs_t local    = {.host_s = transfers * device->staging_latency_s + staged / device->staging_bytes_per_s};
+    const double  n = (double)traffic->matrix_elems, r = rank, factors = (double)(traffic->p_elems + traffic->q_elems);
+    const double  staged    = 4.0 * 2.0 * (factors + (double)traffic->small_elems + (double)traffic->large_elems);
+    const double  transfers = 4.0 + (traffic->large_elems > 0 ? 2.0 : 0.0);
+    local_costs_t local     = {.host_s = transfers * device->staging_latency_s + staged / device->staging_bytes_per_s};
 
     if (traffic->matrix_elems == 0) {
         return local;
@@ -141,8 +141,9 @@ local_costs_t predict_local(const device_rates_t *device, const traffic_t *traff
 
 double predict_copies(const device_rates_t *device, const traffic_t *traffic, bool shares_memory)
 {
-    return shares_memory ? 0.0
-                         : 2.0 * (device->staging_latency_s + 4.0 * (double)traffic->elems / device->staging_bytes_per_s);
+    return shares_memory
+               ? 0.0
+               : 2.0 * (device->staging_latency_s + 4.0 * (double)traffic->elems / device->staging_bytes_per_s);
 }
 
 /* ---- a step ---- */
@@ -185,9 +186,20 @@ static double share(const scenario_t *s, size_t bucket)
     return ratio((double)s->buckets->buckets[bucket].elems, (double)s->buckets->total.elems);
 }
 
+network_t predict_plain_network(const scenario_t *s)
+{
+    network_t network = s->network;
+
+    if (s->plain_is_direct) {
+        network.host_s_per_byte = 0.0;
+    }
+    return network;
+}
+
 double predict_plain(const scenario_t *s, double copies_s)
 {
-    double computed = 0.0, sent = 0.0;
+    const network_t network  = predict_plain_network(s);
+    double          computed = 0.0, sent = 0.0;
 
     if (s->workers < 2) {
         return 0.0;
@@ -195,7 +207,7 @@ double predict_plain(const scenario_t *s, double copies_s)
     for (size_t i = 0; i < s->buckets->count; ++i) {
         computed += share(s, i) * s->backward_s;
         sent = fmax(sent, computed) + share(s, i) * copies_s +
-               predict_all_reduce(&s->network, s->workers, 4.0 * (double)s->buckets->buckets[i].elems, NULL);
+               predict_all_reduce(&network, s->workers, 4.0 * (double)s->buckets->buckets[i].elems, NULL);
     }
     return sent - s->backward_s;
 }
@@ -233,7 +245,7 @@ static void compute_p(timeline_t *t, size_t bucket, double *arrives)
 
 static void compute_q(timeline_t *t, size_t bucket, double arrived)
 {
-    t->device = fmax(t->device, arrived) + t->local->compute_q_s * passes_share(t, bucket) + half_of_rest(t, bucket);
+    t->device  = fmax(t->device, arrived) + t->local->compute_q_s * passes_share(t, bucket) + half_of_rest(t, bucket);
     t->network = fmax(t->network, t->device) + send_q(t->s, &t->s->buckets->buckets[bucket]);
     t->last_q  = t->network;
 }

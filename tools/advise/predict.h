@@ -22,7 +22,7 @@ enum { PREDICT_MAX_POINTS = 16 };
 
 /* A link. A measured one has points: what the wire costs a byte depends on the size of the message. */
 typedef struct wire_point {
-    double bytes;  /* that a worker sends in one all-reduce */
+    double bytes; /* that a worker sends in one all-reduce */
     double s_per_byte;
 } wire_point_t;
 
@@ -83,7 +83,8 @@ typedef struct scenario {
     const bucket_list_t *buckets;
     network_t            network;
     uint32_t             workers;
-    double               backward_s; /* buckets come as it goes on, by their elements; 0: all are there at the beginning */
+    bool                 plain_is_direct; /* whole gradients cost the hosts nothing: devices send them */
+    double backward_s; /* buckets come as it goes on, by their elements; 0: all are there at the beginning */
 } scenario_t;
 
 /* A message's bytes: the payload, and the vote that goes with it. */
@@ -91,6 +92,9 @@ double predict_message_bytes(uint64_t elems, uint32_t workers);
 
 /* The messages of a compressed step, one after the other. */
 double predict_messages(const scenario_t *scenario);
+
+/* The link as whole gradients see it. */
+network_t predict_plain_network(const scenario_t *scenario);
 
 /* What a step adds to the backward pass: whole gradients, a bucket after the other, with copies_s of copies in all. */
 double predict_plain(const scenario_t *scenario, double copies_s);

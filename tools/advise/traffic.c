@@ -34,7 +34,8 @@ static uint64_t rank_of(const model_tensor_t *tensor, uint32_t rank, double min_
     if (tensor->rank < 0 || (tensor->num_dims < 2 && tensor->view.batch == 0)) {
         return 0;
     }
-    return (double)(shape.rows + shape.cols) * (double)r * min_compression_rate < (double)shape.rows * (double)shape.cols
+    return (double)(shape.rows + shape.cols) * (double)r * min_compression_rate <
+                   (double)shape.rows * (double)shape.cols
                ? r
                : 0;
 }

@@ -7,12 +7,12 @@
 
 /* Elements of a bucket: gradients that are compressed and sent together. */
 typedef struct traffic {
-    uint64_t elems;        /* of all its tensors */
-    uint64_t matrix_elems; /* N: of its compressed matrices */
-    uint64_t p_elems;      /* of all P, rows x r each */
-    uint64_t q_elems;      /* of all Q, cols x r each */
-    uint64_t small_elems;  /* uncompressed, in the message of P */
-    uint64_t large_elems;  /* uncompressed, in a message of their own: tensors above 256 KiB */
+    uint64_t elems;          /* of all its tensors */
+    uint64_t matrix_elems;   /* N: of its compressed matrices */
+    uint64_t p_elems;        /* of all P, rows x r each */
+    uint64_t q_elems;        /* of all Q, cols x r each */
+    uint64_t small_elems;    /* uncompressed, in the message of P */
+    uint64_t large_elems;    /* uncompressed, in a message of their own: tensors above 256 KiB */
     uint64_t num_compressed; /* tensors */
 } traffic_t;
 

@@ -1,0 +1,25 @@
+/* What the link between the workers of this job costs. */
+#ifndef PSGD_ADVISE_LINK_H
+#define PSGD_ADVISE_LINK_H
+
+#include "calibration.h"
+#include "workers.h"
+
+/* A collective: how fast this host copies what is sent and received, and adds it up, all workers at once: calibration->host_gbs. */
+tool_status_t link_measure_host(const workers_t *workers, calibration_t *calibration);
+
+/* A collective of two workers or more: latency and bandwidth, from all-reduces of growing sizes, the last that of the model's
+ * gradient where that takes no more than seconds. Needs host_gbs. Errors: TOOL_USAGE for one worker. */
+tool_status_t link_measure(const workers_t *workers, uint64_t model_elems, calibration_t *calibration);
+
+/* One all-reduce of so many bytes took so long. */
+typedef struct link_sample {
+    double bytes;
+    double seconds;
+} link_sample_t;
+
+/* samples[0 .. count), by size, the first of a few bytes, into a network of so many workers: its latency is the first sample's, a
+ * round's share of it; and what is left at each other size is wire and host. */
+void link_fit(const link_sample_t *samples, size_t count, uint32_t workers, double host_gbs, network_t *network_p);
+
+#endif
