@@ -11,9 +11,9 @@ static const double ASSUMED_FLOPS_PER_BYTE = 4.0;
 
 enum { ASSUMED_WORKERS = 8 };
 
-static const double WORTH_IT   = 1.1; /* times faster, that advice to compress needs at least */
-static const double NEARLY     = 1.1; /* of the fastest rank's time: higher ranks that take no longer are preferred */
-static const double LITTLE     = 0.05; /* of the backward pass */
+static const double WORTH_IT = 1.1;  /* times faster, that advice to compress needs at least */
+static const double NEARLY   = 1.1;  /* of the fastest rank's time: higher ranks that take no longer are preferred */
+static const double LITTLE   = 0.05; /* of the backward pass */
 
 const char *source_name(source_t source)
 {
@@ -42,18 +42,18 @@ static source_t source_of(const advice_t *advice, double given, bool is_known)
 
 static void describe_device(advice_t *a)
 {
-    const options_t     *o         = a->options;
-    const calibration_t *c         = a->calibration;
-    const bool           is_known  = o->device_gbs == 0.0 && c->has_device;
-    const double         gbs       = first_of(o->device_gbs, c->device_gbs, 1.0);
-    const double         staging   = first_of(o->staging_gbs, is_known ? c->staging_gbs : 0.0, ASSUMED_STAGING_GBS);
-    const double         latency   = first_of(o->staging_latency_us, is_known ? c->staging_latency_us : 0.0,
-                                              ASSUMED_STAGING_LATENCY_US);
-    const double         launch    = first_of(o->launch_us, is_known ? c->launch_us : 0.0, ASSUMED_LAUNCH_US);
+    const options_t     *o        = a->options;
+    const calibration_t *c        = a->calibration;
+    const bool           is_known = o->device_gbs == 0.0 && c->has_device;
+    const double         gbs      = first_of(o->device_gbs, c->device_gbs, 1.0);
+    const double         staging  = first_of(o->staging_gbs, is_known ? c->staging_gbs : 0.0, ASSUMED_STAGING_GBS);
+    const double         latency =
+        first_of(o->staging_latency_us, is_known ? c->staging_latency_us : 0.0, ASSUMED_STAGING_LATENCY_US);
+    const double launch = first_of(o->launch_us, is_known ? c->launch_us : 0.0, ASSUMED_LAUNCH_US);
 
-    a->device         = (device_rates_t){.bytes_per_s         = 1e9 * gbs,
-                                         .flops_per_s         = 1e9 * first_of(o->device_gflops, 0.0, ASSUMED_FLOPS_PER_BYTE * gbs),
-                                         .launch_s            = 1e-6 * launch,
+    a->device         = (device_rates_t){.bytes_per_s = 1e9 * gbs,
+                                         .flops_per_s = 1e9 * first_of(o->device_gflops, 0.0, ASSUMED_FLOPS_PER_BYTE * gbs),
+                                         .launch_s    = 1e-6 * launch,
                                          .staging_bytes_per_s = 1e9 * staging,
                                          .staging_latency_s   = 1e-6 * latency};
     a->device_source  = source_of(a, o->device_gbs, is_known);
@@ -68,8 +68,9 @@ static tool_status_t measured_local(const advice_t *a, rank_advice_t *r)
     const measured_rank_t *measured = calibration_find(a->calibration, r->rank);
 
     if (measured == NULL) {
-        return tool_fail(TOOL_USAGE, "rank %u was not measured in %s; measure it with --ranks, or describe a device by "
-                                     "--device-gbs",
+        return tool_fail(TOOL_USAGE,
+                         "rank %u was not measured in %s; measure it with --ranks, or describe a device by "
+                         "--device-gbs",
                          (unsigned)r->rank, o->calibration);
     }
     if (a->calibration->is_finite != o->is_finite) {
@@ -106,34 +107,50 @@ static tool_status_t make_rank(const advice_t *a, uint32_t rank, rank_advice_t *
 
 /* ---- the link ---- */
 
+/* What hosts cost goes with them to any link; the latency of a wire and that of memory do not stand for each other. */
 static void describe_link(advice_t *a)
 {
-    const options_t     *o          = a->options;
-    const calibration_t *c          = a->calibration;
-    const bool           is_known   = o->link_gbps == 0.0 && !o->in_memory;
-    const double         latency_us = first_of(o->link_latency_us, c->has_link ? 1e6 * c->network.latency_s : 0.0,
-                                               o->in_memory ? ASSUMED_MEMORY_LATENCY_US : ASSUMED_LINK_LATENCY_US);
+    const options_t     *o             = a->options;
+    const calibration_t *c             = a->calibration;
+    const bool           is_measured   = o->link_gbps == 0.0 && !o->in_memory;
+    const bool           goes_by_wire  = is_measured ? !c->in_memory : !o->in_memory;
+    const bool           knows_latency = c->has_link && c->in_memory == !goes_by_wire;
+    const double         latency_us    = first_of(o->link_latency_us, knows_latency ? 1e6 * c->network.latency_s : 0.0,
+                                       goes_by_wire ? ASSUMED_LINK_LATENCY_US : ASSUMED_MEMORY_LATENCY_US);
 
-    a->network = is_known ? c->network : (network_t){.wire_s_per_byte = o->in_memory ? 0.0 : 8e-9 / o->link_gbps};
-    a->network.latency_s       = 1e-6 * latency_us;
-    a->network.host_s_per_byte = 1e-9 / first_of(o->host_gbs, c->host_gbs, ASSUMED_HOST_GBS);
-    a->link_source             = is_known ? source_of(a, 0.0, true) : SOURCE_GIVEN;
-    a->latency_source          = source_of(a, o->link_latency_us, c->has_link);
-    a->host_source             = source_of(a, o->host_gbs, c->host_gbs > 0.0);
+    a->network           = c->network;
+    a->network.latency_s = 1e-6 * latency_us;
+    if (!is_measured) {
+        a->network.wire_s_per_byte = o->in_memory ? 0.0 : 8e-9 / o->link_gbps;
+        a->network.wire.count      = 0;
+    }
+    if (o->host_gbs > 0.0 || a->network.host.count == 0) {
+        a->network.host_s_per_byte = 1e-9 / first_of(o->host_gbs, c->host_gbs, ASSUMED_HOST_GBS);
+        a->network.host.count      = 0;
+    }
+    a->link_source    = is_measured ? source_of(a, 0.0, true) : SOURCE_GIVEN;
+    a->latency_source = source_of(a, o->link_latency_us, knows_latency);
+    a->host_source    = source_of(a, o->host_gbs, c->host_gbs > 0.0);
 }
 
 double advice_gbps(const advice_t *a)
 {
-    const double per_byte = network_s_per_byte(&a->network, 4.0 * (double)a->model->elems) - a->network.host_s_per_byte;
+    const double per_byte = network_wire_s_per_byte(&a->network, 4.0 * (double)a->model->elems);
 
     return per_byte > 0.0 ? 8e-9 / per_byte : (double)INFINITY;
+}
+
+double advice_host_gbs(const advice_t *a)
+{
+    return 1e-9 / network_host_s_per_byte(&a->network, 4.0 * (double)a->model->elems);
 }
 
 /* ---- predictions ---- */
 
 static scenario_t scenario_of(const advice_t *a, const bucket_list_t *buckets, uint32_t workers)
 {
-    return (scenario_t){buckets, a->network, workers, a->options->plain == (int)PLAIN_DIRECT, 1e-3 * a->options->backward_ms};
+    return (scenario_t){buckets, a->network, workers, a->options->plain == (int)PLAIN_DIRECT,
+                        1e-3 * a->options->backward_ms};
 }
 
 prediction_t advice_predict(const advice_t *a, uint32_t workers)
@@ -149,8 +166,8 @@ prediction_t advice_predict(const advice_t *a, uint32_t workers)
 
 rank_prediction_t advice_predict_rank(const advice_t *a, uint32_t workers, size_t rank_index)
 {
-    const rank_advice_t *r = &a->ranks[rank_index];
-    const scenario_t     s = scenario_of(a, &r->buckets, workers);
+    const rank_advice_t *r      = &a->ranks[rank_index];
+    const scenario_t     s      = scenario_of(a, &r->buckets, workers);
     scenario_t           behind = scenario_of(a, &r->whole, workers);
     rank_prediction_t    p;
 
@@ -243,11 +260,11 @@ static void say_break_even(advice_t *a, size_t rank_index)
 
 static void say_no(advice_t *a, size_t fastest)
 {
-    const rank_advice_t    *r          = &a->ranks[fastest];
-    const rank_prediction_t p          = advice_predict_rank(a, a->workers, fastest);
-    const double            plain_ms   = 1e3 * advice_predict(a, a->workers).plain_s;
-    const double            local_ms   = 1e3 * local_sum(&r->local);
-    const double            backward   = a->options->backward_ms;
+    const rank_advice_t    *r        = &a->ranks[fastest];
+    const rank_prediction_t p        = advice_predict_rank(a, a->workers, fastest);
+    const double            plain_ms = 1e3 * advice_predict(a, a->workers).plain_s;
+    const double            local_ms = 1e3 * local_sum(&r->local);
+    const double            backward = a->options->backward_ms;
 
     say(a, "Do not compress here, with %u workers: ", (unsigned)a->workers);
     if (r->whole.total.num_compressed == 0) {
@@ -255,16 +272,23 @@ static void say_no(advice_t *a, size_t fastest)
         return;
     }
     if (backward > 0.0 && plain_ms < LITTLE * backward) {
-        say(a, "whole gradients travel behind the backward pass of %.4g ms, and all but %.4g ms are hidden there.", backward,
-            plain_ms);
+        say(a, "whole gradients travel behind the backward pass of %.4g ms, and all but %.4g ms are hidden there.",
+            backward, plain_ms);
     } else if (local_ms >= plain_ms) {
-        say(a, "averaging whole gradients adds %.4g ms to a step, and compressing them takes %.4g ms of computing alone.",
+        say(a,
+            "averaging whole gradients adds %.4g ms to a step, and compressing them takes %.4g ms of computing alone.",
             plain_ms, local_ms);
     } else {
-        say(a, "averaging whole gradients adds %.4g ms to a step, and compression %.4g ms: a step becomes %.3g times as fast.",
+        say(a,
+            "averaging whole gradients adds %.4g ms to a step, and compression %.4g ms: a step becomes %.3g times as "
+            "fast.",
             plain_ms, 1e3 * p.exposed_s, p.speedup);
     }
-    say_break_even(a, fastest);
+    if (p.speedup > 1.0) {
+        say(a, " Compressing is ahead by less than a tenth.");
+    } else {
+        say_break_even(a, fastest);
+    }
 }
 
 static void say_yes(advice_t *a)
@@ -288,7 +312,7 @@ static void conclude(advice_t *a)
 
     a->compresses = a->ranks[fastest].whole.total.num_compressed > 0 &&
                     advice_predict_rank(a, a->workers, fastest).speedup >= WORTH_IT;
-    a->chosen     = a->compresses ? best_rank(a, fastest) : fastest;
+    a->chosen = a->compresses ? best_rank(a, fastest) : fastest;
     if (a->compresses) {
         say_yes(a);
     } else {
@@ -296,8 +320,8 @@ static void conclude(advice_t *a)
     }
 }
 
-tool_status_t advice_make(const options_t *options, const model_t *model, const calibration_t *calibration, uint32_t job_workers,
-                          advice_t *advice_p)
+tool_status_t advice_make(const options_t *options, const model_t *model, const calibration_t *calibration,
+                          uint32_t job_workers, advice_t *advice_p)
 {
     advice_t     *a      = advice_p;
     tool_status_t status = TOOL_OK;
@@ -319,9 +343,9 @@ tool_status_t advice_make(const options_t *options, const model_t *model, const 
     if (status != TOOL_OK) {
         return status;
     }
-    a->copies_s = predict_copies(&a->device, &a->ranks[0].whole.total,
-                                 a->shares_memory || options->plain == (int)PLAIN_DIRECT);
-    a->workers  = options->workers > 0 ? options->workers : job_workers > 1 ? job_workers : ASSUMED_WORKERS;
+    a->copies_s =
+        predict_copies(&a->device, &a->ranks[0].whole.total, a->shares_memory || options->plain == (int)PLAIN_DIRECT);
+    a->workers = options->workers > 0 ? options->workers : job_workers > 1 ? job_workers : ASSUMED_WORKERS;
     conclude(a);
     return TOOL_OK;
 }

@@ -51,8 +51,8 @@ typedef struct rank_prediction {
 
 /* Freed by advice_free(), also after an error. job_workers: of this job, more than one where a link was measured. Errors: TOOL_USAGE where
  * the calibration does not hold what is asked for; TOOL_FAILED. */
-tool_status_t advice_make(const options_t *options, const model_t *model, const calibration_t *calibration, uint32_t job_workers,
-                          advice_t *advice_p);
+tool_status_t advice_make(const options_t *options, const model_t *model, const calibration_t *calibration,
+                          uint32_t job_workers, advice_t *advice_p);
 void          advice_free(advice_t *advice);
 
 prediction_t      advice_predict(const advice_t *advice, uint32_t workers);
@@ -63,6 +63,9 @@ double advice_break_even(const advice_t *advice, uint32_t workers, size_t rank_i
 
 /* What the link carries in whole gradients, Gbit/s; infinite in memory. */
 double advice_gbps(const advice_t *advice);
+
+/* At which hosts copy and add up whole gradients, GB/s. */
+double advice_host_gbs(const advice_t *advice);
 
 /* 2, 4, ... 4096, and `workers` where it is none of them; numbers[0 .. *count_p), by size. */
 enum { ADVICE_MAX_SIZES = 13 };

@@ -27,7 +27,10 @@ typedef struct field {
     double       unit; /* the file's in the struct's: 1e-3 for milliseconds in seconds */
 } field_t;
 
-#define FIELD(key_, kind_, member_, unit_) {key_, kind_, offsetof(calibration_t, member_), unit_}
+#define FIELD(key_, kind_, member_, unit_) \
+    { \
+        key_, kind_, offsetof(calibration_t, member_), unit_ \
+    }
 
 static const field_t fields[] = {
     FIELD("elems", FIELD_COUNT, elems, 1.0),
@@ -41,14 +44,21 @@ static const field_t fields[] = {
     FIELD("staging_latency_us", FIELD_REAL, staging_latency_us, 1.0),
     FIELD("host_gbs", FIELD_REAL, host_gbs, 1.0),
     FIELD("has_link", FIELD_SWITCH, has_link, 1.0),
+    FIELD("in_memory", FIELD_SWITCH, in_memory, 1.0),
     FIELD("link_latency_us", FIELD_REAL, network.latency_s, 1e-6),
     FIELD("link_wire_ns_per_byte", FIELD_REAL, network.wire_s_per_byte, 1e-9),
     FIELD("link_host_ns_per_byte", FIELD_REAL, network.host_s_per_byte, 1e-9),
 };
 
 /* Lists: of a rank each, or of a point of the link each. */
-#define RANK_FIELD(key_, kind_, member_, unit_) {key_, kind_, offsetof(measured_rank_t, member_), unit_}
-#define POINT_FIELD(key_, member_, unit_) {key_, FIELD_REAL, offsetof(wire_point_t, member_), unit_}
+#define RANK_FIELD(key_, kind_, member_, unit_) \
+    { \
+        key_, kind_, offsetof(measured_rank_t, member_), unit_ \
+    }
+#define POINT_FIELD(key_, member_, unit_) \
+    { \
+        key_, FIELD_REAL, offsetof(cost_point_t, member_), unit_ \
+    }
 
 static const field_t rank_fields[] = {
     RANK_FIELD("ranks", FIELD_COUNT_32, rank, 1.0),
@@ -66,8 +76,8 @@ static const field_t rank_fields[] = {
 };
 
 static const field_t point_fields[] = {
-    POINT_FIELD("link_bytes", bytes, 1.0),
-    POINT_FIELD("link_wire_ns_per_byte_at", s_per_byte, 1e-9),
+    POINT_FIELD("link_bytes", bytes, 1.0), /* of the hosts' part in memory, else of the wire's */
+    POINT_FIELD("link_ns_per_byte", s_per_byte, 1e-9),
 };
 
 enum {
@@ -113,6 +123,12 @@ static void set(const field_t *field, void *object, double number)
 
 /* ---- writing ---- */
 
+/* The curve that was measured. */
+static const cost_curve_t *curve_of(const calibration_t *c)
+{
+    return c->in_memory ? &c->network.host : &c->network.wire;
+}
+
 static void write_number(json_t *json, const char *key, const field_t *field, const void *object)
 {
     const double number = get(field, object);
@@ -153,8 +169,7 @@ void calibration_write(const void *user, FILE *file)
         write_number(&json, fields[f].key, &fields[f], c);
     }
     write_lists(&json, rank_fields, NUM_RANK_FIELDS, c->ranks, sizeof(c->ranks[0]), c->num_ranks);
-    write_lists(&json, point_fields, NUM_POINT_FIELDS, c->network.points, sizeof(c->network.points[0]),
-                c->network.num_points);
+    write_lists(&json, point_fields, NUM_POINT_FIELDS, curve_of(c)->points, sizeof(cost_point_t), curve_of(c)->count);
     json_end_object(&json);
 }
 
@@ -163,6 +178,7 @@ void calibration_write(const void *user, FILE *file)
 typedef struct reading {
     const char    *path;
     calibration_t *calibration;
+    cost_curve_t   curve;
     bool           has_schema;
     size_t         rank_counts[NUM_RANK_FIELDS]; /* of each list */
     size_t         point_counts[NUM_POINT_FIELDS];
@@ -176,8 +192,8 @@ static tool_status_t check_numbers(const reading_t *reading, const json_entry_t 
     }
     for (size_t i = 0; i < entry->count; ++i) {
         if (!(entry->numbers[i] >= 0.0 && entry->numbers[i] <= 1e18)) {
-            return tool_fail(TOOL_FAILED, "%s: %s is %g: it cannot be negative, or so large", reading->path,
-                             entry->key, entry->numbers[i]);
+            return tool_fail(TOOL_FAILED, "%s: %s is %g: it cannot be negative, or so large", reading->path, entry->key,
+                             entry->numbers[i]);
         }
     }
     return TOOL_OK;
@@ -240,8 +256,8 @@ static tool_status_t take(const json_entry_t *entry, void *user)
     status = take_list(reading, entry, rank_fields, NUM_RANK_FIELDS, c->ranks, sizeof(c->ranks[0]), OPTIONS_MAX_RANKS,
                        reading->rank_counts, &is_taken);
     if (status == TOOL_OK && !is_taken) {
-        status = take_list(reading, entry, point_fields, NUM_POINT_FIELDS, c->network.points,
-                           sizeof(c->network.points[0]), PREDICT_MAX_POINTS, reading->point_counts, &is_taken);
+        status = take_list(reading, entry, point_fields, NUM_POINT_FIELDS, reading->curve.points, sizeof(cost_point_t),
+                           PREDICT_MAX_POINTS, reading->point_counts, &is_taken);
     }
     return status == TOOL_OK && !is_taken ? take_number(reading, entry) : status;
 }
@@ -270,8 +286,11 @@ static tool_status_t check_whole(const reading_t *reading)
         return tool_fail(TOOL_FAILED, "%s: device_gbs and staging_gbs must be above 0, and there must be a rank",
                          reading->path);
     }
-    for (size_t i = 0; i < c->network.num_points; ++i) {
-        if (!(c->network.points[i].bytes > (i > 0 ? c->network.points[i - 1].bytes : 0.0))) {
+    if (c->has_link && reading->curve.count == 0) {
+        return tool_fail(TOOL_FAILED, "%s: link_bytes is empty", reading->path);
+    }
+    for (size_t i = 0; i < reading->curve.count; ++i) {
+        if (!(reading->curve.points[i].bytes > (i > 0 ? reading->curve.points[i - 1].bytes : 0.0))) {
             return tool_fail(TOOL_FAILED, "%s: link_bytes must grow", reading->path);
         }
     }
@@ -285,12 +304,13 @@ tool_status_t calibration_read(const char *path, calibration_t *calibration_p)
     tool_status_t status      = json_read(path, take, &reading);
 
     if (status == TOOL_OK) {
-        calibration.num_ranks          = reading.rank_counts[0];
-        calibration.network.num_points = reading.point_counts[0];
-        status                         = check_whole(&reading);
+        calibration.num_ranks = reading.rank_counts[0];
+        reading.curve.count   = reading.point_counts[0];
+        status                = check_whole(&reading);
     }
     if (status == TOOL_OK) {
-        *calibration_p = calibration;
+        *(calibration.in_memory ? &calibration.network.host : &calibration.network.wire) = reading.curve;
+        *calibration_p                                                                   = calibration;
     }
     return status;
 }

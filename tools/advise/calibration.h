@@ -15,9 +15,9 @@ typedef struct measured_rank {
 } measured_rank_t;
 
 typedef struct calibration {
-    char            model[256];
-    uint64_t        elems; /* of all its tensors */
-    uint32_t        workers; /* that measured at once */
+    char     model[256];
+    uint64_t elems;   /* of all its tensors */
+    uint32_t workers; /* that measured at once */
 
     bool            has_device;
     char            device[256];
@@ -30,10 +30,11 @@ typedef struct calibration {
     measured_rank_t ranks[OPTIONS_MAX_RANKS];
     size_t          num_ranks;
 
-    double          host_gbs; /* messages copied and added up; 0: not measured */
+    double host_gbs; /* messages copied and added up; 0: not measured */
 
-    bool            has_link;
-    network_t       network; /* as measured between `workers` */
+    bool      has_link;
+    bool      in_memory; /* it is none: all workers were on one machine */
+    network_t network;   /* as measured between `workers` */
 } calibration_t;
 
 /* What was measured at this rank, or NULL. */

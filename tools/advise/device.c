@@ -12,13 +12,14 @@
 #include "rounds.h"
 
 enum {
-    WARM_UP_STEPS    = 2,
-    FLOOR_ROUNDS     = 9,
-    LAUNCHES         = 200,
-    TRANSFERS        = 32,
-    TRANSFER_BYTES   = 16 << 20,
-    MEMORY_SHARE     = 2, /* of the device's memory, what is measured may take one part in so many; and of that, so many arrays: */
-    ARRAYS           = 6  /* the gradients, the error memory, two of the floor, and room */
+    WARM_UP_STEPS  = 2,
+    FLOOR_ROUNDS   = 9,
+    LAUNCHES       = 200,
+    TRANSFERS      = 32,
+    TRANSFER_BYTES = 16 << 20,
+    MEMORY_SHARE =
+        2,     /* of the device's memory, what is measured may take one part in so many; and of that, so many arrays: */
+    ARRAYS = 6 /* the gradients, the error memory, two of the floor, and room */
 };
 
 /* What is measured, and with what. */
@@ -53,8 +54,9 @@ tool_status_t device_part_of(const model_t *model, uint64_t max_elems, model_t *
         }
     }
     if (status == TOOL_OK && !has_matrix) {
-        return tool_fail(TOOL_FAILED, "no tensor of two dims or more fits into %llu elements, which is what may be measured here; "
-                                      "describe a device by --device-gbs, or allow more by --measure-elems",
+        return tool_fail(TOOL_FAILED,
+                         "no tensor of two dims or more fits into %llu elements, which is what may be measured here; "
+                         "describe a device by --device-gbs, or allow more by --measure-elems",
                          (unsigned long long)max_elems);
     }
     return status;
@@ -121,8 +123,8 @@ static tool_status_t time_steps(const bench_t *b, uint32_t rank, bool is_exact, 
     tool_status_t   status  = create_reducer(b, rank, is_exact, &reducer);
 
     for (size_t i = 0; i < WARM_UP_STEPS + rounds && status == TOOL_OK; ++i) {
-        const size_t round   = i < WARM_UP_STEPS ? 0 : i - WARM_UP_STEPS;
-        psgd_stats_t stats   = PSGD_STATS_INIT;
+        const size_t round = i < WARM_UP_STEPS ? 0 : i - WARM_UP_STEPS;
+        psgd_stats_t stats = PSGD_STATS_INIT;
 
         status = time_step(b, reducer, i, &times[round]);
         if (status == TOOL_OK) {
@@ -160,7 +162,7 @@ local_costs_t device_costs(const double phases_s[PSGD_NUM_PHASES], double step_s
 static tool_status_t measure_rank(const bench_t *b, uint32_t rank, measured_rank_t *measured_p)
 {
     const size_t  rounds = b->options->steps;
-    double       *times  = NULL, phases[PSGD_NUM_PHASES] = {0.0}, step_s = 0.0;
+    double       *times = NULL, phases[PSGD_NUM_PHASES] = {0.0}, step_s = 0.0;
     bucket_list_t list   = {0};
     tool_status_t status = tool_alloc(rounds * (1 + PSGD_NUM_PHASES), sizeof(*times), "the times of steps", &times);
 
@@ -220,9 +222,9 @@ static tool_status_t measure_moves(const bench_t *b, double *gbs_p)
 /* One element at a time, one launch behind the other. */
 static tool_status_t measure_launches(const bench_t *b, double *us_p)
 {
-    const cl_uint  key = 1;
-    const cl_ulong first = 0;
-    double         begin = clock_now(), seconds;
+    const cl_uint  key    = 1;
+    const cl_ulong first  = 0;
+    double         begin  = clock_now(), seconds;
     tool_status_t  status = TOOL_OK;
 
     for (int i = 0; i < LAUNCHES && status == TOOL_OK; ++i) {
@@ -262,8 +264,8 @@ static tool_status_t time_transfers(const bench_t *b, void *host, size_t bytes, 
 
 static tool_status_t measure_staging(const bench_t *b, double *gbs_p, double *latency_us_p)
 {
-    const size_t  all   = (size_t)gradients_mem_elems(&b->gradients, 0) * sizeof(float);
-    const size_t  bytes = all < TRANSFER_BYTES ? all : TRANSFER_BYTES;
+    const size_t  all     = (size_t)gradients_mem_elems(&b->gradients, 0) * sizeof(float);
+    const size_t  bytes   = all < TRANSFER_BYTES ? all : TRANSFER_BYTES;
     double        short_s = 0.0, long_s = 0.0;
     void         *host   = NULL;
     tool_status_t status = tool_alloc(bytes, 1, "transfers", &host);

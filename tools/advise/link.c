@@ -10,15 +10,15 @@
 #include "rounds.h"
 
 enum {
-    HOST_ELEMS     = 4 << 20,
-    HOST_ROUNDS    = 9,
-    MOST_ROUNDS    = 15,
-    LEAST_ROUNDS   = 3,
-    SMALLEST_LAST  = 1 << 20, /* elements of the largest message, at least and at most */
-    GREATEST_LAST  = 1 << 27
+    HOST_ELEMS    = 4 << 20,
+    HOST_ROUNDS   = 9,
+    MOST_ROUNDS   = 200,
+    LEAST_ROUNDS  = 3,
+    SMALLEST_LAST = 1 << 20, /* elements of the largest message, at least and at most */
+    GREATEST_LAST = 1 << 27
 };
 
-static const double ENOUGH_SECONDS = 0.5; /* of one size */
+static const double ENOUGH_SECONDS = 0.4; /* of one size */
 static const double MOST_SECONDS   = 4.0; /* that one all-reduce may be expected to take */
 
 /* ---- the host's part ---- */
@@ -71,23 +71,32 @@ tool_status_t link_measure_host(const workers_t *workers, calibration_t *calibra
 
 /* ---- the wire's ---- */
 
-void link_fit(const link_sample_t *samples, size_t count, uint32_t workers, double host_gbs, network_t *network_p)
+void link_fit(const link_sample_t *samples, size_t count, uint32_t workers, bool in_memory, double host_gbs,
+              network_t *network_p)
 {
     /* What messages cost is linear in latency and in bytes: two questions give the factors of the fastest algorithm. */
-    network_t unit    = {.latency_s = 1.0};
-    network_t network = {.latency_s = samples[0].seconds / predict_all_reduce(&unit, workers, 1.0, NULL)};
+    const network_t per_round = {.latency_s = 1.0}, per_byte = {.wire_s_per_byte = 1.0};
+    const double    host    = 1e-9 / host_gbs;
+    network_t       network = {.latency_s = samples[0].seconds / predict_all_reduce(&per_round, workers, 1.0, NULL)};
+    cost_curve_t   *curve   = in_memory ? &network.host : &network.wire;
 
-    network.host_s_per_byte = 1e-9 / host_gbs;
-    unit                    = (network_t){.wire_s_per_byte = 1.0};
-    for (size_t i = 1; i < count && network.num_points < PREDICT_MAX_POINTS; ++i) {
-        const double per_byte = fmax(samples[i].seconds - samples[0].seconds, 0.0) /
-                                predict_all_reduce(&unit, workers, samples[i].bytes, NULL);
+    for (size_t i = 1; i < count && curve->count < PREDICT_MAX_POINTS; ++i) {
+        const double cost =
+            (samples[i].seconds - samples[0].seconds) / predict_all_reduce(&per_byte, workers, samples[i].bytes, NULL);
 
-        network.points[network.num_points++] =
-            (wire_point_t){samples[i].bytes, fmax(per_byte - network.host_s_per_byte, 0.0)};
+        curve->points[curve->count++] = (cost_point_t){samples[i].bytes, fmax(cost - (in_memory ? 0.0 : host), 0.0)};
     }
-    network.wire_s_per_byte = network.points[network.num_points - 1].s_per_byte;
+    network.host_s_per_byte = in_memory ? curve->points[curve->count - 1].s_per_byte : host;
+    network.wire_s_per_byte = in_memory ? 0.0 : curve->points[curve->count - 1].s_per_byte;
     *network_p              = network;
+}
+
+/* Other numbers in each round, as a step has them, so that no round finds the ones before in a cache. */
+static void fill(float *values, size_t elems, int round)
+{
+    for (size_t i = 0; i < elems; ++i) {
+        values[i] = (float)(i % 1024) + (float)round;
+    }
 }
 
 /* The median of several all-reduces. All workers make as many: worker 0's clock decides. */
@@ -101,16 +110,17 @@ static tool_status_t time_size(const workers_t *workers, float *values, size_t e
     while (status == TOOL_OK && goes_on > 0.0) {
         double at;
 
+        fill(values, elems, rounds);
         status = workers_wait(workers);
         at     = clock_now();
         if (status == TOOL_OK) {
             status = workers_sum_floats(workers, values, elems);
         }
         times[rounds++] = clock_now() - at;
-        goes_on = workers_is_speaker(workers) && rounds < MOST_ROUNDS &&
+        goes_on         = workers_is_speaker(workers) && rounds < MOST_ROUNDS &&
                           (rounds < LEAST_ROUNDS || clock_now() - begin < ENOUGH_SECONDS)
-                      ? 1.0
-                      : 0.0;
+                              ? 1.0
+                              : 0.0;
         if (status == TOOL_OK) {
             status = workers_max(workers, &goes_on, 1);
         }
@@ -129,14 +139,14 @@ static size_t next_size(size_t elems, size_t most)
 static tool_status_t time_sizes(const workers_t *workers, float *values, size_t most, link_sample_t *samples,
                                 size_t *count_p)
 {
-    tool_status_t status = TOOL_OK;
+    tool_status_t status   = TOOL_OK;
     double        expected = 0.0;
 
     *count_p = 0;
-    for (size_t elems = 1; elems <= most && expected < MOST_SECONDS && status == TOOL_OK; elems = next_size(elems, most)) {
+    for (size_t elems = 1; elems <= most && expected < MOST_SECONDS && status == TOOL_OK;
+         elems        = next_size(elems, most)) {
         double seconds = 0.0;
 
-        memset(values, 0, elems * sizeof(*values));
         status = time_size(workers, values, elems, &seconds);
         if (status == TOOL_OK) {
             samples[(*count_p)++] = (link_sample_t){(double)(elems * sizeof(*values)), seconds};
@@ -164,16 +174,18 @@ tool_status_t link_measure(const workers_t *workers, uint64_t model_elems, calib
     tool_status_t status;
 
     if (workers->count < 2) {
-        return tool_fail(TOOL_USAGE, "one worker has no link to measure: run it by mpiexec -n 2 or more, or say what there is by "
-                                     "--link-gbps or --in-memory");
+        return tool_fail(TOOL_USAGE,
+                         "one worker has no link to measure: run it by mpiexec -n 2 or more, or say what there is by "
+                         "--link-gbps or --in-memory");
     }
     status = workers_agree(workers, tool_alloc(most, sizeof(*values), "the messages", &values));
     if (status == TOOL_OK) {
         status = time_sizes(workers, values, most, samples, &count);
     }
     if (status == TOOL_OK) {
-        link_fit(samples, count, workers->count, calibration->host_gbs, &calibration->network);
-        calibration->has_link = true;
+        calibration->in_memory = workers->local_count == workers->count;
+        calibration->has_link  = true;
+        link_fit(samples, count, workers->count, calibration->in_memory, calibration->host_gbs, &calibration->network);
     }
     free(values);
     return status;

@@ -35,8 +35,9 @@ static tool_status_t check(const options_t *options, const workers_t *workers)
     }
     /* One worker that saves what it measured of the device has something to save. */
     if (status == TOOL_OK && options_need_link(options) && workers->count < 2) {
-        status = tool_fail(TOOL_USAGE, "one worker has no link to measure: run it by mpiexec -n 2 or more, or say what there is by "
-                                       "--link-gbps or --in-memory");
+        status = tool_fail(TOOL_USAGE,
+                           "one worker has no link to measure: run it by mpiexec -n 2 or more, or say what there is by "
+                           "--link-gbps or --in-memory");
     }
     return workers_agree(workers, status);
 }
@@ -54,7 +55,8 @@ static tool_status_t measure(const options_t *options, const workers_t *workers,
     if (status == TOOL_OK && options_need_device(options)) {
         status = device_measure(options, workers, model, c);
     }
-    if (status == TOOL_OK && options->host_gbs == 0.0 && options->calibration == NULL && (options_need_device(options) || options_need_link(options))) {
+    if (status == TOOL_OK && options->host_gbs == 0.0 && options->calibration == NULL &&
+        (options_need_device(options) || options_need_link(options))) {
         status = link_measure_host(workers, c);
     }
     if (status == TOOL_OK && options_need_link(options)) {

@@ -87,16 +87,12 @@ static tool_status_t check(const options_t *o)
 
 tool_status_t options_parse(int argc, char **argv, options_t *options_p)
 {
-    options_t     options = {.model                = "resnet18",
-                             .rank_list            = "1,2,4,8",
-                             .steps                = 10,
-                             .bucket_kb            = 25000,
-                             .min_compression_rate = 2.0};
-    tool_status_t status  = option_table_parse(rows, NUM_ROWS, argc, argv, &options);
+    options_t options = {
+        .model = "resnet18", .rank_list = "1,2,4,8", .steps = 10, .bucket_kb = 25000, .min_compression_rate = 2.0};
+    tool_status_t status = option_table_parse(rows, NUM_ROWS, argc, argv, &options);
 
     if (status == TOOL_OK) {
-        status =
-            rank_list_parse("--ranks", options.rank_list, options.ranks, OPTIONS_MAX_RANKS, &options.num_ranks);
+        status = rank_list_parse("--ranks", options.rank_list, options.ranks, OPTIONS_MAX_RANKS, &options.num_ranks);
     }
     if (status == TOOL_OK) {
         status = check(&options);
@@ -111,10 +107,13 @@ void options_print_help(FILE *file)
 {
     fprintf(file, "usage: psgd-advise [options]\n"
                   "       mpiexec -n WORKERS psgd-advise [options]\n\n"
-                  "Will compressing gradients make training faster here? Measures this machine's device and the link between workers (or\n"
-                  "takes what you say of them), predicts a step with and without PowerSGD, and says no where the answer is no.\n\n");
+                  "Will compressing gradients make training faster here? Measures this machine's device and the link "
+                  "between workers (or\n"
+                  "takes what you say of them), predicts a step with and without PowerSGD, and says no where the "
+                  "answer is no.\n\n");
     option_table_print(rows, NUM_ROWS, file);
-    fprintf(file, "\nExit code: 0 done, whatever the advice; 1 the device, the workers or a file failed; 2 wrong usage, a file of\n"
+    fprintf(file, "\nExit code: 0 done, whatever the advice; 1 the device, the workers or a file failed; 2 wrong "
+                  "usage, a file of\n"
                   "shapes included.\n");
 }
 
@@ -128,8 +127,9 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 
 uint64_t options_hash(const options_t *o)
 {
-    const double rates[] = {o->min_compression_rate, o->device_gbs, o->staging_gbs, o->staging_latency_us, o->link_gbps,
-                            o->host_gbs, o->link_latency_us};
+    const double rates[] = {o->min_compression_rate, o->device_gbs, o->staging_gbs,
+                            o->staging_latency_us,   o->link_gbps,  o->host_gbs,
+                            o->link_latency_us};
     uint64_t     hash    = hash_text(hash_text(hash_text(1, o->model), o->rank_list), o->calibration);
     uint64_t     bits;
 
@@ -139,7 +139,8 @@ uint64_t options_hash(const options_t *o)
     }
     hash = random_mix(hash ^ o->steps);
     hash = random_mix(hash ^ o->measure_elems);
-    return random_mix(hash ^ ((uint64_t)o->engine << 3 | (uint64_t)o->plain << 2 | (uint64_t)o->is_finite << 1 | (uint64_t)o->in_memory));
+    return random_mix(hash ^ ((uint64_t)o->engine << 3 | (uint64_t)o->plain << 2 | (uint64_t)o->is_finite << 1 |
+                              (uint64_t)o->in_memory));
 }
 
 const char *options_plain_word(const options_t *options)

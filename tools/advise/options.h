@@ -23,9 +23,9 @@ typedef struct options {
     uint32_t    workers; /* that the sentence at the end is about; 0: those of this job, or 8 */
     bool        is_finite;
     double      min_compression_rate;
-    int         engine; /* index into engine_words */
-    const char *device; /* psgd_device_find(); NULL: its default */
-    uint32_t    steps;  /* timed at each rank */
+    int         engine;        /* index into engine_words */
+    const char *device;        /* psgd_device_find(); NULL: its default */
+    uint32_t    steps;         /* timed at each rank */
     uint64_t    measure_elems; /* the most elements that are measured; 0: what the device's memory allows */
 
     /* In place of measuring; 0: not given. */

@@ -27,23 +27,23 @@ network_t network_with_gbps(const network_t *network, double gbps)
     network_t other = *network;
 
     other.wire_s_per_byte = 8e-9 / gbps;
-    other.num_points      = 0;
+    other.wire.count      = 0;
     return other;
 }
 
 /* Between two points by the logarithm of the size; beyond the first and the last as there. */
-static double wire_at(const network_t *network, double bytes)
+static double curve_at(const cost_curve_t *curve, double constant, double bytes)
 {
-    const wire_point_t *points = network->points;
+    const cost_point_t *points = curve->points;
     size_t              above  = 0;
 
-    if (network->num_points == 0) {
-        return network->wire_s_per_byte;
+    if (curve->count == 0) {
+        return constant;
     }
-    while (above < network->num_points && points[above].bytes < bytes) {
+    while (above < curve->count && points[above].bytes < bytes) {
         ++above;
     }
-    if (above == 0 || above == network->num_points) {
+    if (above == 0 || above == curve->count) {
         return points[above == 0 ? 0 : above - 1].s_per_byte;
     }
     return points[above - 1].s_per_byte + (points[above].s_per_byte - points[above - 1].s_per_byte) *
@@ -51,14 +51,20 @@ static double wire_at(const network_t *network, double bytes)
                                               log(points[above].bytes / points[above - 1].bytes);
 }
 
-double network_s_per_byte(const network_t *network, double bytes)
+double network_wire_s_per_byte(const network_t *network, double bytes)
 {
-    return wire_at(network, bytes) + network->host_s_per_byte;
+    return curve_at(&network->wire, network->wire_s_per_byte, bytes);
+}
+
+double network_host_s_per_byte(const network_t *network, double bytes)
+{
+    return curve_at(&network->host, network->host_s_per_byte, bytes);
 }
 
 double predict_all_reduce(const network_t *network, uint32_t workers, double bytes, algorithm_t *which_p)
 {
-    const double a = network->latency_s, nb = bytes * network_s_per_byte(network, bytes), w = workers;
+    const double a = network->latency_s, w = workers;
+    const double nb     = bytes * (network_wire_s_per_byte(network, bytes) + network_host_s_per_byte(network, bytes));
     const double parts  = 2.0 * (w - 1.0) / w * nb; /* all parts but one, out and back */
     double       rounds = 0.0, fold, times[4], best;
     algorithm_t  which  = ALGORITHM_NONE;
@@ -192,6 +198,7 @@ network_t predict_plain_network(const scenario_t *s)
 
     if (s->plain_is_direct) {
         network.host_s_per_byte = 0.0;
+        network.host.count      = 0;
     }
     return network;
 }

@@ -20,18 +20,24 @@
 
 enum { PREDICT_MAX_POINTS = 16 };
 
-/* A link. A measured one has points: what the wire costs a byte depends on the size of the message. */
-typedef struct wire_point {
-    double bytes; /* that a worker sends in one all-reduce */
+/* What a byte costs depends on the size of the message: a link that was measured has points. */
+typedef struct cost_point {
+    double bytes; /* that are to be added up over the workers */
     double s_per_byte;
-} wire_point_t;
+} cost_point_t;
 
+typedef struct cost_curve {
+    cost_point_t points[PREDICT_MAX_POINTS]; /* by size */
+    size_t       count;                      /* 0: the constant beside it counts */
+} cost_curve_t;
+
+/* A link. */
 typedef struct network {
     double       latency_s;
     double       wire_s_per_byte; /* 0: workers exchange through memory */
     double       host_s_per_byte;
-    wire_point_t points[PREDICT_MAX_POINTS]; /* by size; where there are any, they stand for wire_s_per_byte */
-    size_t       num_points;
+    cost_curve_t wire;
+    cost_curve_t host;
 } network_t;
 
 typedef enum algorithm { ALGORITHM_NONE, ALGORITHM_DOUBLING, ALGORITHM_TREE, ALGORITHM_RING } algorithm_t;
@@ -41,8 +47,9 @@ const char *algorithm_name(algorithm_t algorithm);
 /* A link of so many Gbit/s in place of the one that `network` has; everything else stays. */
 network_t network_with_gbps(const network_t *network, double gbps);
 
-/* What a byte costs in a message of so many. */
-double network_s_per_byte(const network_t *network, double bytes);
+/* What a byte costs in a message of so many: on the wire, and the hosts. */
+double network_wire_s_per_byte(const network_t *network, double bytes);
+double network_host_s_per_byte(const network_t *network, double bytes);
 
 /* An all-reduce of `bytes`; 0 for one worker, or no bytes. *which_p (may be NULL): the fastest. */
 double predict_all_reduce(const network_t *network, uint32_t workers, double bytes, algorithm_t *which_p);

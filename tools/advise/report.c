@@ -28,7 +28,7 @@ static void write_link(const advice_t *a, FILE *file)
         fprintf(file, "link: %.4g Gbit/s", gbps);
     }
     fprintf(file, " (%s), %.4g us a message (%s); hosts copy and add up %.4g GB/s (%s)\n", source_name(a->link_source),
-            1e6 * a->network.latency_s, source_name(a->latency_source), 1e-9 / a->network.host_s_per_byte,
+            1e6 * a->network.latency_s, source_name(a->latency_source), advice_host_gbs(a),
             source_name(a->host_source));
     if (a->options->plain == (int)PLAIN_DIRECT) {
         fprintf(file, "whole gradients would travel from device to device, compressed ones through the hosts\n");
@@ -37,8 +37,8 @@ static void write_link(const advice_t *a, FILE *file)
 
 static void write_ranks(const advice_t *a, FILE *file)
 {
-    fprintf(file, "\n%-6s %10s %14s %8s %12s %10s %10s %12s\n", "rank", "tensors", "elements sent", "rate", "reducer, MB",
-            "device, ms", "rest, ms", "pays below");
+    fprintf(file, "\n%-6s %10s %14s %8s %12s %10s %10s %12s\n", "rank", "tensors", "elements sent", "rate",
+            "reducer, MB", "device, ms", "rest, ms", "pays below");
     for (size_t i = 0; i < a->num_ranks; ++i) {
         const rank_advice_t *r    = &a->ranks[i];
         const traffic_t     *t    = &r->whole.total;
@@ -46,8 +46,8 @@ static void write_ranks(const advice_t *a, FILE *file)
 
         fprintf(file, "%-6u %10llu %14llu %8.1f %12.1f %10.3f %10.3f ", (unsigned)r->rank,
                 (unsigned long long)t->num_compressed, (unsigned long long)traffic_sent_elems(t),
-                traffic_compression_rate(t), 1e-6 * traffic_reducer_bytes(t), 1e3 * (local_sum(&r->local) - r->local.host_s),
-                1e3 * r->local.host_s);
+                traffic_compression_rate(t), 1e-6 * traffic_reducer_bytes(t),
+                1e3 * (local_sum(&r->local) - r->local.host_s), 1e3 * r->local.host_s);
         if (isinf(gbps)) {
             fprintf(file, "%12s\n", "always");
         } else if (gbps > 0.0) {
@@ -64,7 +64,9 @@ static void write_predictions(const advice_t *a, FILE *file)
     size_t   count;
 
     if (a->options->backward_ms > 0.0) {
-        fprintf(file, "\nmilliseconds that the exchange adds to a backward pass of %.4g ms, and how many times as fast both are together:\n",
+        fprintf(file,
+                "\nmilliseconds that the exchange adds to a backward pass of %.4g ms, and how many times as fast both "
+                "are together:\n",
                 a->options->backward_ms);
     } else {
         fprintf(file, "\nmilliseconds of a step's exchange, and how many times less than of whole gradients:\n");

@@ -25,7 +25,7 @@ static void write_known(json_t *json, const advice_t *a)
     json_text(json, "latency_source", source_name(a->latency_source));
     json_real(json, "latency_us", 1e6 * a->network.latency_s);
     json_text(json, "host_source", source_name(a->host_source));
-    json_real(json, "host_gbs", 1e-9 / a->network.host_s_per_byte);
+    json_real(json, "host_gbs", advice_host_gbs(a));
     json_end_object(json);
 }
 
