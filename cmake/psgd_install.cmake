@@ -62,7 +62,7 @@ install(FILES ${PROJECT_BINARY_DIR}/psgdConfig.cmake ${PROJECT_BINARY_DIR}/psgdC
 
 # The tools find the library beside their own directory, wherever the tree is.
 file(RELATIVE_PATH PSGD_LIB_FROM_BIN ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-foreach(tool psgd-bench psgd-devicequery psgd-train)
+foreach(tool psgd-advise psgd-bench psgd-devicequery psgd-train)
   if(TARGET ${tool})
     set_target_properties(${tool} PROPERTIES INSTALL_RPATH "$ORIGIN/${PSGD_LIB_FROM_BIN}")
     install(TARGETS ${tool} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
