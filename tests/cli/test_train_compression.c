@@ -11,7 +11,7 @@
 #include "tool_asserts.h"
 
 /* Tensors of odd shapes with gaps between them; `never` and the vector travel as they are, and `zero` has a gradient of zeros. */
-enum { NUM_TENSORS = 6, EXTENT = 2400, MAX_WORKERS = 3, STEPS = 12, RANK = 2 };
+enum { NUM_TENSORS = 6, EXTENT = 2400, MAX_WORKERS = 6, STEPS = 12, RANK = 2 };
 
 static const size_t offsets[NUM_TENSORS] = {3, 1740, 1810, 1820, 1900, 2000};
 static const size_t elems[NUM_TENSORS]   = {64 * 27, 13 * 5, 1 * 7, 11, 9 * 8, 20 * 17};
@@ -308,7 +308,7 @@ static size_t check_signum(uint32_t workers)
 
 START_TEST(signum__update_is_the_majority_of_the_momenta_and_nothing_in_a_draw)
 {
-    for (uint32_t workers = 1; workers <= 3; ++workers) {
+    for (uint32_t workers = 1; workers <= MAX_WORKERS; ++workers) {
         ck_assert_uint_gt(check_signum(workers), STEPS * 1800);
     }
 }
@@ -326,8 +326,9 @@ START_TEST(compression__a_number_that_is_not_finite_is_told_on_all_workers)
             run((compressor_t)c, 3, 4);
             for (uint32_t w = 0; w < 3; ++w) {
                 ck_assert_int_eq(job.status[w], TOOL_ALL_FAILED);
-                ck_assert_str_eq(job.sentence[w],
-                                 "the training diverged at step 2: a gradient holds NaN or Inf; try a smaller --lr");
+                ck_assert_str_eq(
+                    job.sentence[w],
+                    "the training diverged at step 2: a gradient holds NaN or Inf; try a smaller --compressor-lr");
             }
         }
     }

@@ -291,7 +291,7 @@ static tool_status_t pack(const compression_t *c, uint64_t step, const float *va
 static tool_status_t diverged(uint64_t step)
 {
     return tool_fail(TOOL_ALL_FAILED,
-                     "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --lr",
+                     "the training diverged at step %llu: a gradient holds NaN or Inf; try a smaller --compressor-lr",
                      (unsigned long long)step);
 }
 
