@@ -26,14 +26,12 @@ EQUIVALENT = [
         ("cl/orthogonalize_tile.clh", "#define PSGD_GROUP 64"),
         ("cl/orthogonalize_tile.clh", "#define PSGD_VECTOR 1"))),
     *(Entry(path, line, line.replace("<", "<="), NO_ROWS) for path, line in (
-        ("cl/orthogonalize.cl", "} while (row < tile.rows);"),
         ("cl/orthogonalize.cl", "} while (row < tile->rows);"),
         ("cl/orthogonalize_panel.clh", "} while (row < tile->rows);"))),
     *(Entry("cl/orthogonalize.cl", line, line.replace("panel > 0", "panel > 1"), "panels begin at multiples of 16") for line in (
-        "original   = panel > 0 ? state->original[j - panel] : coefficients[j];",
-        "from       = (panel > 0) && (suspicious || (left <= LEAKY * state->projected[j - panel])) ? 0 : panel;",
-        "const uint   from  = panel > 0 ? states[tile.index].from_finish : 0;",
-        "const uint    from    = panel > 0 ? states[tile.index].from_finish : 0;")),
+        "original   = panel > 0 ? at->state->original[j - panel] : at->found.high[j];",
+        "from       = (panel > 0) && (suspicious || (left <= LEAKY * at->state->projected[j - panel])) ? 0 : panel;",
+        "const uint from = panel > 0 ? at->state->from_finish : 0;")),
     *(Entry("cl/orthogonalize_tile.clh", "tile.item      = PSGD_GROUP == 1 ? 0 : (uint)get_local_id(0);",
             "tile.item      = PSGD_GROUP == %d ? 0 : (uint)get_local_id(0);" % size,
             "where a group has one work-item, its number is 0, and groups of no other size are so small") for size in (0, 2)),

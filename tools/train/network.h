@@ -32,7 +32,8 @@ typedef struct lstm_shape {
 } lstm_shape_t;
 
 /* The buffers, the layers and their parameters (all zero: see params_init()). `width` is what the hidden layers and the
- * filters are multiplied by, `depth` (1 to NETWORK_MAX_DEPTH) how many there are of the mlp's last hidden layer. The network must not move: its layers point to its parameters. Freed by network_destroy(),
+ * filters are multiplied by, `depth` (1 to NETWORK_MAX_DEPTH) how many there are of the mlp's last hidden layer.
+ * The network must not move: its layers point to its parameters. Freed by network_destroy(),
  * also after an error. */
 tool_status_t network_create(network_t *network, const gpu_t *gpu, model_t model, size_t width, size_t depth,
                              size_t batch);

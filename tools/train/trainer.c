@@ -206,7 +206,8 @@ static tool_status_t enqueue_model(trainer_t *trainer, psgd_reducer_t *reducer, 
     size_t        scored  = 0;
     tool_status_t status;
 
-    exchange_begin(exchange, trainer->options, &network->params, reducer, trainer->compression, step); /* the device prepares factors meanwhile */
+    /* Before the model: the device prepares factors meanwhile. */
+    exchange_begin(exchange, trainer->options, &network->params, reducer, trainer->compression, step);
     status = trainer->task->ops->enqueue(trainer->task, step_in_epoch, network, &scored);
     if (status == TOOL_OK) {
         status = network_enqueue_forward(network, scored);
