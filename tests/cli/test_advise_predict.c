@@ -61,7 +61,8 @@ START_TEST(all_reduce__takes_what_its_formula_says)
         {8, 400.0, ALGORITHM_DOUBLING, 3.0 * (1e-5 + 500e-9)},
         {8, 1e6, ALGORITHM_TREE, 6e-5 + 2.0 * 7.0 / 8.0 * 1.25e-3},
         {3, 1e6, ALGORITHM_RING, 4e-5 + 4.0 / 3.0 * 1.25e-3},
-        {3, 400.0, ALGORITHM_DOUBLING, 3.0 * (1e-5 + 500e-9)}, /* one round of two workers, and the third's two messages */
+        {3, 400.0, ALGORITHM_DOUBLING,
+         3.0 * (1e-5 + 500e-9)}, /* one round of two workers, and the third's two messages */
         {4096, 1e9, ALGORITHM_TREE, 24e-5 + 2.0 * 4095.0 / 4096.0 * 1.25},
     };
 
@@ -94,8 +95,9 @@ END_TEST
 
 START_TEST(curves__go_by_the_logarithm_between_points_and_stay_beyond_them)
 {
-    const network_t network = {.wire_s_per_byte = 7e-9, .host_s_per_byte = 1e-9, .wire = {{{1e3, 4e-9}, {1e5, 2e-9}}, 2}};
-    const network_t other   = network_with_gbps(&network, 8.0);
+    const network_t network = {
+        .wire_s_per_byte = 7e-9, .host_s_per_byte = 1e-9, .wire = {{{1e3, 4e-9}, {1e5, 2e-9}}, 2}};
+    const network_t other = network_with_gbps(&network, 8.0);
 
     assert_near(network_wire_s_per_byte(&network, 1.0), 4e-9);
     assert_near(network_wire_s_per_byte(&network, 1e3), 4e-9);
@@ -114,9 +116,10 @@ START_TEST(link__a_fit_gives_back_what_was_measured)
     for (uint32_t workers = 2; workers <= 4; ++workers) {
         for (int in_memory = 0; in_memory < 2; ++in_memory) {
             link_fit(samples, 3, workers, in_memory != 0, 10.0, &network);
-            for (size_t i = 0; i < 3; ++i) { /* of more than two, short and long messages take other numbers of rounds */
-                ck_assert_double_eq_tol(predict_all_reduce(&network, workers, samples[i].bytes, NULL), samples[i].seconds,
-                                        workers == 2 ? 1e-7 : 4.0 * samples[0].seconds);
+            for (size_t i = 0; i < 3;
+                 ++i) { /* of more than two, short and long messages take other numbers of rounds */
+                ck_assert_double_eq_tol(predict_all_reduce(&network, workers, samples[i].bytes, NULL),
+                                        samples[i].seconds, workers == 2 ? 1e-7 : 4.0 * samples[0].seconds);
             }
             ck_assert_uint_eq(in_memory != 0 ? network.host.count : network.wire.count, 2);
             ck_assert(in_memory == 0 || network.wire_s_per_byte == 0.0);
@@ -179,12 +182,12 @@ START_TEST(local__phases_and_the_rest_come_to_the_step)
     double        phases[PSGD_NUM_PHASES] = {0.0};
     local_costs_t costs;
 
-    phases[PSGD_PHASE_COMPUTE_P]       = 2e-3;
-    phases[PSGD_PHASE_COMPUTE_Q]       = 1e-3;
-    phases[PSGD_PHASE_DECOMPRESS]      = 1e-3;
+    phases[PSGD_PHASE_COMPUTE_P]        = 2e-3;
+    phases[PSGD_PHASE_COMPUTE_Q]        = 1e-3;
+    phases[PSGD_PHASE_DECOMPRESS]       = 1e-3;
     phases[PSGD_PHASE_ORTHONORMALIZE_Q] = 0.25e-3;
-    phases[PSGD_PHASE_ORTHOGONALIZE_P] = 0.75e-3;
-    costs                              = device_costs(phases, 7e-3);
+    phases[PSGD_PHASE_ORTHOGONALIZE_P]  = 0.75e-3;
+    costs                               = device_costs(phases, 7e-3);
     assert_near(costs.ortho_s, 1e-3);
     assert_near(costs.host_s, 2e-3);
     costs = device_costs(phases, 4e-3); /* what draining costs is taken off */
@@ -204,7 +207,8 @@ START_TEST(part__takes_tensors_while_there_is_room)
     assert_tool_ok(device_part_of(&model, 250, &part));
     ck_assert_uint_eq(part.count, 2);
     ck_assert_uint_eq(part.elems, 250);
-    assert_tool_fails(device_part_of(&model, 199, &none), TOOL_FAILED, "no tensor of two dims or more fits into 199 elements");
+    assert_tool_fails(device_part_of(&model, 199, &none), TOOL_FAILED,
+                      "no tensor of two dims or more fits into 199 elements");
     model_free(&none);
     model_free(&part);
     model_free(&model);
@@ -253,7 +257,7 @@ START_TEST(step__buckets_go_through_device_and_network_in_order)
     scenario_t          s = scenario(&three, 2, 6.0);
 
     s.network = (network_t){.latency_s = 1.0};
-    /* P of bucket 0: 1 to 2. P of 1 at 2 to 3, and Q of 0, computed at 2, to 4. Bucket 2 comes at 6: Q of 1, which had arrived at 3, is sent
+    /* P of bucket 0: 1 to 2. P of 1 at 2 to 3, and Q of 0, computed at 2, to 4. Bucket 2 comes at 6: Q of 1, P arrived at 3, is sent
      * behind its large tensors and P, 6 to 8, at 9; Q of 2, at 8, by 10. */
     assert_near(predict_step(&s, &free_of_cost), 4.0);
     /* Q takes the device 1 s a bucket: P0 is sent 1 to 2, P1 2 to 3; Q0 computed 2 to 3 and sent to 4, Q1 3 to 4 and to 5; the pass goes on
@@ -323,8 +327,8 @@ START_TEST(plain__sent_by_devices_costs_hosts_nothing)
 {
     scenario_t s = scenario(&one, 2, 0.0);
 
-    s.network.host       = (cost_curve_t){{{1.0, 5e-9}}, 1};
-    s.plain_is_direct    = true;
+    s.network.host    = (cost_curve_t){{{1.0, 5e-9}}, 1};
+    s.plain_is_direct = true;
     assert_near(predict_plain(&s, 0.0), 1e-5 + 24000e-9);
     s.plain_is_direct = false;
     assert_near(predict_plain(&s, 0.0), 1e-5 + 6.0 * 24000e-9);

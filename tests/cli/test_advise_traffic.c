@@ -117,7 +117,7 @@ static calibration_t example(void)
     for (uint32_t i = 0; i < 2; ++i) {
         c.ranks[i] = (measured_rank_t){i + 1, {1e-3, 2e-3, 3e-3, 4e-3, 5e-3 * (i + 1)}, {9, 8, 7, 6, 5, 4, 0}};
     }
-    c.network = (network_t){.latency_s = 5e-6, .wire_s_per_byte = 8e-9, .host_s_per_byte = 0.5e-9};
+    c.network      = (network_t){.latency_s = 5e-6, .wire_s_per_byte = 8e-9, .host_s_per_byte = 0.5e-9};
     c.network.wire = (cost_curve_t){{{1000.0, 9e-9}, {1e6, 8e-9}}, 2};
     return c;
 }
@@ -147,7 +147,8 @@ START_TEST(calibration__what_was_written_is_read)
         ck_assert_uint_eq(calibration_find(&read, 2)->traffic.small_elems, 5);
         ck_assert_double_eq_tol(read.network.latency_s, 5e-6, 1e-14);
         ck_assert_uint_eq(in_memory != 0 ? read.network.host.count : read.network.wire.count, 2);
-        ck_assert_double_eq_tol((in_memory != 0 ? read.network.host : read.network.wire).points[1].s_per_byte, 8e-9, 1e-17);
+        ck_assert_double_eq_tol((in_memory != 0 ? read.network.host : read.network.wire).points[1].s_per_byte, 8e-9,
+                                1e-17);
     }
 }
 END_TEST
@@ -170,7 +171,8 @@ START_TEST(calibration__what_is_wrong_in_a_file_is_said)
         {"{\"schema\": 1, \"device_gbs\": [1]}", "device_gbs must be a number"},
         {"{\"schema\": 1, \"ranks\": 4}", "ranks must be a list of numbers"},
         {"{\"schema\": 1, \"has_link\": true}", "link_bytes is empty"},
-        {"{\"schema\": 1, \"has_link\": true, \"link_bytes\": [5, 5], \"link_ns_per_byte\": [1, 1]}", "link_bytes must grow"},
+        {"{\"schema\": 1, \"has_link\": true, \"link_bytes\": [5, 5], \"link_ns_per_byte\": [1, 1]}",
+         "link_bytes must grow"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
@@ -179,7 +181,8 @@ START_TEST(calibration__what_is_wrong_in_a_file_is_said)
         write_file(cases[i].text);
         assert_tool_fails(calibration_read(path, &calibration), TOOL_FAILED, cases[i].words);
     }
-    assert_tool_fails(calibration_read("/nowhere/there", &(calibration_t){0}), TOOL_FAILED, "/nowhere/there: No such file");
+    assert_tool_fails(calibration_read("/nowhere/there", &(calibration_t){0}), TOOL_FAILED,
+                      "/nowhere/there: No such file");
 }
 END_TEST
 

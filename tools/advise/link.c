@@ -99,7 +99,8 @@ static void fill(float *values, size_t elems, int round)
     }
 }
 
-/* The median of several all-reduces; of the shortest message the least, since what is waited for beyond that is not the link's. All workers make as many: worker 0's clock decides. */
+/* The median of several all-reduces; of the shortest message the least, since what is waited for beyond that is not the link's. All
+ * workers make as many: worker 0's clock decides. */
 static tool_status_t time_size(const workers_t *workers, float *values, size_t elems, double *seconds_p)
 {
     double        times[MOST_ROUNDS] = {0.0};

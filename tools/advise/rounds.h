@@ -4,8 +4,6 @@
 
 #include "workers.h"
 
-enum { ROUNDS_MOST = 10000 };
-
 /* A collective: of each round the slowest worker's time; *median_p is their median. times[0 .. count) are these
  * times then, by size. */
 tool_status_t rounds_slowest_median(const workers_t *workers, double *times, size_t count, double *median_p);
