@@ -63,8 +63,8 @@ static tool_status_t run_add(const floor_t *floor, uint64_t vectors, uint64_t ch
         return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_ADD_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
                                  GPU_ARG(chunk), GPU_ARG(floor->a), GPU_ARG(floor->b));
     }
-    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_ADD_STRIDED, floor->groups, floor->group_items, GPU_ARG(vectors),
-                             GPU_ARG(floor->a), GPU_ARG(floor->b));
+    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_ADD_STRIDED, floor->groups, floor->group_items,
+                             GPU_ARG(vectors), GPU_ARG(floor->a), GPU_ARG(floor->b));
 }
 
 static tool_status_t run_fill(const floor_t *floor, uint64_t vectors, uint64_t chunk, cl_mem mem, float value)
@@ -73,8 +73,8 @@ static tool_status_t run_fill(const floor_t *floor, uint64_t vectors, uint64_t c
         return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_FILL_CHUNKS, floor->groups, 1, GPU_ARG(vectors),
                                  GPU_ARG(chunk), GPU_ARG(mem), GPU_ARG(value));
     }
-    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_FILL_STRIDED, floor->groups, floor->group_items, GPU_ARG(vectors),
-                             GPU_ARG(mem), GPU_ARG(value));
+    return GPU_LAUNCH_GROUPS(floor->gpu, MEASURE_KERNEL_FILL_STRIDED, floor->groups, floor->group_items,
+                             GPU_ARG(vectors), GPU_ARG(mem), GPU_ARG(value));
 }
 
 static tool_status_t run_split(const floor_t *floor, uint64_t vectors, uint64_t chunk)

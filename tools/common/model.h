@@ -8,10 +8,10 @@
 #include "status.h"
 
 typedef struct model_tensor {
-    char    *name;
-    uint64_t dims[PSGD_MAX_DIMS];
-    uint32_t num_dims;
-    uint64_t elems;
+    char              *name;
+    uint64_t           dims[PSGD_MAX_DIMS];
+    uint32_t           num_dims;
+    uint64_t           elems;
     int32_t            rank; /* psgd_tensor_t.rank */
     psgd_matrix_view_t view; /* psgd_tensor_t.view */
 } model_tensor_t;

@@ -40,7 +40,7 @@ static tool_status_t add_mlp(network_t *network, size_t width, size_t depth)
 {
     static const char *const names[NETWORK_MAX_DEPTH + 2][2] = {
 #define LINEAR_NAMES(n_) {"fc" #n_ ".weight", "fc" #n_ ".bias"}
-        LINEAR_NAMES(1), LINEAR_NAMES(2), LINEAR_NAMES(3), LINEAR_NAMES(4),  LINEAR_NAMES(5),
+        LINEAR_NAMES(1), LINEAR_NAMES(2), LINEAR_NAMES(3), LINEAR_NAMES(4), LINEAR_NAMES(5),
         LINEAR_NAMES(6), LINEAR_NAMES(7), LINEAR_NAMES(8), LINEAR_NAMES(9), LINEAR_NAMES(10),
 #undef LINEAR_NAMES
     };

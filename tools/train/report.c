@@ -199,9 +199,9 @@ void report_write_table(const report_t *report, FILE *file)
     if (report->plain != NULL && report->powersgd != NULL) {
         const task_words_t *words = &report->trainer->task->ops->words;
 
-        fprintf(file, "\n%s sends %.1f times fewer bytes; its %s is %+.2f%s from the plain run's.\n", compressed_name(report),
-                report->plain->bytes_per_step / report->powersgd->bytes_per_step, words->quality,
-                words->scale * (report->powersgd->quality - report->plain->quality), words->difference);
+        fprintf(file, "\n%s sends %.1f times fewer bytes; its %s is %+.2f%s from the plain run's.\n",
+                compressed_name(report), report->plain->bytes_per_step / report->powersgd->bytes_per_step,
+                words->quality, words->scale * (report->powersgd->quality - report->plain->quality), words->difference);
     }
 }
 

@@ -35,8 +35,7 @@ static tool_status_t images_build(task_t *task, const gpu_t *gpu, const workers_
     tool_status_t    status;
 
     dataset_moments(&images->dataset.train, &mean, &deviation);
-    status = network_create(network, gpu, (model_t)options->model, options->width, options->depth,
-                            options->batch);
+    status = network_create(network, gpu, (model_t)options->model, options->width, options->depth, options->batch);
     if (status == TOOL_OK) {
         status = feed_create(gpu, &images->dataset.train, mean, deviation, options->batch, &images->train);
     }
