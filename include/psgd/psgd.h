@@ -687,8 +687,9 @@ PSGD_API psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, floa
  *    }
  *    psgd_reducer_wait(reducer, NULL);                        (now all buffers hold the update)
  *
- * A bucket (psgd_config_t.bucket_bytes) begins when the last of its tensors has been submitted, and not before all buckets behind it have
- * begun, whatever order tensors come in; so submit the last tensors first. A step is one on all workers or on none, as
+ * A bucket (psgd_config_t.bucket_bytes) begins when the last of its tensors has been submitted, and its messages not before those of all
+ * buckets behind it have begun, whatever order tensors come in; so submit the last tensors first. Where its gradients come after nothing but
+ * what the reducer's queue was given, and that is in order, the first pass over them is enqueued on that queue, right behind them. A step is one on all workers or on none, as
  * psgd_reducer_step() is, which is the same with everything submitted at once: the same buckets give the same bits.
  *
  * What waits for the device or for other workers goes on whenever the library is called: by psgd_reducer_submit(), psgd_reducer_poll(),
@@ -700,7 +701,8 @@ PSGD_API psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, floa
  * psgd_reducer_wait() does, and must be called on every worker all the same. */
 
 /* Begins a step that has options (NULL: none). They are read here; what they point to stays until psgd_reducer_wait() returns. A step
- * without options may begin with its first psgd_reducer_submit() as well. Local, does not wait. Errors: those of wrong arguments;
+ * without options may begin with its first psgd_reducer_submit() as well. Enqueues what needs no gradient: best called before the
+ * forward pass. Local, does not wait. Errors: those of wrong arguments;
  * PSGD_ERR_POISONED; PSGD_ERR_INVALID_ARGUMENT where a step has begun already. */
 PSGD_API psgd_status_t psgd_reducer_begin(psgd_reducer_t *reducer, const psgd_step_options_t *options);
 

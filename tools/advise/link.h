@@ -9,7 +9,7 @@
 tool_status_t link_measure_host(const workers_t *workers, calibration_t *calibration);
 
 /* A collective of two workers or more: whether all of them are on one machine, so that there is no wire; latency and
-* bandwidth, from all-reduces of growing sizes, the last that of the model's gradient where that takes no more than
+ * bandwidth, from all-reduces of growing sizes, the last that of the model's gradient where that takes no more than
  * seconds. Needs host_gbs. Errors: TOOL_USAGE for one worker. */
 tool_status_t link_measure(const workers_t *workers, uint64_t model_elems, calibration_t *calibration);
 

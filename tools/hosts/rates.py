@@ -12,7 +12,7 @@ LEAST_RATE, GREATEST_RATE = 1e6, 1e11  # bit/s
 LEAST_BURST, GREATEST_BURST = 2 ** 11, 2 ** 26  # bytes; a frame of 1514 bytes has to fit
 
 # Up to here a burst can be small enough for messages of tens of KiB to be held to the rate. A token bucket sends what is in it
-# at once and then waits for a timer: at 1 Gbit/s 24 KiB last 0.2 ms. At ten times that, timers are too coarse for so little.
+# at once and then waits for a timer: at 1 Gbit/s 12 KiB last 0.1 ms. At ten times that, timers are too coarse for so little.
 SHAPED_RATE = 1e9
 
 
@@ -40,7 +40,7 @@ def parse_burst(text):
 
 
 def default_burst(rate):
-    """8 KiB up to 333 Mbit/s, 24 KiB at 1 Gbit/s, and above, where small messages are not held anyway, 4 MiB at 10 Gbit/s."""
+    """8 KiB up to 667 Mbit/s, 12 KiB at 1 Gbit/s, and above, where small messages are not held anyway, 4 MiB at 10 Gbit/s."""
     if rate <= SHAPED_RATE:
-        return int(max(8 * 2 ** 10, 24 * 2 ** 10 * rate / 1e9))
+        return int(max(8 * 2 ** 10, 12 * 2 ** 10 * rate / 1e9))
     return int(4 * 2 ** 20 * rate / 1e10)
