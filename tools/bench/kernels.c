@@ -9,7 +9,8 @@ PSGD_KERNEL_TABLE(DECLARE_KERNEL)
 
 static const gpu_source_t sources[] = {
 #define SOURCE_ROW(file_, symbol_) {file_, psgd_kernel_##symbol_},
-    MEASURE_SOURCE_TABLE(SOURCE_ROW) PSGD_KERNEL_TABLE(SOURCE_ROW)
+    MEASURE_SOURCE_TABLE(SOURCE_ROW)
+    PSGD_KERNEL_TABLE(SOURCE_ROW)
 #undef SOURCE_ROW
 };
 
