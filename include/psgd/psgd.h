@@ -690,7 +690,8 @@ PSGD_API psgd_status_t psgd_reducer_step_host_with(psgd_reducer_t *reducer, floa
  * A bucket (psgd_config_t.bucket_bytes) begins when the last of its tensors has been submitted, and its messages not before those of all
  * buckets behind it have begun, whatever order tensors come in; so submit the last tensors first. Where its gradients come after nothing
  * but what the reducer's queue was given, and that is in order, the first pass over them is enqueued there, right behind them.
- * A step is one on all workers or on none, as psgd_reducer_step() is, which is the same with everything submitted at once: the same buckets give the same bits.
+ * A step is one on all workers or on none, as psgd_reducer_step() is, which is the same with everything submitted at once: the same
+ * buckets give the same bits.
  *
  * What waits for the device or for other workers goes on whenever the library is called: by psgd_reducer_submit(), psgd_reducer_poll(),
  * and psgd_reducer_wait(); or by a thread of its own (psgd_config_t.progress_thread). With config.sharing by owners, submitting may wait

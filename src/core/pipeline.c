@@ -177,7 +177,7 @@ void psgd_pipeline_follow(psgd_bucket_t *b)
     psgd_gate_clear(&b->gate); /* the caller's queue is in order */
     psgd_step_note(b->reducer, psgd_device_follow(device, &b->q_hat_mark));
     compute_p(b);
-    psgd_device_come_back(device);
+    psgd_device_come_back(device, &b->read_1.mark);
 }
 
 /* ---- what the device does meanwhile ---- */

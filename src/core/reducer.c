@@ -502,6 +502,7 @@ static void give_up_step(psgd_reducer_t *r, psgd_device_t *device)
     if (r->step.is_open && !r->poison.is_cut_off) {
         r->comm->abort(r->comm->self);
     }
+    psgd_device_set_patience(device, r->patience); /* nobody looks at messages any more */
     if (!psgd_device_is_stuck(device)) {
         psgd_device_wait(device, "what a reducer had begun that is destroyed");
     }

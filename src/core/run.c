@@ -143,17 +143,6 @@ static psgd_status_t give_update(psgd_reducer_t *r)
     return status == PSGD_OK ? psgd_device_hand_back(r->device, &r->given) : status;
 }
 
-/* What was enqueued behind the caller's commands. */
-static void wait_in_callers_queue(psgd_bucket_t *b)
-{
-    psgd_reducer_t *r = b->reducer;
-
-    if (!psgd_device_is_stuck(r->device) &&
-        (psgd_device_wait_mark(r->device, &b->read_1.mark, "the rest of a step that ended early") != PSGD_OK)) {
-        psgd_log(&r->log, PSGD_LOG_WARN, "after step %" PRIu64 " failed: %s", r->step_number, psgd_last_error());
-    }
-}
-
 /* A step that ended early leaves nothing under way: neither on the wire nor on the device. The order is the same on all workers: what
  * comes in two collectives begins its second here. */
 static void drain(psgd_reducer_t *r)
@@ -165,9 +154,6 @@ static void drain(psgd_reducer_t *r)
         psgd_owners_drain(b);
         psgd_exchange_drain(r, &b->message_1, psgd_phase_name(PSGD_PHASE_REDUCE_P));
         psgd_exchange_drain(r, &b->message_2, psgd_phase_name(PSGD_PHASE_REDUCE_Q));
-    }
-    for (size_t i = 0; i < r->num_buckets; ++i) {
-        wait_in_callers_queue(&r->buckets[i]);
     }
     if (!psgd_device_is_stuck(r->device) &&
         (psgd_device_wait(r->device, "the rest of a step that ended early") != PSGD_OK)) {

@@ -11,9 +11,8 @@ psgd_status_t psgd_reducer_run_step(psgd_reducer_t *reducer, const float *factor
                                     psgd_status_t local);
 
 /* The same in parts (step.is_open in between). Gradients of tensors `first` to first + count - 1 are in reducer->grads when they are
- * submitted, each once; what they wait for is added to the gate of their bucket before; is_behind: that is
- * the caller's own queue alone. Submitting does not wait. Where it or what comes
- * before it fails, the failure is noted (psgd_step_note), and told at the end. */
+ * submitted, each once; what they wait for is added to the gate of their bucket before; is_behind: that is the caller's own queue alone.
+ * Submitting does not wait. Where it or what comes before it fails, the failure is noted (psgd_step_note), and told at the end. */
 void          psgd_reducer_begin_step(psgd_reducer_t *reducer, const float *factors, const psgd_update_t *update,
                                       psgd_status_t local);
 psgd_gate_t  *psgd_reducer_gate_of(psgd_reducer_t *reducer, size_t tensor);

@@ -252,6 +252,9 @@ void psgd_device_close(psgd_device_t *device)
         if (device->queue != NULL) {
             clReleaseCommandQueue(device->queue);
         }
+        if (device->followed != NULL) {
+            clReleaseEvent(device->followed);
+        }
         if (device->caller_queue != NULL) {
             clReleaseCommandQueue(device->caller_queue);
         }

@@ -68,9 +68,10 @@ bool psgd_device_can_follow(const psgd_device_t *device);
  * nothing of the library's). Until psgd_device_come_back(). */
 psgd_status_t psgd_device_follow(psgd_device_t *device, const psgd_mark_t *after);
 
-/* What the library enqueues from here on goes to its own queue again; it does not come after what has gone to the caller's. Fine where
- * psgd_device_follow() has failed. */
-void psgd_device_come_back(psgd_device_t *device);
+/* What the library enqueues from here on goes to its own queue again; it does not come after what has gone to the caller's, but
+ * psgd_device_wait() waits for that too. `last`: a mark behind it; where there is none, one is set. Fine where psgd_device_follow() has
+ * failed. */
+void psgd_device_come_back(psgd_device_t *device, const psgd_mark_t *last);
 bool psgd_device_is_following(const psgd_device_t *device);
 
 /* What the library enqueues from here on comes after the mark, of either queue. */
@@ -80,7 +81,7 @@ psgd_status_t psgd_device_come_after(psgd_device_t *device, const psgd_mark_t *m
  * library uses that queue. `mark`: set by psgd_device_mark() after that. */
 psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark);
 
-/* Flushes and returns when all enqueued work is complete; polls under the deadline. `what` names it in warnings and
+/* Flushes and returns when all enqueued work of the library's is complete; polls under the deadline. `what` names it in warnings and
  * errors: "compute_p". Errors: PSGD_ERR_TIMEOUT, PSGD_ERR_OPENCL (a command failed), and what a driver says that has run out
  * of something: then, too, all work is complete, unless psgd_device_is_stuck(). */
 psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what);

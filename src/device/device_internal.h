@@ -14,7 +14,8 @@ struct psgd_device {
     bool                 keeps_times;    /* psgd_device_keep_times() */
     int64_t              clock_ahead_ns; /* the device's clock, of psgd_now_ns() */
     cl_command_queue     caller_queue;   /* the caller's, where there is one beside our own; retained; else NULL */
-    cl_command_queue     own_queue;      /* ours, while `queue` is the caller's (psgd_device_follow()); else NULL */
+    cl_event             followed;     /* behind the last of the library's commands in the caller's queue; NULL: none */
+    cl_command_queue     own_queue;    /* ours, while `queue` is the caller's (psgd_device_follow()); else NULL */
     cl_event             unfinished;   /* the marker of a wait that timed out; else NULL */
     bool                 is_stuck;     /* psgd_device_is_stuck() */
     uint64_t             failed_waits;

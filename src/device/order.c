@@ -213,8 +213,29 @@ psgd_status_t psgd_device_follow(psgd_device_t *device, const psgd_mark_t *after
     return psgd_device_come_after(device, after);
 }
 
-void psgd_device_come_back(psgd_device_t *device)
+/* An event behind what has gone to the queue. */
+static cl_event keep_event(psgd_device_t *device, const psgd_mark_t *last)
 {
+    psgd_mark_t mark = {NULL};
+
+    if ((last->event != NULL) && (clRetainEvent((cl_event)last->event) == CL_SUCCESS)) {
+        return (cl_event)last->event;
+    }
+    if (psgd_device_mark(device, &mark) !=
+        PSGD_OK) { /* where a driver cannot say when commands end, only this is left */
+        clFinish(device->queue);
+    }
+    return (cl_event)mark.event;
+}
+
+void psgd_device_come_back(psgd_device_t *device, const psgd_mark_t *last)
+{
+    cl_event event = keep_event(device, last);
+
+    if (device->followed != NULL) { /* the caller's queue is in order */
+        clReleaseEvent(device->followed);
+    }
+    device->followed  = event;
     device->queue     = device->own_queue;
     device->own_queue = NULL;
 }

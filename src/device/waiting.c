@@ -97,6 +97,20 @@ psgd_status_t psgd_device_wait_mark(psgd_device_t *device, psgd_mark_t *mark, co
     return mark->event == NULL ? PSGD_OK : end_wait(device, poll_event(device, (cl_event)mark->event, what), mark);
 }
 
+/* And for what has gone to the caller's queue. Returns `status`, or, where that is PSGD_OK, what became of it. */
+static psgd_status_t wait_for_followed(psgd_device_t *device, psgd_status_t status, const char *what)
+{
+    psgd_mark_t   followed = {device->followed};
+    psgd_status_t other;
+
+    if (device->followed == NULL) {
+        return status;
+    }
+    device->followed = NULL;
+    other            = psgd_device_wait_mark(device, &followed, what);
+    return status == PSGD_OK ? other : status;
+}
+
 psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
 {
     psgd_mark_t   mark   = {NULL};
@@ -105,7 +119,8 @@ psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what)
     if (status != PSGD_OK) {
         return end_wait(device, psgd_fail_in(status, "%s", what), &mark);
     }
-    return psgd_device_wait_mark(device, &mark, what);
+    status = psgd_device_wait_mark(device, &mark, what);
+    return device->is_stuck ? status : wait_for_followed(device, status, what);
 }
 
 psgd_status_t psgd_device_settle(psgd_device_t *device, psgd_status_t status, const char *what)
