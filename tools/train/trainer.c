@@ -449,6 +449,22 @@ static void watch_stop(watch_t *watch)
     watch->seconds += clock_now() - watch->start;
 }
 
+/* What the exchange has counted: the reducer, or the compressor in its place. */
+static tool_status_t read_stats(const trainer_t *trainer, const psgd_reducer_t *reducer, psgd_stats_t *stats)
+{
+    compression_stats_t counted;
+
+    if (trainer->compression == NULL) {
+        return tool_check(psgd_reducer_get_stats(reducer, stats), "reading the statistics");
+    }
+    counted                   = compression_stats(trainer->compression);
+    stats->bytes_total        = counted.bytes_total;
+    stats->messages_last_step = counted.messages_last_step;
+    stats->network_ns_total   = (uint64_t)(1e9 * counted.network_seconds);
+    stats->compression_rate   = counted.compression_rate;
+    return TOOL_OK;
+}
+
 /* One more point of the run's curve, when all steps so far are done. A collective. */
 static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t done, double seconds, run_t *run)
 {
@@ -461,7 +477,7 @@ static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uin
         status = workers_sum(trainer->workers, &seconds, 1);
     }
     if (status == TOOL_OK) {
-        status = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
+        status = read_stats(trainer, reducer, &stats);
     }
     if (status == TOOL_OK) {
         *point = (curve_point_t){done, score.loss, score.quality, stats.bytes_total,
@@ -528,22 +544,6 @@ static tool_status_t take_energy(const psgd_reducer_t *reducer, run_t *run)
 
     run->captured = energy.captured_share;
     return status;
-}
-
-/* What the exchange has counted: the reducer, or the compressor in its place. */
-static tool_status_t read_stats(const trainer_t *trainer, const psgd_reducer_t *reducer, psgd_stats_t *stats)
-{
-    compression_stats_t counted;
-
-    if (trainer->compression == NULL) {
-        return tool_check(psgd_reducer_get_stats(reducer, stats), "reading the statistics");
-    }
-    counted                   = compression_stats(trainer->compression);
-    stats->bytes_total        = counted.bytes_total;
-    stats->messages_last_step = counted.messages_last_step;
-    stats->network_ns_total   = (uint64_t)(1e9 * counted.network_seconds);
-    stats->compression_rate   = counted.compression_rate;
-    return TOOL_OK;
 }
 
 /* Times as means over the workers, and what the reducer has counted. */
