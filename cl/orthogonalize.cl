@@ -195,14 +195,20 @@ typedef struct place {
     sums_t              sums;        /* and for those of this tile */
 } place_t;
 
-static place_t find_place(const tile_t *tile, global float *out, global const float *records_in, global float *records_out,
-                          global state_t *states, local float *coefficients, local float *high, local float *low,
-                          local float *scratch)
+static void find_place(const tile_t *tile, global float *out, global const float *records_in, global float *records_out,
+                       global state_t *states, local float *coefficients, local float *high, local float *low,
+                       local float *scratch, place_t *place)
 {
-    const place_t place = {out + block_offset(tile, 0), records_in,           records_out, states + tile->index,
-                           {coefficients, low, scratch}, {high, low, scratch}};
-
-    return place;
+    place->columns       = out + block_offset(tile, 0);
+    place->records_in    = records_in;
+    place->records_out   = records_out;
+    place->state         = states + tile->index;
+    place->found.high    = coefficients;
+    place->found.low     = low;
+    place->found.scratch = scratch;
+    place->sums.high     = high;
+    place->sums.low      = low;
+    place->sums.scratch  = scratch;
 }
 
 /* ---- a panel against the columns before it ---- */
@@ -473,8 +479,9 @@ static void panel_finish(const tile_t *tile, const place_t *at, uint panel, uint
 kernel void orthogonalize_maxima(global const matrix_t *matrices, global const uint *matrix_of_tile,
                                  global const float *in, ulong in_offset, global uint *maxima, local uint *scratch)
 {
-    const tile_t tile = find_tile(matrices, matrix_of_tile);
+    tile_t tile;
 
+    find_tile(matrices, matrix_of_tile, &tile);
     find_maxima(&tile, in + in_offset, maxima, scratch);
 }
 
@@ -483,9 +490,10 @@ kernel void orthogonalize_scale(global const matrix_t *matrices, global const ui
                                 global const uint *maxima, global float *records, ulong step, local uint *largest,
                                 local float *high, local float *low, local float *scratch)
 {
-    const tile_t tile = find_tile(matrices, matrix_of_tile);
     const sums_t sums = {high, low, scratch};
+    tile_t       tile;
 
+    find_tile(matrices, matrix_of_tile, &tile);
     scale_columns(&tile, in + in_offset, out + out_offset, maxima, records, step, largest, sums);
 }
 
@@ -495,9 +503,11 @@ kernel void orthogonalize_scale(global const matrix_t *matrices, global const ui
     local float *coefficients, local float *high, local float *low, local float *scratch
 
 #define FIND_TILE_AND_PLACE() \
-    const tile_t  tile  = find_tile(matrices, matrix_of_tile); \
-    const place_t place = find_place(&tile, out + out_offset, records_in, records_out, states, coefficients, high, low, \
-                                     scratch)
+    tile_t  tile; \
+    place_t place; \
+\
+    find_tile(matrices, matrix_of_tile, &tile); \
+    find_place(&tile, out + out_offset, records_in, records_out, states, coefficients, high, low, scratch, &place)
 
 kernel void orthogonalize_panel_first(STAGE_ARGUMENTS)
 {
@@ -585,13 +595,15 @@ kernel void orthogonalize_at_once(global const matrix_t *matrices, global const 
     stage_t       stage   = FINISH; /* of column 0, which has none before it */
 
     for (uint t = 0; t < tiles; ++t) {
-        const tile_t tile = make_tile(matrices, index, t);
+        tile_t tile;
 
+        find_tile_of(matrices, index, t, &tile);
         find_maxima(&tile, in + in_offset, (global uint *)records_0, (local uint *)scratch);
     }
     for (uint t = 0; t < tiles; ++t) {
-        const tile_t tile = make_tile(matrices, index, t);
+        tile_t tile;
 
+        find_tile_of(matrices, index, t, &tile);
         scale_columns(&tile, in + in_offset, out + out_offset, (global const uint *)records_0, records_1, step,
                       (local uint *)coefficients, sums);
     }
@@ -599,9 +611,11 @@ kernel void orthogonalize_at_once(global const matrix_t *matrices, global const 
         global float *const written = other;
 
         for (uint t = 0; t < tiles; ++t) {
-            const tile_t  tile  = make_tile(matrices, index, t);
-            const place_t place = find_place(&tile, out + out_offset, newest, written, states, coefficients, high, low, scratch);
+            tile_t  tile;
+            place_t place;
 
+            find_tile_of(matrices, index, t, &tile);
+            find_place(&tile, out + out_offset, newest, written, states, coefficients, high, low, scratch, &place);
             run_stage(stage, &tile, &place, j, step);
         }
         other  = newest;

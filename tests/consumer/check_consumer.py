@@ -28,7 +28,7 @@ include/psgd/psgd.h include/psgd/psgd_mpi.h
 {lib}/cmake/psgd/psgdConfig.cmake {lib}/cmake/psgd/psgdConfigVersion.cmake {lib}/cmake/psgd/psgdTargets.cmake
 {lib}/cmake/psgd/psgdStaticTargets.cmake {lib}/cmake/psgd/psgdMpiTargets.cmake
 {lib}/cmake/psgd/psgdMpiStaticTargets.cmake
-bin/psgd-bench bin/psgd-devicequery bin/psgd-train
+bin/psgd-advise bin/psgd-bench bin/psgd-devicequery bin/psgd-train
 """
 
 
