@@ -1,6 +1,6 @@
 /* The parts of a compressed step (core/step.h) of all buckets, in one order for all workers:
  *
- *     P of bucket k + 1 is computed while message 1 of bucket k travels, and Q of bucket k while message 1 of bucket k + 1 does.
+ *     while messages of some buckets travel, P of the buckets behind them is computed, and Q of those whose message 1 is there.
  *
  * Buckets come from the last to the first, as a backward pass brings their gradients. The order is fixed at creation and depends on the
  * plan alone: neither on which gradients come first nor on how fast anything is, so that all workers begin the same collectives in the

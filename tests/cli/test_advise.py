@@ -5,18 +5,16 @@ test_advise.py PATH/psgd-advise PATH/psgd-bench SOURCE-DIRECTORY        (environ
 """
 
 import json
-import math
 import os
 import pathlib
-import subprocess
 import sys
-import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 
+from tool_case import ToolCase, run_tool
+
 ADVISE, BENCH = sys.argv.pop(1), sys.argv.pop(1)
 ROOT = pathlib.Path(sys.argv.pop(1))
-MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 
 SHAPES = """fc.weight 96 160
 conv.weight 32 16 3 3
@@ -25,43 +23,21 @@ bias 10
 FAST = ("--device-gbs", 1000, "--device-gflops", 20000, "--staging-gbs", 25)
 
 
-def run(*arguments, workers=0, program=ADVISE):
-    command = [program, *map(str, arguments)]
-    if workers:
-        cache = os.environ.get("PSGD_TEST_WORKER_CACHE")
-        command = [MPIEXEC, "-n", str(workers), *(["sh", cache] if cache else []), *command]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL)
+def run(*arguments, program=ADVISE, **options):
+    """Runs psgd-advise, or psgd-bench; each worker with a kernel cache of its own."""
+    cache = os.environ.get("PSGD_TEST_WORKER_CACHE")
+    return run_tool(program, *arguments, under=["sh", cache] if cache else [], **options)
 
 
-class Case(unittest.TestCase):
+class Case(ToolCase):
+    name = "psgd-advise"
+
+    def run_it(self, *arguments, **options):
+        return run(*arguments, **options)
+
     def setUp(self):
-        self.directory = tempfile.TemporaryDirectory()
-        self.addCleanup(self.directory.cleanup)
-        self.path = pathlib.Path(self.directory.name)
+        super().setUp()
         self.shapes = self.write("shapes.txt", SHAPES)
-
-    def write(self, name, text):
-        path = self.path / name
-        path.write_text(text)
-        return path
-
-    def succeed(self, *arguments, **options):
-        done = run(*arguments, **options)
-        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
-        return done
-
-    def results(self, *arguments, **options):
-        return json.loads(self.succeed(*arguments, "--json", **options).stdout)
-
-    def refuse(self, code, words, *arguments, **options):
-        """It ends with this code, and says why: once, in a line that holds these words, and nothing on standard output."""
-        done = run(*arguments, **options)
-        self.assertEqual(done.returncode, code, done.stderr + done.stdout)
-        self.assertEqual(done.stdout, "")
-        said = [line for line in done.stderr.splitlines() if line.startswith("psgd-advise: ")
-                and not line.startswith("psgd-advise: compiling kernels")]
-        self.assertEqual(len(said), 1, done.stderr)
-        self.assertIn(words, said[0])
 
 
 class Described(Case):
@@ -239,6 +215,13 @@ class Checked(Case):
             done = self.check(step)
             self.assertEqual(done.returncode, code, done.stdout + done.stderr)
             self.assertEqual(done.stdout.count("beyond 25 %"), 4 * code)
+
+    def test_what_psgd_advise_does_not_take_ends_it_at_once(self):
+        self.program("psgd-bench", FAKE_BENCH % "10.0")
+        self.program("psgd-advise", "#!/bin/sh\necho psgd-advise: no such model >&2\nexit 2\n")
+        done = run("-B", ROOT / "tools" / "check-advice", "--tools", self.path, "--mpiexec",
+                   self.program("mpiexec", FAKE_MPIEXEC), "--rounds", 2, program=sys.executable)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("no such model")), (2, "", 1), done.stderr)
 
     def test_other_numbers_of_workers_have_no_bar(self):
         file = self.path / "rows.json"

@@ -5,16 +5,14 @@ test_bench.py PATH/psgd-bench PATH/libpsgd_mpi_one_thread.so        (environment
 
 import json
 import math
-import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 import unittest
+
+from tool_case import MPIEXEC, ToolCase, run_tool
 
 BENCH = sys.argv.pop(1)
 ONE_THREAD = sys.argv.pop(1)  # an MPI library without MPI_THREAD_MULTIPLE
-MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 
 SHAPES = """# a small model
 fc.weight 96 160
@@ -30,55 +28,28 @@ PHASES = {"exchange_plain", "orthonormalize_q", "compute_p", "reduce_p", "orthog
           "decompress"}
 
 
-def run(*arguments, workers=0, nodes=(), environment=None):
-    """Runs psgd-bench, alone or with so many workers, or one on each of these nodes (None: it has no name), and returns what came of it."""
-    command = [BENCH, *map(str, arguments)]
-    if workers:
-        command = [MPIEXEC, "-n", str(workers), *command]
-    if nodes:
-        parts = [["-n", "1", *(["-env", "PSGD_NODE", node] if node else []), *command] for node in nodes]
-        command = [MPIEXEC, *sum(([":", *part] for part in parts), [])[1:]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
-                          env={**os.environ, **(environment or {})})
+def run(*arguments, **options):
+    """Runs psgd-bench."""
+    return run_tool(BENCH, *arguments, **options)
 
 
 def factor_elems(rank):
     return sum((rows + cols) * rank for rows, cols in COMPRESSED.values())
 
 
-class Case(unittest.TestCase):
+class Case(ToolCase):
+    name = "psgd-bench"
+
+    def run_it(self, *arguments, **options):
+        return run(*arguments, **options)
+
     def setUp(self):
-        self.directory = tempfile.TemporaryDirectory()
-        self.addCleanup(self.directory.cleanup)
-        self.path = pathlib.Path(self.directory.name)
+        super().setUp()
         self.shapes = self.write("shapes.txt", SHAPES)
 
-    def write(self, name, text):
-        path = self.path / name
-        path.write_text(text)
-        return path
-
-    def succeed(self, *arguments, **options):
-        done = run(*arguments, **options)
-        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
-        return done
-
     def results(self, *arguments, **options):
-        """The JSON of a run on the small model, which stands alone on standard output."""
-        done = self.succeed("--model", self.shapes, "--steps", 3, "--engine", "clblast", *arguments, "--json", **options)
-        self.assertNotIn("\r", done.stderr)  # no progress line in a pipe
-        return json.loads(done.stdout)
-
-    def refuse(self, code, words, *arguments, **options):
-        """It ends with this code, and says why: once, in a line that holds these words, and nothing on standard output.
-        (On a busy machine the notice about compiling may come before.)"""
-        done = run(*arguments, **options)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(done.stdout, "")
-        said = [line for line in done.stderr.splitlines() if line.startswith("psgd-bench: ")
-                and not line.startswith("psgd-bench: compiling kernels")]
-        self.assertEqual(len(said), 1, done.stderr)
-        self.assertIn(words, said[0])
+        """Of a run on the small model."""
+        return super().results("--model", self.shapes, "--steps", 3, "--engine", "clblast", *arguments, **options)
 
     def check_spread(self, spread):
         self.assertEqual(set(spread), {"median", "min", "max"})

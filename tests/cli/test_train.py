@@ -15,7 +15,8 @@ import tempfile
 import unittest
 
 import train_case
-from train_case import MPIEXEC, TRAIN
+from tool_case import MPIEXEC
+from train_case import TRAIN
 
 ONE_THREAD = sys.argv.pop(1)  # an MPI library without MPI_THREAD_MULTIPLE
 FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")

@@ -10,6 +10,7 @@
 #include "random.h"
 #include "support/suite.h"
 #include "tool_asserts.h"
+#include "train_device.h"
 
 enum { NUM_SHAPES = 4, MAX_BATCH = 64, MAX_STATE = 256 };
 
@@ -24,8 +25,6 @@ static const lstm_shape_t shapes[NUM_SHAPES] = {
      .tied       = false}, /* more words than work-items */
     {.vocabulary = 9, .embedding = 6, .hidden = 4, .streams = 1, .places = 1, .tied = false},
 };
-
-static gpu_t gpu;
 
 /* A model of random parameters, a random batch and a random state, in both precisions. */
 typedef struct fixture {
@@ -270,19 +269,6 @@ START_TEST(lstm__a_nan_stays_visible)
     fixture_destroy(fixture);
 }
 END_TEST
-
-static void open_device(void)
-{
-    psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
-
-    assert_ok(psgd_device_find(NULL, &info));
-    assert_tool_ok(gpu_open(&info, &train_program, &gpu));
-}
-
-static void close_device(void)
-{
-    gpu_close(&gpu);
-}
 
 int main(void)
 {

@@ -14,10 +14,9 @@
 #include "random.h"
 #include "support/suite.h"
 #include "tool_asserts.h"
+#include "train_device.h"
 
 enum { BATCH = 5, NUM_IMAGE_MODELS = MODEL_LSTM };
-
-static gpu_t gpu;
 
 typedef double (*reference_fn)(const reference_params_t *, size_t, const float *, const uint32_t *, size_t,
                                const reference_params_t *);
@@ -459,19 +458,6 @@ START_TEST(feed__a_test_sees_every_image_once)
     free_part(&part);
 }
 END_TEST
-
-static void open_device(void)
-{
-    psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
-
-    assert_ok(psgd_device_find(NULL, &info));
-    assert_tool_ok(gpu_open(&info, &train_program, &gpu));
-}
-
-static void close_device(void)
-{
-    gpu_close(&gpu);
-}
 
 int main(void)
 {

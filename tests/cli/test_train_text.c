@@ -16,6 +16,7 @@
 #include "text_feed.h"
 #include "text_source.h"
 #include "tool_asserts.h"
+#include "train_device.h"
 
 /* A text_make() of a copy of the string. */
 static tool_status_t make(const char *string, size_t count, uint32_t vocabulary, text_t *text)
@@ -214,8 +215,6 @@ START_TEST(bigram__perplexity_equals_one_of_naive_counts)
 }
 END_TEST
 
-static gpu_t gpu;
-
 enum { STREAMS = 2, PLACES = 3, BATCH = STREAMS * PLACES };
 
 /* One batch as it arrives, and that its order is by word and place. */
@@ -296,19 +295,6 @@ START_TEST(feed__workers_read_the_text_in_streams)
     text_free(&text);
 }
 END_TEST
-
-static void open_device(void)
-{
-    psgd_device_info_t info = PSGD_DEVICE_INFO_INIT;
-
-    assert_ok(psgd_device_find(NULL, &info));
-    assert_tool_ok(gpu_open(&info, &train_program, &gpu));
-}
-
-static void close_device(void)
-{
-    gpu_close(&gpu);
-}
 
 int main(void)
 {

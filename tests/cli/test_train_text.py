@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import unittest
 
+import tool_case
 import train_case
 
 # A small model, which takes milliseconds a step.
@@ -185,7 +186,7 @@ class Refusals(Case):
 
     def test_workers_that_test_at_other_times_do_not_start(self):
         done = train_case.subprocess.run(
-            [train_case.MPIEXEC, "-n", "1", train_case.TRAIN, *map(str, SMALL), "--data", self.text, "--steps", "4", ":",
+            [tool_case.MPIEXEC, "-n", "1", train_case.TRAIN, *map(str, SMALL), "--data", self.text, "--steps", "4", ":",
              "-n", "1", train_case.TRAIN, *map(str, SMALL), "--data", self.text, "--steps", "4", "--test-every", "2"],
             capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1, done.stderr)

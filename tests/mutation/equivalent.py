@@ -26,9 +26,9 @@ EQUIVALENT = [
         ("cl/orthogonalize_tile.clh", "#define PSGD_GROUP 64"),
         ("cl/orthogonalize_tile.clh", "#define PSGD_VECTOR 1"))),
     *(Entry(path, line, line.replace("<", "<="), NO_ROWS) for path, line in (
-        ("cl/orthogonalize.cl", "} while (row < tile->rows);"),
+        ("cl/orthogonalize_stages.clh", "} while (row < tile->rows);"),
         ("cl/orthogonalize_panel.clh", "} while (row < tile->rows);"))),
-    *(Entry("cl/orthogonalize.cl", line, line.replace("panel > 0", "panel > 1"), "panels begin at multiples of 16") for line in (
+    *(Entry("cl/orthogonalize_stages.clh", line, line.replace("panel > 0", "panel > 1"), "panels begin at multiples of 16") for line in (
         "original   = panel > 0 ? at->state->original[j - panel] : at->found.high[j];",
         "from       = (panel > 0) && (suspicious || (left <= LEAKY * at->state->projected[j - panel])) ? 0 : panel;",
         "const uint from = panel > 0 ? at->state->from_finish : 0;")),
@@ -50,7 +50,7 @@ EQUIVALENT = [
       for largest in (0, 2)),
     *(Entry("src/ops/orthogonalize.c", "PANEL_LANES = 16,", "PANEL_LANES = %d," % lanes,
             "room in groups of less than 16 work-items: they have vectors, and need none") for lanes in (15, 17)),
-    Entry("cl/orthogonalize.cl", "#define LEAKY 0.5f", "#define LEAKY (0.5f + 1)",
+    Entry("cl/orthogonalize_stages.clh", "#define LEAKY 0.5f", "#define LEAKY (0.5f + 1)",
           "more is projected again than need be, which is as accurate"),
     *(Entry("cl/orthogonalize_panel.clh", "#define DEPTH %d" % depth, None, "how many rows are in registers: the same sums")
       for depth in (2, 4)),

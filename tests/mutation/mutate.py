@@ -43,7 +43,8 @@ NOT_COMPILED = re.compile(r"cannot compile \S+\.cl with|PSGD_ERR_BUILD")
 
 # Tests in the order in which they run: those that notice most in the least time first. TEST:CASE is one case of a test alone.
 GROUPS = {
-    "orthogonalize": (["cl/orthogonalize.cl", "cl/orthogonalize_panel.clh", "cl/orthogonalize_tile.clh", "src/ops/orthogonalize.c"],
+    "orthogonalize": (["cl/orthogonalize.cl", "cl/orthogonalize_panel.clh", "cl/orthogonalize_scale.clh", "cl/orthogonalize_stages.clh",
+                       "cl/orthogonalize_tile.clh", "src/ops/orthogonalize.c"],
                       ["test_orthogonalize:columns", "test_orthogonalize:ways", "test_orthogonalize:bounds", "test_orthogonalize_32"]),
     "feedback": (["src/ops/residual.c", "src/ops/compute_p.c", "src/ops/decompress.c", "cl/residual.cl", "cl/compute_p.cl",
                   "cl/decompress.cl"],

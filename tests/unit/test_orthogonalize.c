@@ -1158,6 +1158,36 @@ START_TEST(orthogonalize__launches_depend_on_the_largest_number_of_columns_alone
 }
 END_TEST
 
+/* Launches for a matrix that is all the work, on a device of so many compute units. */
+static unsigned launches_of_one(uint32_t compute_units)
+{
+    psgd_device_limits_t *limits;
+    input_t               input = {.num_matrices = 0};
+    uint32_t              units;
+    unsigned              before = calls.launches;
+
+    memcpy(&limits, &(const psgd_device_limits_t *){psgd_device_limits(device)},
+           sizeof(limits)); /* the struct is not const */
+    add_matrix(&input, 140001, 8);
+    allocate_elems(&input);
+    fill_all(&input, fill_random);
+    units                 = limits->compute_units;
+    limits->compute_units = compute_units;
+    free(orthogonalize(&input, NULL, 0, false));
+    limits->compute_units = units;
+    free_input(&input);
+    return calls.launches - before;
+}
+
+START_TEST(orthogonalize__goes_in_one_launch_only_where_that_leaves_no_compute_unit_idle_for_long)
+{
+    const unsigned staged = 3 * 8;
+
+    ck_assert_uint_eq(launches_of_one(1), likes_vectors() ? 1 : staged);
+    ck_assert_uint_eq(launches_of_one(64), staged);
+}
+END_TEST
+
 START_TEST(orthogonalize__releases_all_device_memory)
 {
     uint64_t before = psgd_device_bytes(device);
@@ -1213,6 +1243,7 @@ int main(void)
     tcase_add_test(tests, orthogonalize__column_that_depends_on_others_is_replaced_and_one_that_does_not_is_kept);
     tcase_add_test(tests, orthogonalize__column_that_is_not_finite_shows_and_leaves_other_matrices_alone);
     tcase_add_test(tests, orthogonalize__launches_depend_on_the_largest_number_of_columns_alone_and_nothing_is_created);
+    tcase_add_test(tests, orthogonalize__goes_in_one_launch_only_where_that_leaves_no_compute_unit_idle_for_long);
     tcase_add_test(tests, orthogonalize__releases_all_device_memory);
     tcase_add_test(tests, orthogonalize__refuses_matrices_that_it_cannot_do);
 

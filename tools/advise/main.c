@@ -8,22 +8,9 @@
 #include "advice.h"
 #include "device.h"
 #include "link.h"
+#include "model_workers.h"
 #include "output.h"
 #include "report.h"
-
-/* Reads the model, and sees to it that all workers mean the same. */
-static tool_status_t load(const options_t *options, const workers_t *workers, model_t *model_p)
-{
-    tool_status_t status = workers_agree(workers, workers_compare(workers, options_hash(options), "the options"));
-
-    if (status == TOOL_OK) {
-        status = workers_agree(workers, model_load(options->model, model_p));
-    }
-    if (status == TOOL_OK) {
-        status = workers_agree(workers, workers_compare(workers, model_hash(model_p), "the models"));
-    }
-    return status;
-}
 
 /* What can be refused before anything is measured. */
 static tool_status_t check(const options_t *options, const workers_t *workers)
@@ -88,12 +75,7 @@ static tool_status_t write_results(const options_t *options, const workers_t *wo
     tool_status_t status = TOOL_OK;
 
     if (workers_is_speaker(workers)) {
-        const bool only_json = options->json && options->json_file == NULL;
-
-        status = output_write(NULL, only_json ? report_write_json : report_write_table, advice);
-        if (status == TOOL_OK && options->json_file != NULL) {
-            status = output_write(options->json_file, report_write_json, advice);
-        }
+        status = output_write_results(options->json, options->json_file, report_write_table, report_write_json, advice);
     }
     return workers_agree(workers, status);
 }
@@ -131,7 +113,7 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
         }
         return TOOL_OK;
     }
-    status = load(&options, workers, &model);
+    status = model_load_alike(workers, options_hash(&options), options.model, &model);
     if (status == TOOL_OK) {
         status = check(&options, workers);
     }

@@ -8,6 +8,7 @@
 #include "bench.h"
 #include "devices.h"
 #include "measure.h"
+#include "model_workers.h"
 #include "output.h"
 #include "report.h"
 
@@ -39,10 +40,7 @@ static tool_status_t write_results(const bench_t *bench, output_write_fn table, 
     tool_status_t    status  = TOOL_OK;
 
     if (workers_is_speaker(bench->workers)) {
-        status = output_write(NULL, options->json && options->json_file == NULL ? json : table, results);
-        if (status == TOOL_OK && options->json_file != NULL) {
-            status = output_write(options->json_file, json, results);
-        }
+        status = output_write_results(options->json, options->json_file, table, json, results);
     }
     return workers_agree(bench->workers, status);
 }
@@ -149,21 +147,6 @@ static tool_status_t run_model(const options_t *options, const workers_t *worker
     return status;
 }
 
-/* Reads the model, and sees to it that all workers mean the same. */
-static tool_status_t load(const options_t *options, const workers_t *workers, model_t *model_p)
-{
-    tool_status_t status;
-
-    status = workers_agree(workers, workers_compare(workers, options_hash(options), "the options"));
-    if (status == TOOL_OK) {
-        status = workers_agree(workers, model_load(options->model, model_p));
-    }
-    if (status == TOOL_OK) {
-        status = workers_agree(workers, workers_compare(workers, model_hash(model_p), "the models"));
-    }
-    return status;
-}
-
 static tool_status_t run(int argc, char **argv, const workers_t *workers)
 {
     options_t     options;
@@ -187,7 +170,7 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
                                                                 : TOOL_OK);
     }
     if (status == TOOL_OK) {
-        status = load(&options, workers, &model);
+        status = model_load_alike(workers, options_hash(&options), options.model, &model);
     }
     if (status == TOOL_OK) {
         status = run_model(&options, workers, &model);

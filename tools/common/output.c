@@ -37,3 +37,11 @@ tool_status_t output_write(const char *path, output_write_fn write, const void *
     }
     return TOOL_OK;
 }
+
+tool_status_t output_write_results(bool json, const char *json_file, output_write_fn write_table,
+                                   output_write_fn write_json, const void *results)
+{
+    tool_status_t status = output_write(NULL, json && json_file == NULL ? write_json : write_table, results);
+
+    return status == TOOL_OK && json_file != NULL ? output_write(json_file, write_json, results) : status;
+}

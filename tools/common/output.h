@@ -2,6 +2,7 @@
 #ifndef PSGD_TOOLS_OUTPUT_H
 #define PSGD_TOOLS_OUTPUT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "status.h"
@@ -14,5 +15,10 @@ typedef void (*output_write_fn)(const void *results, FILE *file);
 
 /* Has `write` write the results to the file `path`, or to standard output where it is NULL. A full disk shows here. */
 tool_status_t output_write(const char *path, output_write_fn write, const void *results);
+
+/* For --json [FILE]: the table goes to standard output, and the JSON to json_file; or, where json is set without a file, the JSON goes to
+ * standard output in place of the table. */
+tool_status_t output_write_results(bool json, const char *json_file, output_write_fn write_table,
+                                   output_write_fn write_json, const void *results);
 
 #endif

@@ -24,18 +24,6 @@ static void write_json(const void *report, FILE *file)
     report_write_json(report, file);
 }
 
-/* The table and the JSON, each where the options want it. */
-static tool_status_t write_report(const options_t *options, const report_t *report)
-{
-    bool          json_alone = options->json && options->json_file == NULL;
-    tool_status_t status     = output_write(NULL, json_alone ? write_json : write_table, report);
-
-    if (status == TOOL_OK && options->json_file != NULL) {
-        status = output_write(options->json_file, write_json, report);
-    }
-    return status;
-}
-
 /* The runs that the options ask for, and what came out. */
 static tool_status_t run_and_report(trainer_t *trainer)
 {
@@ -56,8 +44,10 @@ static tool_status_t run_and_report(trainer_t *trainer)
         workers_give_up(trainer->workers, status);
         status = TOOL_FAILED;
     } else {
-        status = workers_agree(trainer->workers,
-                               workers_is_speaker(trainer->workers) ? write_report(options, &report) : TOOL_OK);
+        status = workers_agree(trainer->workers, workers_is_speaker(trainer->workers)
+                                                     ? output_write_results(options->json, options->json_file,
+                                                                            write_table, write_json, &report)
+                                                     : TOOL_OK);
     }
     free(plain.curve);
     free(powersgd.curve);

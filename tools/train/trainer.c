@@ -7,6 +7,7 @@
 
 #include <psgd/psgd.h>
 
+#include "averaging.h"
 #include "clock.h"
 #include "compressor_options.h"
 #include "connect.h"
@@ -14,9 +15,8 @@
 #include "exchange.h"
 #include "kernels.h"
 #include "notice.h"
-#include "saved.h"
+#include "resuming.h"
 #include "score.h"
-#include "tensor_options.h"
 #include "progress.h"
 
 /* So many steps apart, beginning with a run's first, it is noted when the gradients are there, so that what comes before and
@@ -54,125 +54,6 @@ void trainer_destroy(trainer_t *trainer)
     memset(trainer, 0, sizeof(*trainer));
 }
 
-/* What the library is told about the tensors: at rank 0, never to compress them. */
-static tool_status_t describe_tensors(const trainer_t *trainer, uint32_t rank, psgd_tensor_t *tensors)
-{
-    const params_t  *params  = &trainer->network.params;
-    const options_t *options = trainer->options;
-    const char      *names[PARAMS_MAX_TENSORS];
-    tool_status_t    status = TOOL_OK;
-
-    for (size_t i = 0; i < params->count && status == TOOL_OK; ++i) {
-        tensor_settings_t settings;
-
-        status     = tensor_options_find(options->tensors, params->tensors[i].name, &settings);
-        tensors[i] = params_tensor(params, i, (psgd_dtype_t)options->gradient_dtype, rank == 0);
-        if (rank > 0) {
-            tensors[i].rank = settings.rank;
-            tensors[i].view = settings.view;
-        }
-        names[i] = params->tensors[i].name;
-    }
-    return status == TOOL_OK ? tensor_options_check(options->tensors, names, params->count) : status;
-}
-
-/* The reducer of a run: at rank 0, one that never compresses. */
-static tool_status_t create_reducer(const trainer_t *trainer, uint32_t rank, uint64_t start_step,
-                                    const psgd_comm_t *comm, psgd_reducer_t **reducer_p)
-{
-    const params_t  *params  = &trainer->network.params;
-    const options_t *options = trainer->options;
-    psgd_tensor_t    tensors[PARAMS_MAX_TENSORS];
-    psgd_config_t    config = PSGD_CONFIG_INIT;
-
-    tool_status_t status = describe_tensors(trainer, rank, tensors);
-
-    if (status != TOOL_OK) {
-        return status;
-    }
-    config.rank                 = rank > 0 ? rank : 1;
-    config.min_compression_rate  = options->min_compression_rate;
-    config.start_step           = start_step;
-    config.half_iterations       = options->half_iterations;
-    config.max_norm              = options->max_norm;
-    config.seed                  = options->seed;
-    config.error_feedback       = (int)options->error_feedback;
-    config.warm_start           = (int)options->warm_start;
-    config.byte_budget           = rank > 0 ? options->byte_budget : 0;
-    config.wire                  = (psgd_dtype_t)options->wire;
-    config.error_dtype           = options_error_dtype(options);
-    config.flatten               = options->flatten;
-    config.orthogonalize_shorter = options->shorter;
-    config.energy_every          = options->energy_every;
-    config.sharing               = (psgd_sharing_t)options->sharing;
-    config.check_every           = options->check_every;
-    config.log_every             = options->log_every;
-    config.engine                = (psgd_engine_t)options->engine;
-    config.gradients_are_finite  = options->is_finite;
-    config.bucket_bytes          = options_bucket_bytes(options);
-    config.progress_thread       = options->progress_thread;
-    return tool_check(psgd_reducer_create(trainer->gpu.context, trainer->gpu.info.device, trainer->gpu.queue, tensors,
-                                          params->count, &config, comm, reducer_p),
-                      "creating the reducer");
-}
-
-/* Whether a run at this rank is that of --compressor, and not the library's. */
-static bool is_compressed_otherwise(const options_t *options, uint32_t rank)
-{
-    return rank > 0 && options->compressor != (int)COMPRESSOR_POWERSGD;
-}
-
-static tool_status_t create_compression(const trainer_t *trainer, uint32_t rank, const psgd_comm_t *comm,
-                                        compression_t **compression_p)
-{
-    const params_t              *params   = &trainer->network.params;
-    const options_t             *options  = trainer->options;
-    const compression_settings_t settings = {(compressor_t)options->compressor,
-                                             rank,
-                                             options->min_compression_rate,
-                                             options->error_feedback != 0,
-                                             options->momentum,
-                                             options->seed};
-    psgd_tensor_t                tensors[PARAMS_MAX_TENSORS];
-    size_t                       offsets[PARAMS_MAX_TENSORS];
-    tool_status_t                status = describe_tensors(trainer, rank, tensors);
-
-    for (size_t i = 0; i < params->count; ++i) {
-        offsets[i] = params->tensors[i].offset;
-    }
-    return status == TOOL_OK
-               ? compression_create(&settings, tensors, offsets, params->count, params->extent, comm, compression_p)
-               : status;
-}
-
-/* What exchanges the gradients of a run: the library's reducer, or, in the trainer, another compressor. */
-static tool_status_t create_exchange(trainer_t *trainer, uint32_t rank, uint64_t start_step, const psgd_comm_t *comm,
-                                     psgd_reducer_t **reducer_p)
-{
-    return is_compressed_otherwise(trainer->options, rank)
-               ? create_compression(trainer, rank, comm, &trainer->compression)
-               : create_reducer(trainer, rank, start_step, comm, reducer_p);
-}
-
-static void destroy_exchange(trainer_t *trainer, psgd_reducer_t *reducer)
-{
-    compression_destroy(trainer->compression);
-    trainer->compression = NULL;
-    psgd_reducer_destroy(reducer);
-}
-
-/* --new-rank. */
-static tool_status_t change_rank(const trainer_t *trainer, psgd_reducer_t *reducer)
-{
-    const options_t *options = trainer->options;
-    uint32_t         ranks[PARAMS_MAX_TENSORS];
-
-    for (size_t i = 0; i < trainer->network.params.count; ++i) {
-        ranks[i] = options->new_rank;
-    }
-    return tool_check(psgd_reducer_set_ranks(reducer, ranks, trainer->network.params.count), "changing the rank");
-}
-
 /* What the options want done between two steps. */
 static tool_status_t prepare_step(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t step)
 {
@@ -180,7 +61,7 @@ static tool_status_t prepare_step(const trainer_t *trainer, psgd_reducer_t *redu
     tool_status_t    status  = TOOL_OK;
 
     if (options->new_rank > 0 && step == options->new_rank_step) {
-        status = change_rank(trainer, reducer);
+        status = averaging_change_rank(trainer, reducer);
     }
     if (status == TOOL_OK && options->reset_error_every > 0 && step > 0 && step % options->reset_error_every == 0) {
         status = tool_check(psgd_reducer_reset_error(reducer), "forgetting the error memory");
@@ -326,103 +207,6 @@ static tool_status_t report_progress(trainer_t *trainer, progress_t *progress, u
     return status;
 }
 
-/* Whether all workers have come through; where none has, or worker 0 has not, worker 0 says why. A collective. */
-static tool_status_t end_together(const workers_t *workers, tool_status_t mine)
-{
-    bool          equal  = false;
-    tool_status_t status = workers_are_equal(workers, mine == TOOL_OK, &equal);
-
-    if (status != TOOL_OK || (equal && mine == TOOL_OK)) {
-        return status;
-    }
-    if (mine == TOOL_OK) {
-        return tool_fail(TOOL_ALL_FAILED, "another worker failed");
-    }
-    return equal || workers_is_speaker(workers) ? TOOL_ALL_FAILED : mine;
-}
-
-/* Room for what goes on from step to step in the networks of all workers. */
-static tool_status_t allocate_states(const trainer_t *trainer, saved_states_t *states_p)
-{
-    states_p->count  = trainer->workers->count * network_state_elems(&trainer->network);
-    states_p->values = NULL;
-    return tool_alloc(states_p->count, sizeof(*states_p->values), "the workers' states", &states_p->values);
-}
-
-static float *state_of_mine(const trainer_t *trainer, saved_states_t states)
-{
-    return states.values + trainer->workers->index * network_state_elems(&trainer->network);
-}
-
-/* Each worker's in its place; in the others' it has zeros, so their sum is what they are. A collective. */
-static tool_status_t gather_states(const trainer_t *trainer, saved_states_t states)
-{
-    tool_status_t status = network_read_state(&trainer->network, state_of_mine(trainer, states));
-
-    return status == TOOL_OK && states.count > 0 ? workers_sum_floats(trainer->workers, states.values, states.count)
-                                                 : status;
-}
-
-/* The parameters first: where that fails, the save before is still whole. A collective. */
-static tool_status_t save(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t done)
-{
-    const options_t  *options = trainer->options;
-    psgd_error_form_t form    = options->save_form == 0 ? PSGD_ERROR_LOCAL : PSGD_ERROR_MEAN;
-    saved_states_t    states  = {NULL, 0};
-    tool_status_t     status  = allocate_states(trainer, &states);
-
-    if (status == TOOL_OK) {
-        status = gather_states(trainer, states);
-    }
-    if (status == TOOL_OK && workers_is_speaker(trainer->workers)) {
-        status = saved_write(options->save, &trainer->network.params, states, done, options_hash(options));
-    }
-    free(states.values);
-    status = end_together(trainer->workers, status);
-    return status == TOOL_OK ? tool_check(psgd_reducer_save(reducer, options->save, form), "saving the reducer") : status;
-}
-
-/* Parameters, velocities, and this worker's state. */
-static tool_status_t read_saved(const trainer_t *trainer, uint64_t *step_p)
-{
-    const options_t *options = trainer->options;
-    saved_states_t   states  = {NULL, 0};
-    tool_status_t    status  = allocate_states(trainer, &states);
-
-    if (status == TOOL_OK) {
-        status = saved_read(options->resume, &trainer->network.params, states, options_hash(options), step_p);
-    }
-    if (status == TOOL_OK) {
-        status = network_write_state(&trainer->network, state_of_mine(trainer, states));
-    }
-    free(states.values);
-    return status;
-}
-
-/* *step_p: how many steps were done. A collective. */
-static tool_status_t resume(const trainer_t *trainer, psgd_reducer_t *reducer, uint64_t *step_p)
-{
-    const options_t *options = trainer->options;
-    psgd_stats_t     stats   = PSGD_STATS_INIT;
-    tool_status_t    status  = read_saved(trainer, step_p);
-
-    status = end_together(trainer->workers, status);
-    if (status == TOOL_OK && options->new_rank > 0 && *step_p > options->new_rank_step) {
-        status = change_rank(trainer, reducer); /* as it was when the run was saved */
-    }
-    if (status == TOOL_OK) {
-        status = tool_check(psgd_reducer_load(reducer, options->resume), "loading the reducer");
-    }
-    if (status == TOOL_OK) {
-        status = tool_check(psgd_reducer_get_stats(reducer, &stats), "reading the statistics");
-    }
-    if (status == TOOL_OK && stats.steps != *step_p) {
-        status = tool_fail(TOOL_FAILED, "'%s' is at step %llu, and the parameters beside it at step %llu: a save was cut short",
-                           options->resume, (unsigned long long)stats.steps, (unsigned long long)*step_p);
-    }
-    return status;
-}
-
 static bool is_due_to_save(const options_t *options, uint64_t done, uint64_t end)
 {
     return options->save != NULL && (done == end || (options->save_every > 0 && done % options->save_every == 0));
@@ -449,22 +233,6 @@ static void watch_stop(watch_t *watch)
     watch->seconds += clock_now() - watch->start;
 }
 
-/* What the exchange has counted: the reducer, or the compressor in its place. */
-static tool_status_t read_stats(const trainer_t *trainer, const psgd_reducer_t *reducer, psgd_stats_t *stats)
-{
-    compression_stats_t counted;
-
-    if (trainer->compression == NULL) {
-        return tool_check(psgd_reducer_get_stats(reducer, stats), "reading the statistics");
-    }
-    counted                   = compression_stats(trainer->compression);
-    stats->bytes_total        = counted.bytes_total;
-    stats->messages_last_step = counted.messages_last_step;
-    stats->network_ns_total   = (uint64_t)(1e9 * counted.network_seconds);
-    stats->compression_rate   = counted.compression_rate;
-    return TOOL_OK;
-}
-
 /* One more point of the run's curve, when all steps so far are done. A collective. */
 static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uint64_t done, double seconds, run_t *run)
 {
@@ -477,7 +245,7 @@ static tool_status_t test(trainer_t *trainer, const psgd_reducer_t *reducer, uin
         status = workers_sum(trainer->workers, &seconds, 1);
     }
     if (status == TOOL_OK) {
-        status = read_stats(trainer, reducer, &stats);
+        status = averaging_read_stats(trainer, reducer, &stats);
     }
     if (status == TOOL_OK) {
         *point = (curve_point_t){done, score.loss, score.quality, stats.bytes_total,
@@ -525,7 +293,7 @@ static tool_status_t train_all(trainer_t *trainer, psgd_reducer_t *reducer, uint
             status = report_progress(trainer, progress, step + 1, &scored_from);
         }
         if (status == TOOL_OK && is_due_to_save(trainer->options, step + 1, end)) {
-            status = save(trainer, reducer, step + 1);
+            status = resuming_save(trainer, reducer, step + 1);
         }
         if (status == TOOL_OK && is_due_to_test(trainer->options, step + 1, end)) {
             status      = pause_and_test(trainer, reducer, step + 1, &watch, run);
@@ -557,7 +325,7 @@ static tool_status_t summarize(const trainer_t *trainer, const psgd_reducer_t *r
                               sums->submit_seconds / (double)sums->steps,
                               sums->wait_seconds / (double)sums->steps,
                               0.0};
-    tool_status_t status   = read_stats(trainer, reducer, &stats);
+    tool_status_t status   = averaging_read_stats(trainer, reducer, &stats);
 
     times[5] = 1e-9 * (double)stats.network_ns_total / (double)steps;
     if (status == TOOL_OK) {
@@ -598,7 +366,7 @@ static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t
     tool_status_t status = params_init(&trainer->network.params, trainer->options->seed);
 
     if (status == TOOL_OK && trainer->options->resume != NULL) {
-        status = resume(trainer, reducer, &first);
+        status = resuming_load(trainer, reducer, &first);
     }
     if (status == TOOL_OK && first >= end) {
         status = tool_fail(TOOL_ALL_FAILED, "the run saved at '%s' has come to its end", trainer->options->resume);
@@ -637,12 +405,12 @@ tool_status_t trainer_run(trainer_t *trainer, uint32_t rank, run_t *run_p)
 {
     run_t           run     = {.rank = rank};
     psgd_reducer_t *reducer = NULL;
-    tool_status_t   status  = create_exchange(trainer, rank, trainer->options->start_step, trainer->comm, &reducer);
+    tool_status_t   status  = averaging_create(trainer, rank, trainer->options->start_step, trainer->comm, &reducer);
 
     if (status == TOOL_OK) {
         status = run_with(trainer, reducer, &run);
     }
-    destroy_exchange(trainer, reducer);
+    averaging_destroy(trainer, reducer);
     if (status != TOOL_OK) {
         free(run.curve);
         return status;
@@ -656,7 +424,7 @@ static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm
 {
     clock_sums_t    sums     = {0};
     psgd_reducer_t *reducer  = NULL;
-    tool_status_t   status   = create_exchange(trainer, rank, 1, self, &reducer);
+    tool_status_t   status   = averaging_create(trainer, rank, 1, self, &reducer);
 
     if (status == TOOL_OK) {
         status = params_init(&trainer->network.params, trainer->options->seed);
@@ -664,7 +432,7 @@ static tool_status_t rehearse(trainer_t *trainer, uint32_t rank, const psgd_comm
     for (uint64_t step = 0; step < 2 && status == TOOL_OK; ++step) {
         status = train_step(trainer, reducer, step, 0, 0.0f, &sums);
     }
-    destroy_exchange(trainer, reducer);
+    averaging_destroy(trainer, reducer);
     return status == TOOL_OK ? score_rehearse(trainer->task, trainer->workers, &trainer->network) : status;
 }
 
