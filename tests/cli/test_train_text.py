@@ -10,6 +10,7 @@ import math
 import pathlib
 import random
 import shutil
+import subprocess
 import tempfile
 import unittest
 
@@ -185,7 +186,7 @@ class Refusals(Case):
         self.refuse(1, "install the Debian package bible-kjv", "--model", "lstm", environment={"PATH": str(empty)})
 
     def test_workers_that_test_at_other_times_do_not_start(self):
-        done = train_case.subprocess.run(
+        done = subprocess.run(
             [tool_case.MPIEXEC, "-n", "1", train_case.TRAIN, *map(str, SMALL), "--data", self.text, "--steps", "4", ":",
              "-n", "1", train_case.TRAIN, *map(str, SMALL), "--data", self.text, "--steps", "4", "--test-every", "2"],
             capture_output=True, text=True, timeout=60)
@@ -200,7 +201,8 @@ class Bible(Case):
         self.assertEqual((result["data"], result["vocabulary"]), ("bible-kjv", 500))
         self.assertEqual(result["train_words"] + result["test_words"], 944_708)
         again = self.path / "bible"
-        verses = train_case.subprocess.run(["bible", "-f", "gen1:1-rev22:21"], capture_output=True, text=True, check=True, stdin=-3).stdout
+        verses = subprocess.run(["bible", "-f", "gen1:1-rev22:21"], capture_output=True, text=True, check=True,
+                                stdin=subprocess.DEVNULL).stdout
         again.write_text("".join(line.split(" ", 1)[1] for line in verses.splitlines(True)))
         same = self.results("--model", "lstm", "--embedding", 8, "--hidden", 8, "--vocabulary", 500, "--steps", 2, "--data", again)
         self.assertEqual(same["powersgd"]["params_hash"], result["powersgd"]["params_hash"])

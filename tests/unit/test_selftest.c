@@ -1,5 +1,6 @@
 /* The self-test passes on a device that computes rightly, and finds kernels that do not. */
 #define _GNU_SOURCE /* setenv, mkdtemp */
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,18 +9,7 @@
 
 #include "support/suite.h"
 
-static const char *const KERNEL_FILES[] = {"decompress.cl",
-                                           "orthogonalize.cl",
-                                           "orthogonalize_panel.clh",
-                                           "orthogonalize_tile.clh",
-                                           "bfloat.clh",
-                                           "ragged.clh",
-                                           "random.clh",
-                                           "rank.clh",
-                                           "selftest.cl",
-                                           "vector.clh"};
-
-enum { NUM_KERNEL_FILES = sizeof(KERNEL_FILES) / sizeof(KERNEL_FILES[0]), MAX_FILE_BYTES = 1 << 16, MAX_PATH_BYTES = 512 };
+enum { MAX_FILE_BYTES = 1 << 16, MAX_PATH_BYTES = 512 };
 
 static cl_device_id find_device(void)
 {
@@ -99,28 +89,45 @@ static void write_text(const char *file, const char *text)
     ck_assert_int_eq(fclose(stream), 0);
 }
 
+/* Does this with each file of a directory. */
+static void for_each_file(const char *where, void (*visit)(const char *file))
+{
+    DIR *opened = opendir(where);
+
+    ck_assert_msg(opened != NULL, "cannot open %s", where);
+    for (const struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
+        if (entry->d_name[0] != '.') {
+            visit(entry->d_name);
+        }
+    }
+    closedir(opened);
+}
+
+static void copy_file(const char *file)
+{
+    static char text[MAX_FILE_BYTES];
+
+    read_text(file, text);
+    write_text(file, text);
+}
+
 /* Copies the kernels, with every `right` of one file made `wrong`. */
 static void copy_kernels(const char *wrong_file, const char *right, const char *wrong)
 {
     static char text[MAX_FILE_BYTES], changed[MAX_FILE_BYTES];
+    const char *next = text;
+    size_t      used = 0;
 
-    for (int i = 0; i < NUM_KERNEL_FILES; ++i) {
-        const char *next = text;
-        size_t      used = 0;
-        int         times = 0;
-
-        read_text(KERNEL_FILES[i], text);
-        for (const char *at = strstr(next, right); (strcmp(KERNEL_FILES[i], wrong_file) == 0) && (at != NULL);
-             at             = strstr(next, right)) {
-            used += (size_t)snprintf(changed + used, MAX_FILE_BYTES - used, "%.*s%s", (int)(at - next), next, wrong);
-            next = at + strlen(right);
-            ++times;
-        }
-        ck_assert_msg((times > 0) == (strcmp(KERNEL_FILES[i], wrong_file) == 0), "'%s' is not in %s", right, wrong_file);
-        used += (size_t)snprintf(changed + used, MAX_FILE_BYTES - used, "%s", next);
-        ck_assert_uint_lt(used, MAX_FILE_BYTES);
-        write_text(KERNEL_FILES[i], changed);
+    for_each_file(PSGD_TEST_KERNEL_DIR, copy_file);
+    read_text(wrong_file, text);
+    for (const char *at = strstr(next, right); at != NULL; at = strstr(next, right)) {
+        used += (size_t)snprintf(changed + used, MAX_FILE_BYTES - used, "%.*s%s", (int)(at - next), next, wrong);
+        next = at + strlen(right);
     }
+    ck_assert_msg(next != text, "'%s' is not in %s", right, wrong_file);
+    used += (size_t)snprintf(changed + used, MAX_FILE_BYTES - used, "%s", next);
+    ck_assert_uint_lt(used, MAX_FILE_BYTES);
+    write_text(wrong_file, changed);
 }
 
 static void make_directory(void)
@@ -130,15 +137,18 @@ static void make_directory(void)
     ck_assert_int_eq(setenv("PSGD_KERNEL_DIR", directory, 1), 0);
 }
 
-static void remove_directory(void)
+static void remove_file(const char *file)
 {
     char path[MAX_PATH_BYTES];
 
+    make_path(directory, file, path);
+    unlink(path);
+}
+
+static void remove_directory(void)
+{
     unsetenv("PSGD_KERNEL_DIR");
-    for (int i = 0; i < NUM_KERNEL_FILES; ++i) {
-        make_path(directory, KERNEL_FILES[i], path);
-        unlink(path);
-    }
+    for_each_file(directory, remove_file);
     rmdir(directory);
 }
 
