@@ -28,6 +28,11 @@ uint64_t psgd_seconds_to_ns(double seconds, double default_seconds)
     return ns >= 9e18 ? UINT64_C(9000000000000000000) : (uint64_t)ns;
 }
 
+void psgd_yield(void)
+{
+    sched_yield();
+}
+
 void psgd_sleep_ns(uint64_t ns)
 {
     struct timespec duration = {(time_t)(ns / UINT64_C(1000000000)), (long)(ns % UINT64_C(1000000000))};
@@ -43,7 +48,7 @@ void psgd_rest(uint32_t round)
         return;
     }
     if (round < YIELD_ROUNDS) {
-        sched_yield();
+        psgd_yield();
         return;
     }
     ns = (uint64_t)(round - YIELD_ROUNDS + 1) * MIN_SLEEP_NS;

@@ -23,6 +23,9 @@ uint64_t psgd_seconds_to_ns(double seconds, double default_seconds);
  * by sleeping ever longer, up to 100 microseconds: short waits stay short, long ones leave the cores to the workers. */
 void psgd_rest(uint32_t round);
 
+/* Offers the processor to threads that wait for one. */
+void psgd_yield(void);
+
 /* Sleeps. */
 void psgd_sleep_ns(uint64_t ns);
 

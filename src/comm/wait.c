@@ -1,5 +1,10 @@
 #include "comm/wait.h"
 
+enum {
+    ATTENTIVE_NS = 20000000, /* as long as most messages travel */
+    SLEEP_NS     = 100000
+};
+
 static double seconds(uint64_t ns)
 {
     return (double)ns * 1e-9;
@@ -33,6 +38,17 @@ static psgd_status_t give_up(const psgd_comm_t *comm, const psgd_request_t *requ
                      late[0] != '\0' ? late : "a worker has died, hangs, or is slower than the deadline allows");
 }
 
+/* Rests between two polls. A message is many packets, and MPI takes in those that have arrived only when it is asked: who sleeps
+ * between two of them makes it travel several times as long. So at first only the processor is offered, to whoever has work. */
+static void rest(uint64_t waited_ns)
+{
+    if (waited_ns < ATTENTIVE_NS) {
+        psgd_yield();
+    } else {
+        psgd_sleep_ns(SLEEP_NS);
+    }
+}
+
 psgd_status_t psgd_comm_result(const psgd_comm_t *comm, psgd_status_t status)
 {
     if ((status == PSGD_OK) || (status == PSGD_ERR_TIMEOUT) || (status == PSGD_ERR_COMM)) {
@@ -48,7 +64,7 @@ psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, p
     uint64_t start_ns  = psgd_now_ns();
     bool     is_warned = false;
 
-    for (uint32_t round = 0;; ++round) {
+    for (;;) {
         int           is_done = 0;
         uint64_t      waited_ns;
         psgd_status_t status;
@@ -68,6 +84,6 @@ psgd_status_t psgd_comm_wait(const psgd_comm_t *comm, psgd_request_t *request, p
         if (patience.watch != NULL) {
             patience.watch(patience.watched);
         }
-        psgd_rest(round);
+        rest(waited_ns);
     }
 }
