@@ -81,7 +81,7 @@ def arguments(plan, configuration, seed, steps, test_every):
     words = ["--model", plan.model, "--engine", "fused", "--seed", str(seed), "--steps", str(steps), *configuration.options]
     rate = configurations.MODELS[plan.model].own_rates.get(configuration.name)
     if rate:
-        words += ["--lr", "%g" % rate]
+        words += ["--compressor-lr", "%g" % rate]
     if configuration.late:
         words += ["--start-step", str(max(1, round(configurations.DELAY * steps)))]
     if test_every:
