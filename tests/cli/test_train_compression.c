@@ -109,13 +109,13 @@ static void *sit(void *argument)
     return NULL;
 }
 
-/* Fills in all but the settings of `job`. */
+/* Fills in `job`, whose settings have the norm that updates are clipped to. */
 static void run(compressor_t compressor, uint32_t workers, uint64_t steps)
 {
     pthread_t threads[MAX_WORKERS];
     seat_t    seats[MAX_WORKERS];
 
-    job.settings = (compression_settings_t){compressor, RANK, 0.0, true, 0.75, 6};
+    job.settings = (compression_settings_t){compressor, RANK, 0.0, true, 0.75, 6, job.settings.max_norm};
     job.workers  = workers;
     job.steps    = steps;
     assert_ok(psgd_comm_threads_create(workers, job.comms));
@@ -241,6 +241,51 @@ START_TEST(tensors_that_are_not_compressed__get_the_mean)
 }
 END_TEST
 
+static double norm_of_update(uint64_t step)
+{
+    double squares = 0.0;
+
+    for (size_t i = 0; i < EXTENT; ++i) {
+        squares += pow((double)job.update[step][0][i], 2.0);
+    }
+    return sqrt(squares);
+}
+
+/* Compared with updates that are not clipped: what a message leaves out does not depend on clipping. */
+static void check_clipping(compressor_t compressor, double largest)
+{
+    static float unclipped[STEPS][EXTENT];
+    double       norms[STEPS];
+
+    run_well(compressor, 3);
+    for (size_t s = 0; s < STEPS; ++s) {
+        memcpy(unclipped[s], job.update[s][0], sizeof(unclipped[s]));
+        norms[s] = norm_of_update(s);
+    }
+    job.settings.max_norm = largest * norms[0];
+    run_well(compressor, 3);
+    for (size_t s = 0; s < STEPS; ++s) {
+        const bool   is_clipped = norms[s] > job.settings.max_norm && compressor != COMPRESSOR_SIGNUM;
+        const double scale      = is_clipped ? job.settings.max_norm / norms[s] : 1.0;
+
+        for (size_t i = 0; i < EXTENT; ++i) {
+            ck_assert_double_eq_tol((double)job.update[s][0][i], scale * (double)unclipped[s][i], 1e-6);
+        }
+        ck_assert_mem_eq(job.update[s][0], job.update[s][2], sizeof(job.update[s][0]));
+    }
+    job.settings.max_norm = 0.0;
+}
+
+START_TEST(updates__are_clipped_together_but_for_signums)
+{
+    check_clipping(COMPRESSOR_TOP_K, 0.5);
+    check_clipping(COMPRESSOR_TOP_K, 1.0); /* what is not larger stays as it is */
+    check_clipping(COMPRESSOR_RANDOM_BLOCK, 0.5);
+    check_clipping(COMPRESSOR_UNBIASED, 0.5);
+    check_clipping(COMPRESSOR_SIGNUM, 0.5);
+}
+END_TEST
+
 /* Bytes of a step: a vote of 4, the vector's 11 and `never`'s 72 numbers, and the messages of the four matrices, 1728, 65, 7 and 340
  * elements at ranks 2, 1, 1 and 2: (91) 2 = 182, 18, 8 (as many as its elements: 7), (37) 2 = 74 numbers. */
 START_TEST(compression__counts_what_it_sends)
@@ -338,7 +383,7 @@ END_TEST
 
 START_TEST(compression__views_are_refused_and_the_compression_rate_decides)
 {
-    compression_settings_t settings    = {COMPRESSOR_TOP_K, RANK, 3.0, true, 0.0, 1};
+    compression_settings_t settings    = {COMPRESSOR_TOP_K, RANK, 3.0, true, 0.0, 1, 0.0};
     compression_t         *compression = NULL;
     psgd_comm_t           *self        = NULL;
     psgd_tensor_t          tensors[NUM_TENSORS];
@@ -360,7 +405,7 @@ END_TEST
 
 START_TEST(compression__without_error_feedback_nothing_is_kept)
 {
-    compression_settings_t settings    = {COMPRESSOR_TOP_K, RANK, 0.0, false, 0.0, 1};
+    compression_settings_t settings    = {COMPRESSOR_TOP_K, RANK, 0.0, false, 0.0, 1, 0.0};
     compression_t         *compression = NULL;
     psgd_comm_t           *self        = NULL;
     psgd_tensor_t          tensors[NUM_TENSORS];
@@ -384,6 +429,7 @@ int main(void)
     tcase_add_test(tests, compression__what_lies_between_tensors_stays_zero);
     tcase_add_test(tests, error_feedback__updates_and_what_is_left_add_up_to_the_gradients);
     tcase_add_test(tests, tensors_that_are_not_compressed__get_the_mean);
+    tcase_add_test(tests, updates__are_clipped_together_but_for_signums);
     tcase_add_test(tests, compression__counts_what_it_sends);
     tcase_add_test(tests, signum__update_is_the_majority_of_the_momenta_and_nothing_in_a_draw);
     tcase_add_test(tests, compression__a_number_that_is_not_finite_is_told_on_all_workers);

@@ -86,6 +86,11 @@ class Compressors(Case):
         nodes = self.results(*arguments, "--hierarchy", "nodes", nodes=("a", "b"))["powersgd"]
         self.assertEqual(nodes["bytes_per_step"], flat["bytes_per_step"])
 
+    def test_updates_are_clipped(self):
+        hashes = {self.results("--compressor", "top-k", "--steps", 4, "--max-norm", norm, "--data", self.made,
+                               workers=2)["powersgd"]["params_hash"] for norm in (0, 1e-3, 1e6)}
+        self.assertEqual(len(hashes), 2)
+
     def test_divergence_is_told_once(self):
         self.refuse(1, "diverged", "--compressor", "unbiased", "--lr", 1000, "--steps", 100, "--data", self.made, workers=2)
 

@@ -61,11 +61,12 @@ class Configuration:
 
 
 def rank_options(rank, *more):
-    return ("--rank", str(rank), *more)
+    """Of the library. The engine is named so that all runs have the same one, and the same bits."""
+    return ("--engine", "fused", "--rank", str(rank), *more)
 
 
 def compressor(name, label, group, **more):
-    return Configuration(name, label, group, rank_options(2, "--compressor", name), **more)
+    return Configuration(name, label, group, ("--rank", "2", "--compressor", name), **more)
 
 
 PLAIN = Configuration("plain", "plain averaging", "ranks", rank_options(0))

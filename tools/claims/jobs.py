@@ -78,7 +78,7 @@ LINK_NAMES = {launch.MEMORY: "shared memory", "1gbit": "1 Gbit/s", "100mbit": "1
 
 
 def arguments(plan, configuration, seed, steps, test_every):
-    words = ["--model", plan.model, "--engine", "fused", "--seed", str(seed), "--steps", str(steps), *configuration.options]
+    words = ["--model", plan.model, "--seed", str(seed), "--steps", str(steps), *configuration.options]
     rate = configurations.MODELS[plan.model].own_rates.get(configuration.name)
     if rate:
         words += ["--compressor-lr", "%g" % rate]

@@ -81,7 +81,8 @@ static tool_status_t create_compression(const trainer_t *trainer, uint32_t rank,
                                              options->min_compression_rate,
                                              options->error_feedback != 0,
                                              options->momentum,
-                                             options->seed};
+                                             options->seed,
+                                             options->max_norm};
     psgd_tensor_t                tensors[PARAMS_MAX_TENSORS];
     size_t                       offsets[PARAMS_MAX_TENSORS];
     tool_status_t                status = describe_tensors(trainer, rank, tensors);

@@ -372,6 +372,35 @@ static void unpack(const compression_t *c, uint64_t step, float *values)
     }
 }
 
+/* The 2-norm of an update. */
+static double norm_of(const compression_t *c, const float *update)
+{
+    double squares = 0.0;
+
+    for (size_t i = 0; i < c->count; ++i) {
+        for (size_t k = 0; k < c->parts[i].elems; ++k) {
+            const double value = (double)update[c->parts[i].offset + k];
+
+            squares += value * value;
+        }
+    }
+    return sqrt(squares);
+}
+
+/* What all workers do with the same bits. */
+static void clip(const compression_t *c, float *update)
+{
+    const double norm = norm_of(c, update);
+
+    if (norm > c->settings.max_norm) {
+        const float scale = (float)(c->settings.max_norm / norm);
+
+        for (size_t i = 0; i < c->extent; ++i) {
+            update[i] *= scale;
+        }
+    }
+}
+
 tool_status_t compression_step_host(compression_t *compression, float *values, uint64_t step)
 {
     tool_status_t status = pack(compression, step, values);
@@ -383,8 +412,13 @@ tool_status_t compression_step_host(compression_t *compression, float *values, u
         return status;
     }
     unpack(compression, step, values);
-    return is_finite(values, compression->extent) ? TOOL_OK
-                                                  : diverged(step); /* the same bits, and so the same verdict, on all */
+    if (!is_finite(values, compression->extent)) { /* the same bits, and so the same verdict, on all */
+        return diverged(step);
+    }
+    if (compression->settings.max_norm > 0.0 && !has_momentum(compression)) {
+        clip(compression, values);
+    }
+    return TOOL_OK;
 }
 
 tool_status_t compression_step(compression_t *compression, const params_t *params, uint64_t step)

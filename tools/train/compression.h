@@ -8,7 +8,9 @@
  *     update = mean of all C(M)     update = sign of the sum of all       update = mean of all C(M)
  *
  * Tensors that are not compressed travel as they are, and their update is the mean; with Signum the sign of that mean's momentum, since a
- * learning rate that fits signs fits nothing else. Which are compressed psgd_config_t.min_compression_rate says, as with PowerSGD. */
+ * learning rate that fits signs fits nothing else. Updates are clipped to a norm over all tensors, as the library's are
+ * (psgd_config_t.max_norm), but for Signum's, which are all of one size. Which tensors are compressed
+ * psgd_config_t.min_compression_rate says, as with PowerSGD. */
 #ifndef PSGD_TRAIN_COMPRESSION_H
 #define PSGD_TRAIN_COMPRESSION_H
 
@@ -26,6 +28,7 @@ typedef struct compression_settings {
     bool         error_feedback; /* of the compressors that have it */
     double       momentum;       /* beta of those that keep one */
     uint64_t     seed;
+    double       max_norm; /* of an update; 0: it is not clipped */
 } compression_settings_t;
 
 /* What it has come to. */

@@ -24,7 +24,6 @@ static tool_status_t check_library_options(const options_t *o)
         {"--start-step", o->start_step > 0},
         {"--half-iterations", o->half_iterations > 0},
         {"--fused-update", o->fused_update},
-        {"--max-norm", o->max_norm > 0.0},
         {"--warm-start", o->warm_start == 0},
         {"--byte-budget", o->byte_budget > 0},
         {"--wire", o->wire != (int)PSGD_F32},
