@@ -2,8 +2,7 @@
  *
  * device.c and link.c measure, predict.c is arithmetic, advice.c concludes. Run alone it is one worker; under mpiexec each process is
  * one, and the link between them is measured. */
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "advice.h"
 #include "device.h"
@@ -11,6 +10,7 @@
 #include "model_workers.h"
 #include "output.h"
 #include "report.h"
+#include "worker_tool.h"
 
 /* What can be refused before anything is measured. */
 static tool_status_t check(const options_t *options, const workers_t *workers)
@@ -105,12 +105,7 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
     if (status != TOOL_OK) {
         return status;
     }
-    if (options.help || options.version) {
-        if (workers_is_speaker(workers) && options.help) {
-            options_print_help(stdout);
-        } else if (workers_is_speaker(workers)) {
-            printf("psgd-advise %s\n", psgd_version_string());
-        }
+    if (worker_tool_answers(workers, options.help, options.version, options_print_help)) {
         return TOOL_OK;
     }
     status = model_load_alike(workers, options_hash(&options), options.model, &model);
@@ -126,16 +121,5 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
 
 int main(int argc, char **argv)
 {
-    workers_t     workers;
-    tool_status_t status;
-
-    tool_set_name("psgd-advise");
-    status = workers_begin(&argc, &argv, false, &workers);
-    if (status != TOOL_OK) {
-        fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
-        return EXIT_FAILURE;
-    }
-    status = run(argc, argv, &workers);
-    workers_end(&workers);
-    return tool_exit_code(status);
+    return worker_tool_main(argc, argv, "psgd-advise", NULL, run);
 }

@@ -3,7 +3,6 @@
  * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>. Run alone it is one worker; under
  * mpiexec each process is one. Results are checked before anything is timed (verify.c); measure.c times. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench.h"
 #include "devices.h"
@@ -11,6 +10,7 @@
 #include "model_workers.h"
 #include "output.h"
 #include "report.h"
+#include "worker_tool.h"
 
 static void write_table(const void *report, FILE *file)
 {
@@ -156,12 +156,7 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
     if (status != TOOL_OK) {
         return status;
     }
-    if (options.help || options.version) {
-        if (workers_is_speaker(workers) && options.help) {
-            options_print_help(stdout);
-        } else if (workers_is_speaker(workers)) {
-            printf("psgd-bench %s\n", psgd_version_string());
-        }
+    if (worker_tool_answers(workers, options.help, options.version, options_print_help)) {
         return TOOL_OK;
     }
     status = workers_agree(workers, output_check(workers_is_speaker(workers) ? options.json_file : NULL));
@@ -181,16 +176,5 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
 
 int main(int argc, char **argv)
 {
-    workers_t     workers;
-    tool_status_t status;
-
-    tool_set_name("psgd-bench");
-    status = workers_begin(&argc, &argv, workers_find_flag(argc, argv, "--progress-thread"), &workers);
-    if (status != TOOL_OK) {
-        fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
-        return EXIT_FAILURE;
-    }
-    status = run(argc, argv, &workers);
-    workers_end(&workers);
-    return tool_exit_code(status);
+    return worker_tool_main(argc, argv, "psgd-bench", "--progress-thread", run);
 }

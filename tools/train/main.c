@@ -2,9 +2,7 @@
  *
  * It uses libpsgd as any program would, through <psgd/psgd.h> and <psgd/psgd_mpi.h>: exchange.c and trainer.c are where. Run alone
  * it is one worker; under mpiexec each process is one. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "devices.h"
 #include "options.h"
@@ -12,7 +10,7 @@
 #include "report.h"
 #include "task.h"
 #include "trainer.h"
-#include "workers.h"
+#include "worker_tool.h"
 
 static void write_table(const void *report, FILE *file)
 {
@@ -102,12 +100,7 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
     if (status != TOOL_OK) {
         return status;
     }
-    if (options.help || options.version) {
-        if (workers_is_speaker(workers) && options.help) {
-            options_print_help(stdout);
-        } else if (workers_is_speaker(workers)) {
-            printf("psgd-train %s\n", psgd_version_string());
-        }
+    if (worker_tool_answers(workers, options.help, options.version, options_print_help)) {
         return TOOL_OK;
     }
     status = workers_agree(workers, output_check(workers_is_speaker(workers) ? options.json_file : NULL));
@@ -129,16 +122,5 @@ static tool_status_t run(int argc, char **argv, const workers_t *workers)
 
 int main(int argc, char **argv)
 {
-    workers_t     workers;
-    tool_status_t status;
-
-    tool_set_name("psgd-train");
-    status = workers_begin(&argc, &argv, workers_find_flag(argc, argv, "--progress-thread"), &workers);
-    if (status != TOOL_OK) {
-        fprintf(stderr, "%s: %s\n", tool_name(), tool_last_error());
-        return EXIT_FAILURE;
-    }
-    status = run(argc, argv, &workers);
-    workers_end(&workers);
-    return tool_exit_code(status);
+    return worker_tool_main(argc, argv, "psgd-train", "--progress-thread", run);
 }
