@@ -40,8 +40,8 @@ typedef struct calibration {
 /* What was measured at this rank, or NULL. */
 const measured_rank_t *calibration_find(const calibration_t *calibration, uint32_t rank);
 
-/* Writes it as JSON, one object. */
-void calibration_write(const void *calibration, FILE *file);
+/* Writes a calibration_t as JSON, one object. */
+void calibration_write(const void *user, FILE *file);
 
 /* Reads what calibration_write() wrote. Errors: TOOL_FAILED, with the file and what is wrong in it. */
 tool_status_t calibration_read(const char *path, calibration_t *calibration_p);

@@ -175,7 +175,7 @@ static size_t largest(uint64_t model_elems)
 
 tool_status_t link_measure(const workers_t *workers, uint64_t model_elems, calibration_t *calibration)
 {
-    link_sample_t samples[PREDICT_MAX_POINTS + 1];
+    link_sample_t samples[PREDICT_MAX_POINTS + 1] = {{0.0, 0.0}};
     size_t        count = 0, most = largest(model_elems);
     float        *values = NULL;
     tool_status_t status;

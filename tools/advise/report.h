@@ -6,8 +6,8 @@
 
 #include "advice.h"
 
-/* Of an advice_t. */
-void report_write_table(const void *advice, FILE *file);
-void report_write_json(const void *advice, FILE *file);
+/* `user` is an advice_t. */
+void report_write_table(const void *user, FILE *file);
+void report_write_json(const void *user, FILE *file);
 
 #endif
