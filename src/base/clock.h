@@ -12,7 +12,8 @@ uint64_t psgd_now_ns(void);
 typedef struct psgd_patience {
     uint64_t warn_ns; /* after this, one warning */
     uint64_t fail_ns; /* after this, PSGD_ERR_TIMEOUT */
-    void (*watch)(void *watched); /* called between two polls; NULL: nothing is */
+    /* Called between two polls; NULL: nothing is. Whether there is something that gets on only while it is looked at. */
+    bool (*watch)(void *watched);
     void *watched;
 } psgd_patience_t;
 

@@ -181,17 +181,18 @@ static void note_done(psgd_message_t *message)
     message->end_ns  = psgd_now_ns();
 }
 
-void psgd_message_poll(psgd_message_t *message, const psgd_comm_t *comm)
+bool psgd_message_poll(psgd_message_t *message, const psgd_comm_t *comm)
 {
     int is_done = 0;
 
     if ((message->request == NULL) || message->is_done || message->is_waited_for || (message->failure != PSGD_OK)) {
-        return;
+        return false;
     }
     message->failure = psgd_comm_result(comm, comm->test(comm->self, message->request, &is_done));
     if ((message->failure == PSGD_OK) && is_done) {
         note_done(message);
     }
+    return (message->failure == PSGD_OK) && !is_done;
 }
 
 bool psgd_message_is_here(psgd_message_t *message, const psgd_comm_t *comm)

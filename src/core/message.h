@@ -62,8 +62,9 @@ psgd_status_t psgd_message_broadcast(psgd_message_t *message, size_t begin, size
                                      const psgd_comm_t *comm, psgd_patience_t patience, const psgd_log_t *log,
                                      const char *what);
 
-/* Looks whether what is under way is complete, and begins nothing: at any place among the collectives. */
-void psgd_message_poll(psgd_message_t *message, const psgd_comm_t *comm);
+/* Looks whether what is under way is complete, and begins nothing: at any place among the collectives. Whether it is still under way, and
+ * nobody else looks. */
+bool psgd_message_poll(psgd_message_t *message, const psgd_comm_t *comm);
 
 /* Whether psgd_message_finish() does not wait any more: it is complete, or has failed, or is not under way. Makes progress: begins the
  * second of its collectives where the first is complete, so that all workers ask this at the same place among their collectives. */

@@ -196,31 +196,34 @@ static bool device_is_busy(const psgd_reducer_t *r)
     return false;
 }
 
-/* Messages travel only while somebody looks at them. */
-static void poll_messages(void *reducer)
+/* Messages travel only while somebody looks at them. Whether there are any. */
+static bool poll_messages(void *reducer)
 {
-    psgd_reducer_t *r = reducer;
+    psgd_reducer_t *r            = reducer;
+    bool            is_under_way = false;
 
     for (size_t i = 0; !r->poison.is_cut_off && (i < r->num_buckets); ++i) {
-        psgd_message_poll(&r->buckets[i].message_large, r->comm);
-        psgd_message_poll(&r->buckets[i].message_1, r->comm);
-        psgd_message_poll(&r->buckets[i].message_2, r->comm);
+        is_under_way = psgd_message_poll(&r->buckets[i].message_large, r->comm) || is_under_way;
+        is_under_way = psgd_message_poll(&r->buckets[i].message_1, r->comm) || is_under_way;
+        is_under_way = psgd_message_poll(&r->buckets[i].message_2, r->comm) || is_under_way;
     }
+    return is_under_way;
 }
 
 /* Adds the time since the last look where the device has had nothing to do since then. */
-static void watch(void *watched)
+static bool watch(void *watched)
 {
-    psgd_reducer_t *r      = watched;
-    const uint64_t  now_ns = psgd_now_ns();
-    const bool      busy   = device_is_busy(r);
+    psgd_reducer_t *r            = watched;
+    const uint64_t  now_ns       = psgd_now_ns();
+    const bool      busy         = device_is_busy(r);
+    const bool      is_under_way = poll_messages(r);
 
-    poll_messages(r);
     psgd_spans_poll(r);
     if (!busy && (r->step.idle_since_ns != 0)) {
         r->step.network_ns += now_ns - r->step.idle_since_ns;
     }
     r->step.idle_since_ns = busy ? 0 : now_ns;
+    return is_under_way;
 }
 
 psgd_patience_t psgd_pipeline_patience(psgd_reducer_t *r)

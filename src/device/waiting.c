@@ -7,25 +7,33 @@
 
 enum {
     MAX_SENTENCE_BYTES = 1024,
-    QUICK_POLLS        = 4, /* on a CPU, before sleeping begins */
+    QUICK_POLLS        = 4,  /* on a CPU, before sleeping begins */
+    SLEEP_SHARE        = 32, /* a sleep is so small a part of the wait until then */
     MIN_SLEEP_NS       = 20000,
-    SLEEP_STEP_NS      = 10000,
-    MAX_SLEEP_NS       = 100000
+    MAX_SLEEP_NS       = 1000000,
+    MAX_MOVING_NS      = 100000 /* where something gets on only while it is looked at */
 };
 
 static const double NS_PER_SECOND = 1e9;
 
-/* Rests between two polls. A CPU device computes on the cores that we run on, so there we sleep almost at once, which
- * leaves the core to the driver's threads. */
-static void rest(const psgd_device_t *device, uint32_t round)
+/* How long to sleep after having waited so long. */
+static uint64_t sleep_after(uint64_t waited_ns, bool is_moving)
 {
-    uint64_t ns;
+    const uint64_t most_ns = is_moving ? MAX_MOVING_NS : MAX_SLEEP_NS;
+    const uint64_t ns      = waited_ns / SLEEP_SHARE;
 
+    return ns < MIN_SLEEP_NS ? MIN_SLEEP_NS : (ns < most_ns ? ns : most_ns);
+}
+
+/* Rests between two polls. A CPU device computes on the cores that we run on, so there we sleep almost at once, which leaves the core to
+ * the driver's threads; and longer where the wait is long, since each look takes the core from one of them: with a tenth of a
+ * millisecond at most, a backward pass of 50 ms took 60. */
+static void rest(const psgd_device_t *device, uint32_t round, uint64_t waited_ns, bool is_moving)
+{
     if (!device->limits.is_cpu) {
         psgd_rest(round);
     } else if (round >= QUICK_POLLS) {
-        ns = MIN_SLEEP_NS + (uint64_t)(round - QUICK_POLLS) * SLEEP_STEP_NS;
-        psgd_sleep_ns(ns < MAX_SLEEP_NS ? ns : MAX_SLEEP_NS);
+        psgd_sleep_ns(sleep_after(waited_ns, is_moving));
     }
 }
 
@@ -44,7 +52,8 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
     bool     is_warned = false;
 
     for (uint32_t round = 0;; round += round < UINT32_MAX) {
-        cl_int        state = CL_QUEUED;
+        cl_int        state     = CL_QUEUED;
+        bool          is_moving = false;
         uint64_t      waited_ns;
         psgd_status_t status;
 
@@ -72,9 +81,9 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
                      (double)device->patience.fail_ns / NS_PER_SECOND);
         }
         if (device->patience.watch != NULL) {
-            device->patience.watch(device->patience.watched);
+            is_moving = device->patience.watch(device->patience.watched);
         }
-        rest(device, round);
+        rest(device, round, waited_ns, is_moving);
     }
 }
 
