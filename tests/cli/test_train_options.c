@@ -217,16 +217,32 @@ static void check_refused(const char *compressor, const char *option, const char
 
 START_TEST(compressor__refuses_what_is_the_librarys)
 {
-    static const char *const given[][2] = {
-        {"--start-step", "3"},  {"--half-iterations", "1"},  {"--fused-update", NULL},
-        {"--max-norm", "1"},    {"--warm-start", "0"},       {"--byte-budget", "9"},
-        {"--wire", "f16"},      {"--error-dtype", "bf16"},   {"--gradient-dtype", "f16"},
-        {"--loss-scale", "2"},  {"--flatten", NULL},         {"--orthogonalize-shorter", NULL},
-        {"--new-rank", "2"},    {"--absent-every", "3"},     {"--reset-error-every", "3"},
-        {"--engine", "fused"},  {"--finite", NULL},          {"--sharing", "owners"},
-        {"--check-every", "3"}, {"--energy-every", "3"},     {"--log-every", "3"},
-        {"--save", "x"},        {"--resume", "x"},           {"--bucket-kb", "9"},
-        {"--no-overlap", NULL}, {"--progress-thread", NULL}, {"--rank", "0"}};
+    static const char *const given[][2] = {{"--start-step", "3"},
+                                           {"--half-iterations", "1"},
+                                           {"--fused-update", NULL},
+                                           {"--warm-start", "0"},
+                                           {"--byte-budget", "9"},
+                                           {"--wire", "f16"},
+                                           {"--error-dtype", "bf16"},
+                                           {"--gradient-dtype", "f16"},
+                                           {"--loss-scale", "2"},
+                                           {"--flatten", NULL},
+                                           {"--orthogonalize-shorter", NULL},
+                                           {"--new-rank", "2"},
+                                           {"--absent-every", "3"},
+                                           {"--reset-error-every", "3"},
+                                           {"--engine", "fused"},
+                                           {"--finite", NULL},
+                                           {"--sharing", "owners"},
+                                           {"--check-every", "3"},
+                                           {"--energy-every", "3"},
+                                           {"--log-every", "3"},
+                                           {"--save", "x"},
+                                           {"--resume", "x"},
+                                           {"--bucket-kb", "9"},
+                                           {"--no-overlap", NULL},
+                                           {"--progress-thread", NULL},
+                                           {"--rank", "0"}};
     options_t options;
 
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); ++i) {
@@ -237,6 +253,8 @@ START_TEST(compressor__refuses_what_is_the_librarys)
     check_refused("signum", "--rule", "nesterov");
     assert_tool_ok(PARSE(&options, "--compressor", "top-k", "--error-feedback", "0", "--rule", "nesterov"));
     assert_tool_ok(PARSE(&options, "--compressor", "top-k", "--compare", "--no-overlap"));
+    assert_tool_ok(PARSE(&options, "--compressor", "top-k", "--max-norm", "1"));
+    assert_tool_ok(PARSE(&options, "--compressor", "top-k", "--model", "lstm")); /* which clips by default */
     assert_tool_fails(PARSE(&options, "--compressor", "gzip"), TOOL_USAGE, "gzip");
 }
 END_TEST
