@@ -78,13 +78,13 @@ tool_status_t workers_lead(const workers_t *workers, uint64_t key, bool *leads_p
 
 /* Static analysis sees one file at a time, and would not know that a failure of one's own comes back (tools/analyze). */
 #ifdef PSGD_ANALYSIS
-static inline tool_status_t workers_agree_as_it_is(const workers_t *workers, tool_status_t mine)
+static inline tool_status_t workers_agree_or_mine(const workers_t *workers, tool_status_t mine)
 {
     const tool_status_t agreed = workers_agree(workers, mine);
 
     return mine == TOOL_OK ? agreed : mine;
 }
-#define workers_agree workers_agree_as_it_is
+#define workers_agree workers_agree_or_mine
 #endif
 
 #endif

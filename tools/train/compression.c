@@ -372,32 +372,17 @@ static void unpack(const compression_t *c, uint64_t step, float *values)
     }
 }
 
-/* The 2-norm of an update. */
-static double norm_of(const compression_t *c, const float *update)
+/* To the 2-norm max_norm, where it is longer. All workers do it with the same bits. */
+static void clip(float *update, size_t count, double max_norm)
 {
-    double squares = 0.0;
+    double squares = 0.0, norm;
 
-    for (size_t i = 0; i < c->count; ++i) {
-        for (size_t k = 0; k < c->parts[i].elems; ++k) {
-            const double value = (double)update[c->parts[i].offset + k];
-
-            squares += value * value;
-        }
+    for (size_t i = 0; i < count; ++i) {
+        squares += (double)update[i] * (double)update[i];
     }
-    return sqrt(squares);
-}
-
-/* What all workers do with the same bits. */
-static void clip(const compression_t *c, float *update)
-{
-    const double norm = norm_of(c, update);
-
-    if (norm > c->settings.max_norm) {
-        const float scale = (float)(c->settings.max_norm / norm);
-
-        for (size_t i = 0; i < c->extent; ++i) {
-            update[i] *= scale;
-        }
+    norm = sqrt(squares);
+    for (size_t i = 0; i < count && norm > max_norm; ++i) {
+        update[i] *= (float)(max_norm / norm);
     }
 }
 
@@ -416,7 +401,7 @@ tool_status_t compression_step_host(compression_t *compression, float *values, u
         return diverged(step);
     }
     if (compression->settings.max_norm > 0.0 && !has_momentum(compression)) {
-        clip(compression, values);
+        clip(values, compression->extent, compression->settings.max_norm); /* between tensors it is 0 */
     }
     return TOOL_OK;
 }
