@@ -233,6 +233,16 @@ static psgd_status_t connect(creation_t *creation)
     return status;
 }
 
+/* The original's handler becomes the caller's again, whatever the status is so far. */
+static psgd_status_t put_back(const creation_t *creation, MPI_Errhandler handler, psgd_status_t status)
+{
+    const int result = MPI_Comm_set_errhandler(creation->original, handler);
+
+    return status == PSGD_OK
+               ? psgd_mpi_check(result, "MPI_Comm_set_errhandler (the caller's)", "a communicator of nodes")
+               : status;
+}
+
 /* Errors of MPI's calls on the original come back for as long as this takes. */
 static psgd_status_t split_with_errors_returned(creation_t *creation, const char *node)
 {
@@ -249,7 +259,7 @@ static psgd_status_t split_with_errors_returned(creation_t *creation, const char
     if (status == PSGD_OK) {
         status = find_nodes(creation, node);
         status = status == PSGD_OK ? split(creation) : status;
-        MPI_Comm_set_errhandler(creation->original, handler);
+        status = put_back(creation, handler, status);
     }
     MPI_Errhandler_free(&handler);
     return status;

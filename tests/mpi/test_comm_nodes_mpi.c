@@ -41,7 +41,7 @@ static void leaks_are_meant(int are_meant)
     }
 }
 
-/* --- between us and MPI: what passes between nodes ----------------------------------------------------------------- */
+/* --- between us and MPI: what passes between nodes, and what fails ------------------------------------------------- */
 
 static int num_all_reduces;    /* of communicators of more than one process */
 static int num_reduced_floats; /* by them */
@@ -55,6 +55,16 @@ int MPI_Iallreduce(const void *send, void *receive, int count, MPI_Datatype type
     num_all_reduces += size > 1 ? 1 : 0;
     num_reduced_floats += size > 1 ? count : 0;
     return PMPI_Iallreduce(send, receive, count, type, op, comm, request);
+}
+
+static int restores_left; /* calls that put MPI_ERRORS_ARE_FATAL back until one fails; 0: none does */
+
+int MPI_Comm_set_errhandler(MPI_Comm comm, MPI_Errhandler handler)
+{
+    if ((handler == MPI_ERRORS_ARE_FATAL) && (restores_left > 0) && (--restores_left == 0)) {
+        return MPI_ERR_OTHER;
+    }
+    return PMPI_Comm_set_errhandler(comm, handler);
 }
 
 /* --- nodes of processes ------------------------------------------------------------------------------------------- */
@@ -250,6 +260,25 @@ START_TEST(mpi_nodes__the_callers_communicator_stays_as_it_is)
     wrong = collective_check(comm, COLLECTIVE_ALL_REDUCE, 100, 1, false);
     ck_assert_msg(wrong == NULL, "%s", wrong);
     psgd_comm_destroy(comm);
+}
+END_TEST
+
+/* The first is that of the communicator over which processes tell their nodes. */
+START_TEST(mpi_nodes__a_handler_that_cannot_be_put_back_is_told)
+{
+    MPI_Comm     own;
+    psgd_comm_t *comm = NULL;
+
+    MPI_Comm_dup(MPI_COMM_WORLD, &own);
+    MPI_Comm_set_errhandler(own, MPI_ERRORS_ARE_FATAL);
+    restores_left = 2;
+    leaks_are_meant(1);
+    assert_fails(
+        psgd_comm_mpi_nodes_create(own, NULL, LONG_DEADLINE_SECONDS, &comm), PSGD_ERR_COMM,
+        "psgd_comm_mpi_nodes_create: MPI_Comm_set_errhandler (the caller's) failed in a communicator of nodes");
+    leaks_are_meant(0);
+    ck_assert_int_eq(restores_left, 0);
+    ck_assert_ptr_null(comm);
 }
 END_TEST
 
@@ -493,6 +522,7 @@ static Suite *suite_of_all(void)
     tcase_add_test(nodes, mpi_nodes__the_environment_names_the_node);
     tcase_add_test(nodes, mpi_nodes__a_sum_passes_between_nodes_once);
     tcase_add_test(nodes, mpi_nodes__the_callers_communicator_stays_as_it_is);
+    tcase_add_test(nodes, mpi_nodes__a_handler_that_cannot_be_put_back_is_told);
     tcase_add_test(nodes, mpi_nodes__creating_and_destroying_many_times_loses_no_communicator);
     tcase_add_test(nodes, mpi_nodes__refuses_bad_arguments);
     tcase_add_test(nodes, mpi_nodes__a_name_on_some_processes_alone_is_refused_on_all);
