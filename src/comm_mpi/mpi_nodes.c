@@ -24,12 +24,21 @@ typedef struct creation {
     const char  *function; /* for sentences */
     MPI_Comm     original;
     double       deadline_seconds;
+    double       met_seconds; /* by this process's clock: nobody waited for keys yet */
     psgd_comm_t *flat; /* of all processes, while nodes are found out */
     node_key_t  *keys; /* by process */
     size_t      *counts;
     MPI_Comm     node, leaders; /* leaders: MPI_COMM_NULL but on the first of each node */
     psgd_comm_t *up, *down, *across;
 } creation_t;
+
+static double now_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 /* "psgd_comm_mpi_nodes_create: " in front of the last error. */
 static psgd_status_t fail_within(const creation_t *creation, psgd_status_t status)
@@ -83,7 +92,7 @@ static psgd_status_t name_node(const char *node, node_key_t *key)
 }
 
 /* key->sharers: by MPI. Blocks until all processes come. */
-static psgd_status_t find_sharers(MPI_Comm original, node_key_t *key)
+static psgd_status_t find_sharers(creation_t *creation, node_key_t *key)
 {
     static const char what[]  = "a communicator of nodes";
     MPI_Comm          shared  = MPI_COMM_NULL;
@@ -91,14 +100,15 @@ static psgd_status_t find_sharers(MPI_Comm original, node_key_t *key)
     int               first = 0, index = 0;
     psgd_status_t     status;
 
-    status = psgd_mpi_check(MPI_Comm_split_type(original, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared),
+    status = psgd_mpi_check(MPI_Comm_split_type(creation->original, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared),
                             "MPI_Comm_split_type", what);
+    creation->met_seconds = now_seconds();
     if (status != PSGD_OK) {
         return status;
     }
     status = psgd_mpi_check(MPI_Comm_group(shared, &sharers), "MPI_Comm_group", what);
     if (status == PSGD_OK) {
-        status = psgd_mpi_check(MPI_Comm_group(original, &all), "MPI_Comm_group", what);
+        status = psgd_mpi_check(MPI_Comm_group(creation->original, &all), "MPI_Comm_group", what);
     }
     if (status == PSGD_OK) {
         status = psgd_mpi_check(MPI_Group_translate_ranks(sharers, 1, &first, all, &index), "MPI_Group_translate_ranks",
@@ -115,6 +125,20 @@ static psgd_status_t find_sharers(MPI_Comm original, node_key_t *key)
 
 /* ---- who is on which node ---- */
 
+/* What the others have sent is there for whoever comes late, too: it would see the gathering complete, and wait in MPI's split, which
+ * has no deadline, for those who have given up. They have begun to wait for keys no earlier than met_seconds. */
+static psgd_status_t check_is_in_time(const creation_t *creation)
+{
+    const double seconds = now_seconds() - creation->met_seconds;
+
+    return seconds < creation->deadline_seconds
+               ? PSGD_OK
+               : psgd_comm_fail(PSGD_ERR_TIMEOUT,
+                                "process %u comes after %.2f s to tell its node: the others may have given up, %.2f s "
+                                "being the deadline",
+                                creation->flat->worker_index, seconds, creation->deadline_seconds);
+}
+
 /* Every process's key to all. */
 static psgd_status_t gather_keys(const creation_t *creation)
 {
@@ -128,7 +152,10 @@ static psgd_status_t gather_keys(const creation_t *creation)
     for (uint32_t w = 0; w < flat->num_workers; ++w) {
         creation->counts[w] = sizeof(*creation->keys);
     }
-    status = flat->begin_all_gather(flat->self, creation->keys, creation->counts, &request);
+    status = check_is_in_time(creation);
+    if (status == PSGD_OK) {
+        status = flat->begin_all_gather(flat->self, creation->keys, creation->counts, &request);
+    }
     while (status == PSGD_OK) {
         status = flat->test(flat->self, request, &is_done);
         if ((status != PSGD_OK) || is_done) {
@@ -184,7 +211,7 @@ static psgd_status_t find_nodes(creation_t *creation, const char *node)
     if ((status != PSGD_OK) || own->is_named) {
         return status;
     }
-    status = find_sharers(creation->original, own);
+    status = find_sharers(creation, own);
     return status == PSGD_OK ? gather_keys(creation) : status;
 }
 
@@ -304,9 +331,10 @@ static void clean_up(creation_t *creation, psgd_status_t status)
 
 static psgd_status_t create(creation_t *creation, const char *node, psgd_comm_t **comm_p)
 {
-    psgd_status_t status =
-        psgd_mpi_comm_open(creation->original, creation->deadline_seconds, MAX_CALL_BYTES, &creation->flat);
+    psgd_status_t status;
 
+    creation->met_seconds = now_seconds(); /* before they meet: the others begin to wait for keys later than that */
+    status = psgd_mpi_comm_open(creation->original, creation->deadline_seconds, MAX_CALL_BYTES, &creation->flat);
     if (status == PSGD_OK) {
         creation->deadline_seconds =
             creation->deadline_seconds == 0.0 ? DEFAULT_DEADLINE_SECONDS : creation->deadline_seconds;

@@ -67,6 +67,14 @@ int MPI_Comm_set_errhandler(MPI_Comm comm, MPI_Errhandler handler)
     return PMPI_Comm_set_errhandler(comm, handler);
 }
 
+static uint64_t naming_ns; /* that MPI takes to name this process's processor */
+
+int MPI_Get_processor_name(char *name, int *length)
+{
+    psgd_sleep_ns(naming_ns);
+    return PMPI_Get_processor_name(name, length);
+}
+
 /* --- nodes of processes ------------------------------------------------------------------------------------------- */
 
 /* How processes are dealt to nodes. */
@@ -354,6 +362,24 @@ START_TEST(mpi_nodes__creation_that_not_all_join_is_a_timeout)
 }
 END_TEST
 
+/* Process 1 has come, and then takes its time before it tells its node. It must not wait without end for those who have given up. */
+START_TEST(mpi_nodes__who_is_late_between_stages_gets_a_timeout_too)
+{
+    MPI_Comm     own;
+    psgd_comm_t *comm = NULL;
+
+    MPI_Comm_dup(MPI_COMM_WORLD, &own);
+    naming_ns = process_index == 1 ? 1500000000 : 0;
+    leaks_are_meant(1);
+    assert_fails(psgd_comm_mpi_nodes_create(own, NULL, SHORT_DEADLINE_SECONDS, &comm), PSGD_ERR_TIMEOUT,
+                 "psgd_comm_mpi_nodes_create: ");
+    leaks_are_meant(0);
+    naming_ns = 0;
+    ck_assert_ptr_null(comm);
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+END_TEST
+
 /* The last process is late for a collective; who waits names its level, and then it comes after all. */
 START_TEST(mpi_nodes__a_late_process_is_named_with_its_level)
 {
@@ -527,6 +553,7 @@ static Suite *suite_of_all(void)
     tcase_add_test(nodes, mpi_nodes__refuses_bad_arguments);
     tcase_add_test(nodes, mpi_nodes__a_name_on_some_processes_alone_is_refused_on_all);
     tcase_add_test(nodes, mpi_nodes__creation_that_not_all_join_is_a_timeout);
+    tcase_add_test(nodes, mpi_nodes__who_is_late_between_stages_gets_a_timeout_too);
     tcase_add_test(nodes, mpi_nodes__a_late_process_is_named_with_its_level);
     suite_add_tcase(suite, nodes);
 
