@@ -4,8 +4,8 @@
  *                                                   on; in the SETUP of that number, 1 the first (default: in all of them)
  *
  * Where a driver can wait for nothing any more, what it may still write to is kept: with every OpenCL call that is some 4 GiB a setup.
- * One run creates reducers on two workers (or one), takes steps, exports, changes ranks, saves, loads, takes more steps and destroys. In
- * each run one call of worker 0's fails, once or with all behind it. Then:
+ * One run creates reducers on two workers (or one; or three, on two nodes), takes steps, exports, changes ranks, saves, loads, takes more
+ * steps and destroys. In each run one call of worker 0's fails, once or with all behind it. Then:
  *   - no run crashes, hangs or leaks an allocation or an OpenCL object;
  *   - a call that fails does so on all workers with the same status, and says why, or, after the last vote of a step, on worker 0
  *     alone, whose reducer is poisoned, and the next call tells the others;
@@ -22,13 +22,14 @@
 #include "base/status.h"
 #include "faults/injector.h"
 #include "support/job.h"
+#include "support/lanes.h"
 #include "support/suite.h"
 #include "support/workers.h"
 
 enum {
     NUM_TENSORS  = 3,
     CHANGED_RANK = 3,
-    MAX_WORKERS  = 2,
+    MAX_WORKERS  = 3,
     MAX_TRIES    = 3,
     RUN_SECONDS  = 120,
     MATRIX_ELEMS = 24 * 20,
@@ -36,6 +37,8 @@ enum {
     LARGE_ELEMS  = 270 * 250,
     TOTAL_ELEMS  = MATRIX_ELEMS + VECTOR_ELEMS + LARGE_ELEMS
 };
+
+static const double DEADLINE_SECONDS = 10.0;
 
 /* What a run does, in this order. */
 typedef enum call {
@@ -68,7 +71,12 @@ typedef struct setup {
     bool           is_clipped; /* and its energy is measured */
     bool           has_optimizer; /* whose step is taken on parameters, from scaled gradients */
     bool           is_folded;     /* the matrix lies otherwise in its tensor, and the error memory is in 16 bits */
+    bool           is_submitted;  /* each tensor by itself, the last first, and each is a bucket */
+    bool           is_on_nodes;   /* NODES, whose communicator is created by the same call as the reducer */
 } setup_t;
+
+/* Worker 0 speaks for a worker beside it, and to another node. Two workers would not do: then one lane connects all there are. */
+static const node_shape_t NODES = {2, {2, 1}};
 
 static const setup_t SETUPS[] = {
     {.name = "default form, two workers", .num_workers = 2, .engine = PSGD_ENGINE_FUSED},
@@ -90,6 +98,9 @@ static const setup_t SETUPS[] = {
      .engine        = PSGD_ENGINE_FUSED,
      .has_optimizer = true,
      .is_folded     = true},
+    {.name = "submitted in buckets", .num_workers = 2, .engine = PSGD_ENGINE_FUSED, .is_submitted = true},
+    /* In 16 bits, since only that makes nodes exchange by all_to_all. */
+    {.name = "nodes, 16 bits", .num_workers = 3, .engine = PSGD_ENGINE_FUSED, .wire = PSGD_BF16, .is_on_nodes = true},
 };
 
 enum { NUM_SETUPS = sizeof(SETUPS) / sizeof(SETUPS[0]) };
@@ -103,7 +114,8 @@ typedef struct run {
     psgd_status_t  statuses[MAX_WORKERS][NUM_CALLS][MAX_TRIES];
     char           sentences[MAX_WORKERS][NUM_CALLS][512]; /* of the first try */
     bool           is_poisoned[MAX_WORKERS];
-    bool           has_given_up; /* worker 0: no memory even to tell the others of a fault */
+    lanes_t        lanes[MAX_WORKERS]; /* of which communicators of nodes are made, until they are */
+    bool           has_given_up;       /* worker 0: no nodes, or no memory even to tell the others of a fault */
     float          updates[MAX_WORKERS][NUM_STEPS][TOTAL_ELEMS]; /* or parameters, after each step */
 } run_t;
 
@@ -111,6 +123,7 @@ typedef struct run {
 typedef struct actor {
     run_t          *run;
     worker_t       *worker;
+    psgd_comm_t    *nodes; /* NULL: the worker's own communicator serves */
     psgd_reducer_t *reducer;
     cl_mem          mem, params, momenta;
     psgd_buffer_t   grads[NUM_TENSORS], param_buffers[NUM_TENSORS], momentum_buffers[NUM_TENSORS];
@@ -124,7 +137,23 @@ static void ignore_line(psgd_log_level_t level, const char *line, void *user)
     (void)user;
 }
 
-static psgd_status_t create(actor_t *actor)
+/* Where it fails on one worker, nobody tells the others but the lanes, which it destroys: then there is no second attempt. */
+static psgd_status_t connect_nodes(actor_t *actor)
+{
+    run_t        *run   = actor->run;
+    lanes_t      *lanes = &run->lanes[actor->worker->index];
+    psgd_status_t status =
+        psgd_comm_nodes_create(lanes->up, lanes->down, lanes->leaders, DEADLINE_SECONDS, &actor->nodes);
+
+    if (status != PSGD_OK) {
+        lanes_destroy(lanes);
+    }
+    run->has_given_up = run->has_given_up || ((status != PSGD_OK) && (actor->worker->index == 0));
+    memset(lanes, 0, sizeof(*lanes));
+    return status;
+}
+
+static psgd_status_t create_reducer(actor_t *actor)
 {
     const setup_t *setup = actor->run->setup;
     psgd_tensor_t  tensors[NUM_TENSORS];
@@ -148,10 +177,20 @@ static psgd_status_t create(actor_t *actor)
     config.orthogonalize_shorter = setup->is_folded;
     config.log                  = ignore_line;
     config.log_level            = PSGD_LOG_DEBUG; /* lines are made, too */
-    config.deadline_seconds     = 10.0;
+    config.bucket_bytes          = setup->is_submitted ? 1 : 0;
+    config.deadline_seconds      = DEADLINE_SECONDS;
     config.start_step           = setup->is_lazy ? 1 : 0;
     return psgd_reducer_create(actor->worker->device->context, actor->worker->device->id, actor->worker->device->queue,
-                               tensors, NUM_TENSORS, &config, actor->worker->comm, &actor->reducer);
+                               tensors, NUM_TENSORS, &config, actor->nodes != NULL ? actor->nodes : actor->worker->comm,
+                               &actor->reducer);
+}
+
+static psgd_status_t create(actor_t *actor)
+{
+    const bool    needs_nodes = actor->run->setup->is_on_nodes && (actor->nodes == NULL);
+    psgd_status_t status      = needs_nodes ? connect_nodes(actor) : PSGD_OK;
+
+    return status == PSGD_OK ? create_reducer(actor) : status;
 }
 
 static psgd_status_t step_of_optimizer(actor_t *actor)
@@ -168,8 +207,29 @@ static psgd_status_t step_of_optimizer(actor_t *actor)
     return psgd_reducer_step_with(actor->reducer, actor->grads, NUM_TENSORS, &options);
 }
 
+/* What fails before the wait is told to all by it. */
+static psgd_status_t step_in_parts(actor_t *actor)
+{
+    psgd_status_t before = psgd_reducer_begin(actor->reducer, NULL), status;
+
+    for (size_t t = NUM_TENSORS; t-- > 0;) {
+        status = psgd_reducer_submit(actor->reducer, t, &actor->grads[t], 1, 0, NULL);
+        before = before == PSGD_OK ? status : before;
+    }
+    status = psgd_reducer_poll(actor->reducer);
+    before = before == PSGD_OK ? status : before;
+    status = psgd_reducer_wait(actor->reducer, NULL);
+    return (status == PSGD_OK) && (before != PSGD_OK)
+               ? psgd_fail(PSGD_ERR_INTERNAL, "a submission failed with %s, and the wait has not",
+                           psgd_status_name(before))
+               : status;
+}
+
 static psgd_status_t step(actor_t *actor)
 {
+    if (actor->run->setup->is_submitted) {
+        return step_in_parts(actor);
+    }
     if (actor->run->setup->has_optimizer) {
         return step_of_optimizer(actor);
     }
@@ -346,6 +406,7 @@ static psgd_status_t act(worker_t *worker)
         injector_arm();
     }
     psgd_reducer_destroy(actor->reducer);
+    psgd_comm_destroy(actor->nodes);
     if (worker->index == 0) {
         injector_disarm();
     }
@@ -354,6 +415,18 @@ static psgd_status_t act(worker_t *worker)
     clReleaseMemObject(actor->mem);
     free(actor);
     return status;
+}
+
+/* Workers' ends are in outcomes. */
+static void run_workers(run_t *run, worker_outcome_t *outcomes)
+{
+    if (run->setup->is_on_nodes) {
+        lanes_create(&NODES, run->lanes);
+    }
+    workers_try(run->setup->num_workers, act, run, outcomes);
+    for (uint32_t w = 0; w < run->setup->num_workers; ++w) {
+        lanes_destroy(&run->lanes[w]);
+    }
 }
 
 /* ---- what must hold ---- */
@@ -382,13 +455,23 @@ static void die(int number)
     _exit(EXIT_FAILURE);
 }
 
-/* Where there was no memory even for the vote of a creation, worker 0 has given up the communicator, and the others heard that. */
-static bool gives_up_alike(const run_t *run)
+static bool is_told_in_creation(const run_t *run, uint32_t worker)
 {
-    bool are_told = run->setup->num_workers == 1;
+    bool is_told = false;
 
     for (int try = 0; try < MAX_TRIES; ++try) {
-        are_told = are_told || (run->statuses[1][CALL_CREATE][try] == PSGD_ERR_COMM);
+        is_told = is_told || (run->statuses[worker][CALL_CREATE][try] == PSGD_ERR_COMM);
+    }
+    return is_told;
+}
+
+/* Where there was no memory even for the vote of a creation, or for a communicator, worker 0 has given that up, and the others heard it. */
+static bool gives_up_alike(const run_t *run)
+{
+    bool are_told = true;
+
+    for (uint32_t w = 1; w < run->setup->num_workers; ++w) {
+        are_told = are_told && is_told_in_creation(run, w);
     }
     return run->has_given_up && are_told;
 }
@@ -438,6 +521,17 @@ static const char *judge_calls(const run_t *run, char text[1024])
     return NULL;
 }
 
+/* Whether all workers but worker 0 have this status. */
+static bool others_have(const run_t *run, call_t call, psgd_status_t status)
+{
+    bool is_so = true;
+
+    for (uint32_t w = 1; w < run->setup->num_workers; ++w) {
+        is_so = is_so && (run->statuses[w][call][0] == status);
+    }
+    return is_so;
+}
+
 /* A reducer is poisoned by what cannot be undone or told: after the last vote on worker 0 alone, in the lazy form, where the
  * communicator itself failed, or between steps where the error memory was being written. */
 static const char *judge_poison(const run_t *run, char text[1024])
@@ -448,8 +542,8 @@ static const char *judge_poison(const run_t *run, char text[1024])
         if (mine == PSGD_OK) {
             continue;
         }
-        if ((run->setup->num_workers == 1) || run->setup->is_lazy || (run->statuses[1][call][0] == PSGD_OK) ||
-            (run->statuses[1][call][0] == PSGD_ERR_COMM) || (step_of((call_t)call) < 0)) {
+        if (run->setup->is_lazy || others_have(run, (call_t)call, PSGD_OK) ||
+            others_have(run, (call_t)call, PSGD_ERR_COMM) || (step_of((call_t)call) < 0)) {
             return NULL;
         }
         snprintf(text, 1024, "%s is poisoned though all workers failed together: %s", CALL_NAMES[call],
@@ -524,7 +618,7 @@ static const char *judge_restart(const run_t *run, const run_t *expected, char t
     again->path       = run->path;
     again->is_restart = true;
     injector_set(&none);
-    workers_try(run->setup->num_workers, act, again, outcomes);
+    run_workers(again, outcomes);
     for (uint32_t w = 0; (w < run->setup->num_workers) && (wrong == NULL); ++w) {
         if (again->statuses[w][CALL_STEP_4][0] != PSGD_OK) {
             snprintf(text, 1024, "worker %u's restart: %s %s %s", w, again->sentences[w][CALL_CREATE],
@@ -558,7 +652,7 @@ static bool run_with(const setup_t *setup, const fault_t *fault, const run_t *ex
     current_setup = setup;
     injector_set(fault);
     alarm(RUN_SECONDS);
-    workers_try(setup->num_workers, act, run, outcomes);
+    run_workers(run, outcomes);
     alarm(0);
     describe(fault, what);
     for (uint32_t w = 0; (w < setup->num_workers) && (wrong == NULL); ++w) {
