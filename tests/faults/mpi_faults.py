@@ -5,8 +5,9 @@ mpi_faults.py PATH/test_faults_mpi [--sample] [--only WORD] [--workers N] [--vic
 PSGD_TEST_MPIEXEC in the environment says by which mpiexec.
 
 Errors, delays, wrong bits and short messages happen in one job after the other call; a worker that is killed, stopped or ends takes its
-job with it, so there each call has a job of its own, and a new one goes on from the checkpoints of several. --sample is what `ctest` runs;
-all of it takes hours on two cores. Jobs wait most of the time, so --jobs of them may run side by side. Exits with 1 where something was
+job with it, so there each call has a job of its own, and a new one goes on from the checkpoints of several. Where MPI splits a
+communicator it waits without a deadline (mpi_shim.h): there not all of these are tried. --sample is what `ctest` runs; all of it takes
+hours on two cores. Jobs wait most of the time, so --jobs of them may run side by side. Exits with 1 where something was
 not as it must be.
 """
 
@@ -25,7 +26,7 @@ import time
 MPIEXEC = os.environ.get("PSGD_TEST_MPIEXEC", "mpiexec")
 IN_ONE_JOB = ("error", "delay", "late", "flip", "short")
 ENDS_A_JOB = ("kill", "stop", "exit")
-SETUPS = ("each", "owners", "lazy", "bf16")
+SETUPS = ("each", "owners", "lazy", "bf16", "buckets", "nodes")
 JOB_SECONDS = 180  # of a job with one fault, on a busy machine
 CALLS_AT_ONCE = {**dict.fromkeys(IN_ONE_JOB, 20), **dict.fromkeys(ENDS_A_JOB, 10)}  # that one of --jobs does before the next has its turn
 
@@ -103,9 +104,19 @@ def updates_of(output):
     return [line.split()[1:] for line in re.findall(r"^updates .*$", output, re.MULTILINE)]
 
 
+def ranges_of(calls):
+    """First and last of each row of numbers without a gap."""
+    ranges = []
+    for call in calls:
+        if ranges and ranges[-1][1] == call - 1:
+            ranges[-1] = (ranges[-1][0], call)
+        else:
+            ranges.append((call, call))
+    return ranges
+
+
 def go_wrong_in_one_job(job, place, kind, calls, tally):
-    """The calls from calls[0] to calls[-1], or only these where they are not all of them."""
-    ranges = [(calls.start, calls[-1])] if calls.step == 1 else [(k, k) for k in calls]
+    ranges = ranges_of(calls)
     vain = 0  # jobs in a row that failed before they came to their first call, as they may where the machine is busy
     while ranges:
         first, last = ranges.pop(0)
@@ -258,14 +269,25 @@ class Pool:
 
 
 def run_without_fault(place, job):
-    """How many calls there are, and the updates; None where it fails."""
+    """How many calls there are, the first and the last of each split of a communicator, and the updates; None where it fails."""
     is_well, output = job.run(place, "none", 0, 1, JOB_SECONDS)
     place.clear()
     counted = re.search(r"^calls (\d+)$", output, re.MULTILINE)
     if not is_well or counted is None:
         print("WRONG: %s: without a fault:\n%s" % (job, output), flush=True)
         return None
-    return int(counted.group(1)), updates_of(output)[0]
+    splits = [(int(first), int(last)) for first, last in re.findall(r"^split (\d+) (\d+)$", output, re.MULTILINE)]
+    return int(counted.group(1)), splits, updates_of(output)[0]
+
+
+def is_promised(kind, call, splits):
+    """Others may wait in a split for whoever fails in it, or notices something wrong in what all gather just before; and who gathers later
+    than they wait may wait there for them."""
+    for first, last in splits:
+        left_out = {"delay": (), "late": (first,), "flip": range(first, last + 1), "short": range(first, last + 1)}
+        if call in left_out.get(kind, range(first + 1, last + 1)):
+            return False
+    return True
 
 
 def go(pool, plan, calls_of):
@@ -276,8 +298,9 @@ def go(pool, plan, calls_of):
         if future.result() is None:
             total.wrong += 1
             continue
-        count, updates = future.result()
-        series += [Series(job, kind, calls_of(kind, count), updates) for kind in kinds]
+        count, splits, updates = future.result()
+        series += [Series(job, kind, [call for call in calls_of(kind, count) if is_promised(kind, call, splits)], updates)
+                   for kind in kinds]
     pool.run(series)
     for which in series:
         total.add(which.tally)
@@ -288,7 +311,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("program")
     parser.add_argument("--sample", action="store_true")
-    parser.add_argument("--only", default="", metavar="WORD,...", help="setups and kinds: each, owners, lazy, bf16, error, kill, ...")
+    parser.add_argument("--only", default="", metavar="WORD,...",
+                        help="setups and kinds: each, owners, lazy, bf16, buckets, nodes, error, kill, ...")
     parser.add_argument("--workers", type=int, choices=(2, 3), help="only jobs of so many")
     parser.add_argument("--victim", type=int, choices=(0, 1), help="only jobs in which this worker goes wrong")
     parser.add_argument("--stride", type=int, default=1)

@@ -8,6 +8,8 @@
 
 #include <mpi.h>
 
+enum { MAX_SPLITS = 4, MAX_FRESH = 256 };
+
 static struct {
     bool        is_armed;
     mpi_fault_t fault;
@@ -16,9 +18,19 @@ static struct {
     uint64_t    calls;
     bool        has_fired;    /* there was such a call */
     bool        has_happened; /* and something befell it: a call that brings no data brings no wrong bit */
+    bool        counts_requests;
     bool        was_poll; /* the last call was MPI_Test() */
     const char *name;
+    uint64_t    last_gathering; /* the last MPI_Iallgatherv */
+    size_t      num_splits;
+    mpi_split_t splits[MAX_SPLITS];
 } shim;
+
+/* Requests that no MPI_Test has seen yet. */
+static struct {
+    size_t      count;
+    MPI_Request requests[MAX_FRESH];
+} fresh;
 
 /* What a call that is to bring a wrong bit has begun. */
 static struct {
@@ -28,15 +40,17 @@ static struct {
     size_t         bytes;
 } flip;
 
-void mpi_shim_arm(mpi_fault_t fault, uint64_t number, double delay_seconds)
+void mpi_shim_arm(mpi_fault_t fault, uint64_t number, double delay_seconds, bool counts_requests)
 {
     memset(&shim, 0, sizeof(shim));
     memset(&flip, 0, sizeof(flip));
-    shim.is_armed      = true;
-    shim.fault         = fault;
-    shim.number        = number;
-    shim.delay_seconds = delay_seconds;
-    shim.name          = "";
+    memset(&fresh, 0, sizeof(fresh));
+    shim.is_armed        = true;
+    shim.fault           = fault;
+    shim.number          = number;
+    shim.delay_seconds   = delay_seconds;
+    shim.counts_requests = counts_requests;
+    shim.name            = "";
 }
 
 void mpi_shim_disarm(void)
@@ -64,6 +78,30 @@ const char *mpi_shim_name(void)
     return shim.name;
 }
 
+size_t mpi_shim_num_splits(void)
+{
+    return shim.num_splits;
+}
+
+mpi_split_t mpi_shim_split(size_t i)
+{
+    return shim.splits[i];
+}
+
+/* The call that was just counted splits a communicator. */
+static void note_split(void)
+{
+    const mpi_split_t *last = shim.num_splits > 0 ? &shim.splits[shim.num_splits - 1] : NULL;
+
+    if (!shim.is_armed) {
+        return;
+    }
+    if (((last == NULL) || (last->first != shim.last_gathering)) && (shim.num_splits < MAX_SPLITS)) {
+        shim.splits[shim.num_splits++].first = shim.last_gathering;
+    }
+    shim.splits[shim.num_splits - 1].last = shim.calls;
+}
+
 static void sleep_seconds(double seconds)
 {
     struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
@@ -72,13 +110,34 @@ static void sleep_seconds(double seconds)
     }
 }
 
+static void note_begin(int result, const MPI_Request *request)
+{
+    if (shim.is_armed && (result == MPI_SUCCESS) && (fresh.count < MAX_FRESH)) {
+        fresh.requests[fresh.count++] = *request;
+    }
+}
+
+static bool is_first_poll(MPI_Request request)
+{
+    for (size_t i = 0; i < fresh.count; ++i) {
+        if (fresh.requests[i] == request) {
+            fresh.requests[i] = fresh.requests[--fresh.count];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool counts_poll(MPI_Request request)
+{
+    return shim.counts_requests ? is_first_poll(request) : !shim.was_poll;
+}
+
 /* Counts the call; true where it is the one, and what befalls the whole process has happened. */
 static bool meets_fault(const char *name)
 {
-    const bool is_poll = strcmp(name, "MPI_Test") == 0, was_poll = shim.was_poll;
-
-    shim.was_poll = is_poll;
-    if (!shim.is_armed || (is_poll && was_poll) || (++shim.calls != shim.number)) {
+    shim.was_poll = strcmp(name, "MPI_Test") == 0;
+    if (!shim.is_armed || (++shim.calls != shim.number)) {
         return false;
     }
     shim.has_fired    = true;
@@ -173,7 +232,10 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *rest)
 
 int MPI_Comm_idup(MPI_Comm comm, MPI_Comm *copy, MPI_Request *request)
 {
-    return fails(meets_fault("MPI_Comm_idup")) ? MPI_ERR_OTHER : PMPI_Comm_idup(comm, copy, request);
+    const int result = fails(meets_fault("MPI_Comm_idup")) ? MPI_ERR_OTHER : PMPI_Comm_idup(comm, copy, request);
+
+    note_begin(result, request);
+    return result;
 }
 
 int MPI_Comm_get_errhandler(MPI_Comm comm, MPI_Errhandler *handler)
@@ -196,6 +258,39 @@ int MPI_Comm_rank(MPI_Comm comm, int *rank)
     return fails(meets_fault("MPI_Comm_rank")) ? MPI_ERR_OTHER : PMPI_Comm_rank(comm, rank);
 }
 
+int MPI_Get_processor_name(char *name, int *length)
+{
+    return fails(meets_fault("MPI_Get_processor_name")) ? MPI_ERR_OTHER : PMPI_Get_processor_name(name, length);
+}
+
+int MPI_Comm_split_type(MPI_Comm comm, int type, int key, MPI_Info info, MPI_Comm *part)
+{
+    const bool is_met = meets_fault("MPI_Comm_split_type");
+
+    note_split();
+    return fails(is_met) ? MPI_ERR_OTHER : PMPI_Comm_split_type(comm, type, key, info, part);
+}
+
+int MPI_Comm_split(MPI_Comm comm, int color, int key, MPI_Comm *part)
+{
+    const bool is_met = meets_fault("MPI_Comm_split");
+
+    note_split();
+    return fails(is_met) ? MPI_ERR_OTHER : PMPI_Comm_split(comm, color, key, part);
+}
+
+int MPI_Comm_group(MPI_Comm comm, MPI_Group *group)
+{
+    return fails(meets_fault("MPI_Comm_group")) ? MPI_ERR_OTHER : PMPI_Comm_group(comm, group);
+}
+
+int MPI_Group_translate_ranks(MPI_Group from, int count, const int *ranks, MPI_Group to, int *translated)
+{
+    return fails(meets_fault("MPI_Group_translate_ranks"))
+               ? MPI_ERR_OTHER
+               : PMPI_Group_translate_ranks(from, count, ranks, to, translated);
+}
+
 int MPI_Iallreduce(const void *from, void *to, int count, MPI_Datatype type, MPI_Op op, MPI_Comm comm,
                    MPI_Request *request)
 {
@@ -203,6 +298,7 @@ int MPI_Iallreduce(const void *from, void *to, int count, MPI_Datatype type, MPI
     const int  result =
         fails(is_met) ? MPI_ERR_OTHER : PMPI_Iallreduce(from, to, count_of(is_met, count), type, op, comm, request);
 
+    note_begin(result, request);
     note_flip(is_met, request, to, bytes_of(count, type));
     return result;
 }
@@ -215,6 +311,7 @@ int MPI_Ireduce_scatter(const void *from, void *to, const int *counts, MPI_Datat
     const int *told   = counts_of(is_met, counts, comm, copy);
     const int  result = fails(is_met) ? MPI_ERR_OTHER : PMPI_Ireduce_scatter(from, to, told, type, op, comm, request);
 
+    note_begin(result, request);
     PMPI_Comm_rank(comm, &rank);
     note_flip(is_met, request, to, bytes_of(counts[rank], type));
     return result;
@@ -229,6 +326,8 @@ int MPI_Iallgatherv(const void *from, int count, MPI_Datatype from_type, void *t
     const int  result =
         fails(is_met) ? MPI_ERR_OTHER : PMPI_Iallgatherv(from, count, from_type, to, told, displs, type, comm, request);
 
+    shim.last_gathering = shim.calls;
+    note_begin(result, request);
     PMPI_Comm_size(comm, &size);
     note_flip(is_met, request, to, bytes_of(displs[size - 1] + counts[size - 1], type));
     return result;
@@ -241,6 +340,7 @@ int MPI_Ibcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm
         fails(is_met) ? MPI_ERR_OTHER : PMPI_Ibcast(data, count_of(is_met, count), type, root, comm, request);
     int rank = 0;
 
+    note_begin(result, request);
     PMPI_Comm_rank(comm, &rank);
     note_flip(is_met && (rank != root), request, data, bytes_of(count, type));
     return result;
@@ -249,8 +349,11 @@ int MPI_Ibcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm
 int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
 {
     const bool is_met = meets_fault("MPI_Isend");
+    const int  result =
+        fails(is_met) ? MPI_ERR_OTHER : PMPI_Isend(data, count_of(is_met, count), type, to, tag, comm, request);
 
-    return fails(is_met) ? MPI_ERR_OTHER : PMPI_Isend(data, count_of(is_met, count), type, to, tag, comm, request);
+    note_begin(result, request);
+    return result;
 }
 
 int MPI_Irecv(void *data, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm, MPI_Request *request)
@@ -259,6 +362,7 @@ int MPI_Irecv(void *data, int count, MPI_Datatype type, int from, int tag, MPI_C
     const int  result =
         fails(is_met) ? MPI_ERR_OTHER : PMPI_Irecv(data, count_of(is_met, count), type, from, tag, comm, request);
 
+    note_begin(result, request);
     note_flip(is_met, request, data, bytes_of(count, type));
     return result;
 }
@@ -268,7 +372,7 @@ int MPI_Test(MPI_Request *request, int *is_complete, MPI_Status *status)
     const MPI_Request before = *request;
     int               result;
 
-    if (fails(meets_fault("MPI_Test"))) {
+    if (counts_poll(before) && fails(meets_fault("MPI_Test"))) {
         return MPI_ERR_OTHER;
     }
     result = PMPI_Test(request, is_complete, status);

@@ -4,6 +4,7 @@
 #define PSGD_TESTS_FAULTS_MPI_SHIM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum mpi_fault {
@@ -18,13 +19,25 @@ typedef enum mpi_fault {
     NUM_MPI_FAULTS
 } mpi_fault_t;
 
-/* The calls count from 1 anew. */
-void mpi_shim_arm(mpi_fault_t fault, uint64_t number, double delay_seconds);
+/* The calls count from 1 anew. counts_requests: polls of one request count once, in a row or not. Where messages begin while others travel,
+ * which polls are in a row depends on how fast the machine is, and so would the number of calls. */
+void mpi_shim_arm(mpi_fault_t fault, uint64_t number, double delay_seconds, bool counts_requests);
 void mpi_shim_disarm(void);
 
 uint64_t    mpi_shim_calls(void); /* seen since it was armed */
 bool        mpi_shim_has_fired(void);
 bool        mpi_shim_has_happened(void);
 const char *mpi_shim_name(void); /* the call that went wrong: "MPI_Test" */
+
+/* From the MPI_Iallgatherv that precedes a split of a communicator to the last of the splits behind it. MPI has no split that can be given
+ * up. Whoever has gathered what all told is in it, and waits without a deadline for another worker that fails in the same gathering or in
+ * the split, and one whose part in the gathering leaves later than the others wait for it is there alone. mpi_faults.py leaves out what
+ * would end so (psgd_mpi.h, docs/reliability.md). */
+typedef struct mpi_split {
+    uint64_t first, last;
+} mpi_split_t;
+
+size_t      mpi_shim_num_splits(void);
+mpi_split_t mpi_shim_split(size_t i);
 
 #endif

@@ -56,13 +56,17 @@ typedef struct setup {
     psgd_sharing_t sharing;
     bool           is_lazy;
     psgd_dtype_t   wire;
+    bool           is_submitted; /* each tensor by itself, the last first, and each is a bucket */
+    bool           is_on_nodes;  /* two processes on one node; the third, where there is one, on another */
 } setup_t;
 
 static const setup_t SETUPS[] = {
-    {"each", PSGD_SHARING_NONE, false, PSGD_F32},
-    {"owners", PSGD_SHARING_OWNERS, false, PSGD_F32},
-    {"lazy", PSGD_SHARING_NONE, true, PSGD_F32},
-    {"bf16", PSGD_SHARING_NONE, false, PSGD_BF16},
+    {"each", PSGD_SHARING_NONE, false, PSGD_F32, false, false},
+    {"owners", PSGD_SHARING_OWNERS, false, PSGD_F32, false, false},
+    {"lazy", PSGD_SHARING_NONE, true, PSGD_F32, false, false},
+    {"bf16", PSGD_SHARING_NONE, false, PSGD_BF16, false, false},
+    {"buckets", PSGD_SHARING_NONE, false, PSGD_F32, true, false},
+    {"nodes", PSGD_SHARING_NONE, false, PSGD_F32, false, true},
 };
 
 typedef struct fault_kind {
@@ -106,6 +110,15 @@ typedef struct run {
     double          seconds_again;
 } run_t;
 
+/* Two processes leave it to MPI to find their node out: then that is asked more. */
+static psgd_status_t connect_nodes(psgd_comm_t **comm_p)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "node %d", worker / 2);
+    return psgd_comm_mpi_nodes_create(MPI_COMM_WORLD, num_workers > 2 ? name : NULL, deadline_seconds, comm_p);
+}
+
 static psgd_status_t create(run_t *run)
 {
     psgd_config_t config = PSGD_CONFIG_INIT;
@@ -118,12 +131,30 @@ static psgd_status_t create(run_t *run)
     config.gradients_are_finite = setup->is_lazy;
     config.deadline_seconds     = deadline_seconds;
     config.log_level            = PSGD_LOG_OFF;
-    status                      = psgd_comm_mpi_create(MPI_COMM_WORLD, deadline_seconds, &run->comm);
+    config.bucket_bytes         = setup->is_submitted ? 1 : 0;
+    status                      = setup->is_on_nodes ? connect_nodes(&run->comm)
+                                                     : psgd_comm_mpi_create(MPI_COMM_WORLD, deadline_seconds, &run->comm);
     if (status == PSGD_OK) {
         status = psgd_reducer_create(device.context, device.id, device.queue, tensors, NUM_TENSORS, &config, run->comm,
                                      &run->reducer);
     }
     return status;
+}
+
+/* What fails before the wait is told to all by it. */
+static psgd_status_t step_in_parts(psgd_reducer_t *reducer, const psgd_buffer_t *grads)
+{
+    psgd_status_t before = psgd_reducer_begin(reducer, NULL), status;
+
+    for (size_t t = NUM_TENSORS; t-- > 0;) {
+        status = psgd_reducer_submit(reducer, t, &grads[t], 1, 0, NULL);
+        before = before == PSGD_OK ? status : before;
+    }
+    status = psgd_reducer_wait(reducer, NULL);
+    return (status == PSGD_OK) && (before != PSGD_OK)
+               ? psgd_comm_fail(PSGD_ERR_INTERNAL, "a submission failed with %s, and the wait has not",
+                                psgd_status_name(before))
+               : status;
 }
 
 static psgd_status_t step(run_t *run, int number)
@@ -135,7 +166,8 @@ static psgd_status_t step(run_t *run, int number)
     test_random_fill(values, TOTAL_ELEMS, 70 + (uint64_t)(number * num_workers + worker));
     status = test_buffer_write(&device, mem, 0, values, TOTAL_ELEMS);
     if (status == PSGD_OK) {
-        status = psgd_reducer_step(run->reducer, grads, NUM_TENSORS);
+        status = setup->is_submitted ? step_in_parts(run->reducer, grads)
+                                     : psgd_reducer_step(run->reducer, grads, NUM_TENSORS);
     }
     if (status == PSGD_OK) {
         status = test_buffer_read(&device, mem, 0, values, TOTAL_ELEMS);
@@ -422,7 +454,8 @@ static void remove_checkpoint(void)
 static void arm(uint64_t number)
 {
     deadline_seconds = number > 0 ? DEADLINE_SECONDS : PATIENT_SECONDS;
-    mpi_shim_arm(worker == victim ? kind->fault : MPI_FAULT_NONE, number, kind->delay_seconds);
+    mpi_shim_arm(worker == victim ? kind->fault : MPI_FAULT_NONE, number, kind->delay_seconds,
+                 setup->is_submitted || setup->is_on_nodes);
 }
 
 static void report(uint64_t number, const run_t *run, const char *wrong)
@@ -651,6 +684,10 @@ int main(int argc, char **argv)
         mpi_shim_disarm();
         if (worker == victim) {
             printf("calls %llu\n", (unsigned long long)mpi_shim_calls());
+            for (size_t i = 0; i < mpi_shim_num_splits(); ++i) {
+                printf("split %llu %llu\n", (unsigned long long)mpi_shim_split(i).first,
+                       (unsigned long long)mpi_shim_split(i).last);
+            }
         }
         finish(&run);
         print_updates(&run);
