@@ -196,7 +196,8 @@ def prepare(groups, jobs):
     names = list(dict.fromkeys(name for group in groups for name in GROUPS[group][1]))
     copy_tree()
     configure()
-    build("psgd_program_layer", jobs)  # without which tests compile kernels again and again; it may not be there
+    for layer in ("psgd_program_layer", "psgd_binary_layer"):
+        build(layer, jobs)  # without which tests compile kernels again and again; it may not be there
     for target in dict.fromkeys(target_of(name) for name in names):
         done = build(target, jobs)
         if done.returncode != 0:

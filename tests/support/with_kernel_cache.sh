@@ -28,7 +28,7 @@ oclgrind)
 esac
 
 seed=$PSGD_TEST_KERNEL_CACHE
-mkdir -p "$seed/pocl" "$seed/mesa" "$seed/copies" || exit 1
+mkdir -p "$seed/pocl" "$seed/mesa" "$seed/programs" "$seed/copies" || exit 1
 
 # Copies left behind by tests that were killed.
 find "$seed/copies" -mindepth 1 -maxdepth 1 -mmin +120 -exec rm -rf {} +
