@@ -39,7 +39,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-cp -R "$seed/pocl" "$copy/pocl" || exit 1
+sh "$(dirname "$0")/copy_cache.sh" "$seed/pocl" "$copy/pocl" || exit 1
 : >"$copy/copied"
 
 # Messages between the processes of this machine through shared memory alone: containers often forbid process_vm_readv, which

@@ -7,7 +7,7 @@ set -u
 
 own=$PSGD_TEST_CACHE_COPIES/${PMI_RANK:-0}
 if [ ! -d "$own" ]; then
-    mkdir -p "$own" && cp -R "$PSGD_TEST_KERNEL_CACHE/pocl" "$own/pocl" || exit 1
+    mkdir -p "$own" && sh "$(dirname "$0")/copy_cache.sh" "$PSGD_TEST_KERNEL_CACHE/pocl" "$own/pocl" || exit 1
 fi
 POCL_CACHE_DIR=$own/pocl
 export POCL_CACHE_DIR
