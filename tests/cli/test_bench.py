@@ -113,7 +113,7 @@ class Measuring(Case):
         self.assertEqual(lazy["device_bytes"] - without["device_bytes"] >= 4 * N, True)
 
     def test_half_iterations_are_checked_and_send_one_factor_each(self):
-        full = self.results(workers=2)
+        full = self.shared_results(workers=2)
         half = self.results("--half-iterations", 1, workers=2)
         self.assertEqual((full["half_iterations"], half["half_iterations"]), (0, 1))
         self.assertEqual((full["messages"], half["messages"]), (2, 1))
@@ -124,7 +124,7 @@ class Measuring(Case):
                                (N + PLAIN_ELEMS) / (factor_elems(4) / 2 + PLAIN_ELEMS), places=4)
 
     def test_factors_and_error_memory_in_16_bits_are_checked_and_cost_less(self):
-        single = self.results(workers=2)
+        single = self.shared_results(workers=2)
         narrow = self.results("--wire", "f16", "--error-dtype", "bf16", workers=2)
         self.assertEqual((single["wire"], single["error_dtype"], narrow["wire"], narrow["error_dtype"]),
                          ("f32", "f32", "f16", "bf16"))
@@ -232,7 +232,7 @@ class Measuring(Case):
         self.assertEqual((result["gradient_scale"], result["energy_every"]), (0.25, 1))
         self.assertEqual(result["checked_elems"], N + PLAIN_ELEMS)
         self.assertLess(result["deviation"], 2e-5)
-        self.assertNotIn("fused_update_ms", self.results())
+        self.assertNotIn("fused_update_ms", self.shared_results())
 
     def test_gradients_in_buffers_of_their_own(self):
         result = self.results("--buffers", "each", "--staging", "copy", workers=2)
@@ -274,7 +274,7 @@ class Measuring(Case):
         if result["exposed_ratio"] is not None:
             self.assertAlmostEqual(result["exposed_ratio"], ratio, delta=1e-5 * abs(ratio))
         self.assertIn("with a simulated backward pass of about 8 ms:", done.stdout)
-        self.assertNotIn("blocking_ms", self.results())
+        self.assertNotIn("blocking_ms", self.shared_results())
 
     def test_a_sweep_has_a_line_a_rank(self):
         file = self.path / "sweep.json"

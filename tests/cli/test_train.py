@@ -89,6 +89,10 @@ class Case(train_case.Case):
 
 
 class Training(Case):
+    def six_steps(self, *options):
+        """Of two workers, as many as it takes to tell options from each other."""
+        return self.shared_results("--steps", 6, *options, "--data", self.made, workers=2)
+
     def test_two_workers_learn_alike_with_and_without_compression(self):
         file = self.path / "result.json"
         done = self.succeed("--model", "mlp", "--compare", "--steps", 300, "--json", file, workers=2)
@@ -187,14 +191,13 @@ class Training(Case):
         self.refuse(2, "--compare makes two runs", "--compare", "--save", path)
 
     def test_half_iterations_and_clipping_reach_the_library(self):
-        full, half, clipped = (self.results("--steps", 6, *options, "--data", self.made, workers=2)
-                               for options in ((), ("--half-iterations", 1), ("--max-norm", 1e-3)))
+        full, half, clipped = (self.six_steps(*options) for options in ((), ("--half-iterations", 1), ("--max-norm", 1e-3)))
         self.assertLess(half["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
         self.assertEqual(clipped["powersgd"]["bytes_per_step"], full["powersgd"]["bytes_per_step"])
         self.assertEqual(len({run["powersgd"]["params_hash"] for run in (full, half, clipped)}), 3)
 
     def test_precisions_reach_the_library(self):
-        runs = [self.results("--steps", 6, *options, "--data", self.made, workers=2)["powersgd"]
+        runs = [self.six_steps(*options)["powersgd"]
                 for options in ((), ("--wire", "bf16"), ("--error-dtype", "bf16"), ("--gradient-dtype", "bf16"),
                                 ("--gradient-dtype", "f16", "--loss-scale", 1024), ("--error-feedback", 0),
                                 ("--warm-start", 0))]
@@ -203,7 +206,7 @@ class Training(Case):
 
     def test_shapes_and_ranks_reach_the_library(self):
         plain, flat, shorter, budget, changed = (
-            self.results("--steps", 6, *options, "--data", self.made, workers=2)["powersgd"]
+            self.six_steps(*options)["powersgd"]
             for options in ((), ("--flatten",), ("--orthogonalize-shorter",), ("--rank", 32, "--byte-budget", 30000),
                             ("--new-rank", 8, "--new-rank-step", 3, "--energy-every", 1)))
         self.assertEqual(len({run["params_hash"] for run in (plain, flat, budget, changed)}), 4)
@@ -220,7 +223,7 @@ class Training(Case):
                    ("--rule", "powersgd", "--weight-decay", 1e-3), ("--weight-decay", 1e-3))
         data = ("--data", self.made)
         plain, tensors, absent, reset, clblast, finite, nesterov, powersgd, decay = (
-            self.results("--steps", 6, *chosen, *data, workers=2)["powersgd"] for chosen in options)
+            self.six_steps(*chosen)["powersgd"] for chosen in options)
         self.assertEqual(finite["params_hash"], plain["params_hash"])  # the same bits by fewer passes
         owners = self.results("--steps", 6, "--sharing", "owners", "--check-every", 2, *data, workers=2)["powersgd"]
         self.assertGreater(owners["bytes_per_step"], plain["bytes_per_step"])  # the orthonormal Q travels too
@@ -284,7 +287,7 @@ class Overlap(Case):
 
     def both(self, *options, key="powersgd"):
         """The same run with overlap and without, by two workers: bits and bytes are the same."""
-        beside, behind = (self.results(*self.BUCKETS, "--data", self.made, *options, *form, workers=2)
+        beside, behind = (self.shared_results(*self.BUCKETS, "--data", self.made, *options, *form, workers=2)
                           for form in ((), ("--no-overlap",)))
         self.assertEqual((beside["overlap"], behind["overlap"], beside["bucket_kb"]), (True, False, 4))
         for name in ("params_hash", "bytes_total", "messages_per_step", "accuracy"):
@@ -321,7 +324,7 @@ class Overlap(Case):
         self.both("--model", "cnn", "--lr", 0.01, "--sharing", "owners")
 
     def test_a_thread_of_the_librarys_gives_the_same_bits(self):
-        plain = self.results(*self.BUCKETS, "--data", self.made, workers=2)
+        plain = self.shared_results(*self.BUCKETS, "--data", self.made, workers=2)
         threaded = self.results(*self.BUCKETS, "--data", self.made, "--progress-thread", workers=2)
         self.assertEqual((plain["progress_thread"], threaded["progress_thread"]), (False, True))
         self.assertEqual(threaded["powersgd"]["params_hash"], plain["powersgd"]["params_hash"])
@@ -331,7 +334,7 @@ class Overlap(Case):
         done = subprocess.run([MPIEXEC, "-n", "1", *common, "--no-overlap", "--json", ":", "-n", "1", *common, "--progress-thread"],
                               capture_output=True, text=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr)
-        alike = self.results(*self.BUCKETS, "--data", self.made, workers=2)
+        alike = self.shared_results(*self.BUCKETS, "--data", self.made, workers=2)
         self.assertEqual(json.loads(done.stdout)["powersgd"]["params_hash"], alike["powersgd"]["params_hash"])
 
     def test_divergence_beside_the_backward_pass_is_told_once(self):
@@ -353,9 +356,11 @@ class Overlap(Case):
         for model, width, parameters in (("mlp", 3, 784 * 768 + 768 + 768 * 384 + 384 + 384 * 10 + 10),
                                          ("cnn", 2, 16 * 25 + 16 + 32 * 16 * 25 + 32 + 32 * 49 * 128 + 128 + 128 * 10 + 10)):
             arguments = ("--model", model, "--width", width, "--steps", 2, "--data", self.made)
-            result = self.results(*arguments, workers=2)
+            file = self.path / "result.json"
+            done = self.succeed(*arguments, "--json", file, workers=2)
+            result = json.loads(file.read_text())
             self.assertEqual((result["width"], result["parameters"]), (width, parameters))
-            self.assertIn("%s, %d parameters" % (model, parameters), self.succeed(*arguments).stdout)
+            self.assertIn("%s, %d parameters" % (model, parameters), done.stdout)
 
     def test_depth_adds_hidden_layers(self):
         result = self.results("--depth", 3, "--steps", 2, "--data", self.made, workers=2)

@@ -45,6 +45,9 @@ class Case(train_case.Case):
 
 
 class Learning(Case):
+    def twenty_steps(self, *options):
+        return self.shared_results(*SMALL, "--data", self.text, "--steps", 20, *options, workers=2)
+
     def test_two_workers_learn_what_a_bigram_model_cannot(self):
         file = self.path / "result.json"
         done = self.succeed(*SMALL, "--data", self.text, "--compare", "--epochs", 8, "--hidden", 32, "--test-every", 300,
@@ -73,7 +76,7 @@ class Learning(Case):
             self.assertIn(words, done.stdout)
 
     def test_tests_on_the_way_change_nothing(self):
-        whole, often = (self.train("--steps", 20, *options, workers=2)["powersgd"] for options in ((), ("--test-every", 3)))
+        whole, often = (self.twenty_steps(*options)["powersgd"] for options in ((), ("--test-every", 3)))
         self.assertEqual(whole["params_hash"], often["params_hash"])
         self.check_curve(whole, "perplexity", 0, 20)
         self.check_curve(often, "perplexity", 3, 20)
@@ -86,7 +89,7 @@ class Learning(Case):
         self.assertEqual(len(hashes), 1)
 
     def test_a_tied_embedding_is_one_matrix(self):
-        apart, tied = (self.train("--steps", 20, *options, workers=2) for options in ((), ("--tied",)))
+        apart, tied = (self.twenty_steps(*options) for options in ((), ("--tied",)))
         self.assertEqual(apart["parameters"] - tied["parameters"], 14 * 16)
         self.assertTrue(tied["tied"])
         self.assertLess(tied["powersgd"]["perplexity"], 14)

@@ -51,6 +51,16 @@ class ToolCase(unittest.TestCase):
         self.assertNotIn("\r", done.stderr)  # no progress line in a pipe
         return json.loads(done.stdout)
 
+    def shared_results(self, *arguments, **options):
+        """The same of a run that several tests of a class look at: it is made once."""
+        runs = vars(type(self)).get("shared_runs")
+        if runs is None:
+            runs = type(self).shared_runs = {}
+        key = (tuple(map(str, arguments)), tuple(sorted(options.items())))
+        if key not in runs:
+            runs[key] = self.results(*arguments, **options)
+        return runs[key]
+
     def refuse(self, code, words, *arguments, **options):
         """It ends with this code, and says why: once, in a line that holds these words, and nothing on standard output.
         (On a busy machine the notice about compiling may come before.)"""
