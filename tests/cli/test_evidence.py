@@ -162,6 +162,13 @@ class Aggregation(Case):
         self.keep(job, result("accuracy", 0.9))
         self.assertEqual(self.summarize().seeds(RANK4), [1])
 
+    def test_the_tables_name_the_options_of_all_runs(self):
+        plan = dataclasses.replace(PLAN, options=("--hidden", "64"))
+        self.keep_qualities(plan, plain=(0.9,))
+        self.assertIn("With `--hidden 64`.", tables.write(self.summarize(plan)))
+        self.keep_plan()
+        self.assertNotIn("With `", tables.write(self.summarize()))
+
     def test_bytes_and_times_stand_beside_the_plain_run(self):
         self.keep_plan()
         for one, sent, ms in ((PLAIN, 40000.0, (2.0, 8.0)), (RANK4, 4000.0, (3.0, 4.0))):
@@ -171,6 +178,7 @@ class Aggregation(Case):
         self.assertEqual(self.row(text, "plain averaging"), ["–", "20 MB", "2.0", "8.0"])
         self.assertEqual(self.row(text, "PowerSGD, rank 4"), ["–", "2 MB (1/10)", "3.0 (+50 %)", "4.0 (-50 %)"])
         self.assertEqual(self.row(text, "PowerSGD, rank 4", "#### Where")[1], "3.0 + 1.0")
+        self.assertEqual([tables.three_digits(number) for number in (2.3449, 234.4, 2750.4)], ["2.34", "234", "2750"])
         self.assertNotIn("1 Gbit/s", text)
 
     def test_time_to_quality_is_steps_times_the_batch(self):

@@ -38,12 +38,17 @@ def quality_cell(summary, one):
     return quality_words(summary.model, *quality, len(summary.seeds(one))) + diverged
 
 
+def three_digits(value):
+    """At least, and never in powers of ten: 2.34, 23.4, 234, 2340."""
+    return "%.3g" % value if value < 1000 else "%.0f" % value
+
+
 def bytes_cell(summary, one):
     run, plain = summary.one_run(one), summary.one_run(PLAIN)
     if run is None:
         return NOTHING
     times = " (1/%.0f)" % (plain.epoch_bytes / run.epoch_bytes) if plain and one != PLAIN else ""
-    return "%.3g MB%s" % (run.epoch_bytes / 1e6, times)
+    return "%s MB%s" % (three_digits(run.epoch_bytes / 1e6), times)
 
 
 def time_cell(summary, one, link):
@@ -81,7 +86,7 @@ def time_to_quality(summary, rows):
         cells = []
         for within_bar in (False, True):
             value = summary.seconds_to(one, summary.target(within_bar), link)
-            cells.append(NOTHING if value is None else "%.3g s" % value)
+            cells.append(NOTHING if value is None else three_digits(value) + " s")
         return " / ".join(cells)
 
     def steps(one):
@@ -142,6 +147,8 @@ def provenance(summary):
                          for processor, cores, device in sorted(summary.machines, key=str))
     sentences = ["%s: two workers, %d steps (%.2f epochs), seeds %s; %s." % (
         summary.model.title, plan.steps, plan.epochs, ", ".join(map(str, plan.seeds)), plan.version)]
+    if plan.options:
+        sentences.append("With `%s`." % " ".join(plan.options))
     sentences.append("On %s; %.1f minutes in all." % (machines, summary.seconds / 60))
     if len(summary.builds) > 1:
         sentences.append("**The results come from %d builds** of that version." % len(summary.builds))
