@@ -59,7 +59,7 @@ typedef struct psgd_engine_ops {
 
     /* Lazy form, between steps: the error memory holds e from here on; the caller zeroes q_local to say so. */
     psgd_status_t (*enqueue_settle)(psgd_engine_state_t *engine, const psgd_step_views_t *views);
-    void (*destroy)(psgd_engine_state_t *engine); /* NULL is fine */
+    void (*destroy)(psgd_engine_state_t *engine); /* NULL is fine; nothing of its passes may be under way */
 } psgd_engine_ops_t;
 
 extern const psgd_engine_ops_t psgd_engine_clblast;

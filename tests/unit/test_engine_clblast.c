@@ -65,6 +65,13 @@ static psgd_status_t create_for_all(psgd_device_t *device, const psgd_plan_t *pl
     return psgd_engine_clblast.create(device, plan, indices, plan->num_matrices, PSGD_FORM_NO_FEEDBACK, engine_p);
 }
 
+/* A pass that failed may have left something to the device that reads the engine's tables. */
+static void destroy_after_failure(psgd_engine_state_t *engine)
+{
+    assert_ok(psgd_device_wait(op_device(), "what failed passes have left"));
+    psgd_engine_clblast.destroy(engine);
+}
+
 /* What the kernels that go with CLBlast keep on the device. */
 static uint64_t table_bytes_of(psgd_device_t *device, const psgd_plan_t *plan)
 {
@@ -347,7 +354,7 @@ START_TEST(clblast_errors__an_offset_beyond_32_bits_is_refused_at_the_call)
     job->views.p_hat.offset_bytes = (size_t)INT32_MAX * sizeof(float);
     assert_fails(psgd_engine_clblast.enqueue_compute_p(engine, &job->views), PSGD_ERR_UNSUPPORTED, "a factor");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_UNSUPPORTED, "a factor");
-    psgd_engine_clblast.destroy(engine);
+    destroy_after_failure(engine);
     job_destroy(job);
 }
 END_TEST
@@ -364,7 +371,7 @@ START_TEST(clblast_errors__clblasts_own_are_named)
                  "CLBlastInsufficientMemoryB (-1010)");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_CLBLAST,
                  "Q = M^T P of tensor 'some.weight' (r 5, 13 x 31)");
-    psgd_engine_clblast.destroy(engine);
+    destroy_after_failure(engine);
     job_destroy(job);
 }
 END_TEST
@@ -444,7 +451,7 @@ START_TEST(clblast_indirect__parameters_that_change_after_creation_are_an_error_
     set_indirect_size(ALWAYS_INDIRECT);
     assert_fails(psgd_engine_clblast.enqueue_compute_p(engine, &job->views), PSGD_ERR_CLBLAST, "temporary memory");
     assert_fails(psgd_engine_clblast.enqueue_compute_q(engine, &job->views), PSGD_ERR_CLBLAST, "some.weight");
-    psgd_engine_clblast.destroy(engine);
+    destroy_after_failure(engine);
     job_destroy(job);
 }
 END_TEST
