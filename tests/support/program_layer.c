@@ -88,28 +88,6 @@ static void forget(program_t *program)
     free(program);
 }
 
-/* The strings of a program in one; NULL where there is no memory for it. */
-static char *join(cl_uint count, const char **strings, const size_t *lengths)
-{
-    char  *text  = NULL;
-    size_t bytes = 0;
-
-    for (cl_uint i = 0; i < count; ++i) {
-        size_t length = (lengths != NULL) && (lengths[i] != 0) ? lengths[i] : strlen(strings[i]);
-        char  *longer = realloc(text, bytes + length + 1);
-
-        if (longer == NULL) {
-            free(text);
-            return NULL;
-        }
-        text = longer;
-        memcpy(text + bytes, strings[i], length);
-        bytes += length;
-        text[bytes] = '\0';
-    }
-    return text;
-}
-
 /* --- the calls that matter here ----------------------------------------------------------------------------------- */
 
 static cl_program CL_API_CALL create_program(cl_context context, cl_uint count, const char **strings, const size_t *lengths,
@@ -124,7 +102,7 @@ static cl_program CL_API_CALL create_program(cl_context context, cl_uint count, 
     program->handle     = handle;
     program->context    = context;
     program->references = 1;
-    program->text       = join(count, strings, lengths);
+    program->text       = layer_join(count, strings, lengths);
     if (program->text == NULL) {
         free(program);
         return handle;
