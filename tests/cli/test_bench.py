@@ -262,12 +262,11 @@ class Measuring(Case):
         result = json.loads(file.read_text())
         self.assertEqual(result["backward_ms"], 8)
         self.assertEqual(result["checked_elems"], N + PLAIN_ELEMS)
-        # Its length was measured on a machine that may have been busy then.
-        self.assertGreater(result["backward_alone_ms"]["min"], 8 / 16)
+        self.assertGreater(result["backward_alone_ms"]["min"], 8 / 4)  # as fast as it was measured, or slower
         for form in ("blocking", "overlapped"):
             self.check_spread(result[form + "_ms"])
             self.check_spread(result[form + "_network_ms"])
-            self.assertGreater(result[form + "_ms"]["min"], 8 / 16)
+            self.assertGreater(result[form + "_ms"]["min"], 8 / 4)
             exposed = result[form + "_exposed_ms"]
             self.assertTrue(exposed["min"] <= exposed["median"] <= exposed["max"] < result[form + "_ms"]["max"])
             self.assertIn("%.3f" % exposed["median"], done.stdout)

@@ -8,8 +8,7 @@
  *
  * What includes files, what is built with a callback, for several devices or a second time, and what the compiler says anything about
  * goes to the driver as it is. So does everything on other drivers. */
-#define _GNU_SOURCE /* environ, pthread_mutex_t */
-#include <pthread.h>
+#define _GNU_SOURCE /* environ, open_memstream(), strdup() */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,76 +17,19 @@
 #include <unistd.h>
 
 #include "support/layer_info.h"
+#include "support/layer_programs.h"
 
 const char layer_name[] = "psgd_binary_layer";
 
 enum { NUM_BUILDS = 8 };
 
-/* A program of the process, made from text. */
-typedef struct program {
-    struct program *next;
-    cl_program      handle;
-    cl_context      context;
-    cl_uint         references; /* of the process */
-    char           *text;
-    bool            is_built;
-    cl_program      stand_in; /* made from the kept binary: the kernels come from it; else NULL */
-} program_t;
+static cl_icd_dispatch layer;
 
 /* Where a build is kept, and what it is known by. */
 typedef struct build {
     char *key;
     char  path[4096];
 } build_t;
-
-static const cl_icd_dispatch *target; /* the next layer, or the loader; it outlives this layer */
-static cl_icd_dispatch        layer;
-static pthread_mutex_t        mutex = PTHREAD_MUTEX_INITIALIZER;
-static program_t             *programs;
-
-static void lock(void)
-{
-    pthread_mutex_lock(&mutex);
-}
-
-static void unlock(void)
-{
-    pthread_mutex_unlock(&mutex);
-}
-
-static program_t *find(cl_program handle)
-{
-    program_t *program = programs;
-
-    while ((program != NULL) && (program->handle != handle)) {
-        program = program->next;
-    }
-    return program;
-}
-
-static void forget(program_t *program)
-{
-    program_t **at = &programs;
-
-    while (*at != program) {
-        at = &(*at)->next;
-    }
-    *at = program->next;
-    free(program->text);
-    free(program);
-}
-
-/* The handle that knows the kernels. */
-static cl_program handle_of(cl_program handle)
-{
-    program_t *program;
-
-    lock();
-    program = find(handle);
-    handle  = (program != NULL) && (program->stand_in != NULL) ? program->stand_in : handle;
-    unlock();
-    return handle;
-}
 
 /* --- what a build is known by ------------------------------------------------------------------------------------- */
 
@@ -125,7 +67,7 @@ static bool print_device(FILE *file, cl_device_id device)
     char                        answer[4096];
 
     for (size_t i = 0; i < sizeof(WHAT) / sizeof(*WHAT); ++i) {
-        if (target->clGetDeviceInfo(device, WHAT[i], sizeof(answer), answer, NULL) != CL_SUCCESS) {
+        if (layer_target->clGetDeviceInfo(device, WHAT[i], sizeof(answer), answer, NULL) != CL_SUCCESS) {
             return false;
         }
         fprintf(file, "%s\n", answer);
@@ -138,8 +80,9 @@ static bool is_pocl(cl_device_id device)
     cl_platform_id platform;
     char           name[64];
 
-    return (target->clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof(platform), &platform, NULL) == CL_SUCCESS) &&
-           (target->clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(name), name, NULL) == CL_SUCCESS) &&
+    return (layer_target->clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof(platform), &platform, NULL) ==
+            CL_SUCCESS) &&
+           (layer_target->clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(name), name, NULL) == CL_SUCCESS) &&
            (strcmp(name, "Portable Computing Language") == 0);
 }
 
@@ -155,7 +98,7 @@ static uint64_t hash(const char *text)
 }
 
 /* false: builds like this one are not kept. */
-static bool name_build(const program_t *program, cl_device_id device, const char *options, build_t *build)
+static bool name_build(const layer_program_t *program, cl_device_id device, const char *options, build_t *build)
 {
     const char *cache = getenv("PSGD_TEST_KERNEL_CACHE");
     size_t      bytes = 0;
@@ -203,7 +146,7 @@ static unsigned char *read_file(const char *path, size_t *bytes)
 }
 
 /* NULL: there is none. */
-static cl_program load(const program_t *program, cl_device_id device, const char *options, const build_t *build)
+static cl_program load(const layer_program_t *program, cl_device_id device, const char *options, const build_t *build)
 {
     const size_t         key_bytes = strlen(build->key) + 1;
     size_t               bytes;
@@ -214,11 +157,11 @@ static cl_program load(const program_t *program, cl_device_id device, const char
     if ((content != NULL) && (bytes > key_bytes) && (memcmp(content, build->key, key_bytes) == 0)) {
         binary = content + key_bytes;
         bytes -= key_bytes;
-        handle = target->clCreateProgramWithBinary(program->context, 1, &device, &bytes, &binary, NULL, NULL);
+        handle = layer_target->clCreateProgramWithBinary(program->context, 1, &device, &bytes, &binary, NULL, NULL);
     }
     free(content);
-    if ((handle != NULL) && (target->clBuildProgram(handle, 1, &device, options, NULL, NULL) != CL_SUCCESS)) {
-        target->clReleaseProgram(handle);
+    if ((handle != NULL) && (layer_target->clBuildProgram(handle, 1, &device, options, NULL, NULL) != CL_SUCCESS)) {
+        layer_target->clReleaseProgram(handle);
         handle = NULL;
     }
     return handle;
@@ -228,7 +171,7 @@ static bool is_silent(cl_program handle, cl_device_id device)
 {
     size_t bytes = 0;
 
-    return (target->clGetProgramBuildInfo(handle, device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) == CL_SUCCESS) &&
+    return (layer_target->clGetProgramBuildInfo(handle, device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) == CL_SUCCESS) &&
            (bytes <= 1);
 }
 
@@ -277,11 +220,11 @@ static void keep(cl_program handle, cl_device_id device, const build_t *build)
     size_t         bytes  = 0;
 
     if (is_silent(handle, device) && is_often_built(build) &&
-        (target->clGetProgramInfo(handle, CL_PROGRAM_BINARY_SIZES, sizeof(bytes), &bytes, NULL) == CL_SUCCESS)) {
+        (layer_target->clGetProgramInfo(handle, CL_PROGRAM_BINARY_SIZES, sizeof(bytes), &bytes, NULL) == CL_SUCCESS)) {
         binary = malloc(bytes);
     }
     if ((binary != NULL) &&
-        (target->clGetProgramInfo(handle, CL_PROGRAM_BINARIES, sizeof(binary), &binary, NULL) == CL_SUCCESS)) {
+        (layer_target->clGetProgramInfo(handle, CL_PROGRAM_BINARIES, sizeof(binary), &binary, NULL) == CL_SUCCESS)) {
         write_build(build, binary, bytes);
     }
     free(binary);
@@ -289,48 +232,25 @@ static void keep(cl_program handle, cl_device_id device, const build_t *build)
 
 /* --- the calls that matter here ----------------------------------------------------------------------------------- */
 
-static cl_program CL_API_CALL create_program(cl_context context, cl_uint count, const char **strings,
-                                             const size_t *lengths, cl_int *result)
-{
-    cl_program handle  = target->clCreateProgramWithSource(context, count, strings, lengths, result);
-    program_t *program = handle != NULL ? calloc(1, sizeof(*program)) : NULL;
-
-    if (program == NULL) {
-        return handle;
-    }
-    program->handle     = handle;
-    program->context    = context;
-    program->references = 1;
-    program->text       = layer_join(count, strings, lengths);
-    if (program->text == NULL) {
-        free(program);
-        return handle;
-    }
-    lock();
-    program->next = programs;
-    programs      = program;
-    unlock();
-    return handle;
-}
-
 static cl_int CL_API_CALL build_program(cl_program handle, cl_uint num_devices, const cl_device_id *devices,
                                         const char *options, void(CL_CALLBACK *notify)(cl_program, void *), void *user)
 {
-    build_t    build = {0};
-    cl_int     result;
-    program_t *program;
-    bool       is_named = false;
+    build_t          build = {0};
+    cl_int           result;
+    layer_program_t *program;
+    bool             is_named = false;
 
-    lock();
-    program = find(handle);
+    layer_lock();
+    program = layer_find(handle);
     if (program != NULL) {
         if (program->stand_in != NULL) {
-            target->clReleaseProgram(program->stand_in);
+            layer_target->clReleaseProgram(program->stand_in);
             program->stand_in = NULL;
         }
-        is_named = !program->is_built && (notify == NULL) && (num_devices == 1) && (devices != NULL) &&
+        is_named = (program->options == NULL) && (notify == NULL) && (num_devices == 1) && (devices != NULL) &&
                    name_build(program, devices[0], options != NULL ? options : "", &build);
-        program->is_built = true;
+        free(program->options);
+        program->options = strdup(options != NULL ? options : "");
         if (is_named) {
             program->stand_in = load(program, devices[0], options, &build);
         }
@@ -338,59 +258,35 @@ static cl_int CL_API_CALL build_program(cl_program handle, cl_uint num_devices, 
     if ((program != NULL) && (program->stand_in != NULL)) {
         result = CL_SUCCESS;
     } else {
-        result = target->clBuildProgram(handle, num_devices, devices, options, notify, user);
+        result = layer_target->clBuildProgram(handle, num_devices, devices, options, notify, user);
         if (is_named && (result == CL_SUCCESS)) {
             keep(handle, devices[0], &build);
         }
     }
-    unlock();
+    layer_unlock();
     free(build.key);
-    return result;
-}
-
-static cl_int CL_API_CALL retain_program(cl_program handle)
-{
-    cl_int     result = target->clRetainProgram(handle);
-    program_t *program;
-
-    lock();
-    program = result == CL_SUCCESS ? find(handle) : NULL;
-    if (program != NULL) {
-        program->references += 1;
-    }
-    unlock();
     return result;
 }
 
 static cl_int CL_API_CALL release_program(cl_program handle)
 {
-    program_t *program;
-    cl_program stand_in = NULL;
+    layer_program_t *program;
+    cl_program       stand_in = NULL;
 
-    lock();
-    program = find(handle);
+    layer_lock();
+    program = layer_find(handle);
     if (program != NULL) {
         program->references -= 1;
         if (program->references == 0) {
             stand_in = program->stand_in;
-            forget(program);
+            layer_forget(program);
         }
     }
-    unlock();
+    layer_unlock();
     if (stand_in != NULL) {
-        target->clReleaseProgram(stand_in);
+        layer_target->clReleaseProgram(stand_in);
     }
-    return target->clReleaseProgram(handle);
-}
-
-static cl_kernel CL_API_CALL create_kernel(cl_program handle, const char *name, cl_int *result)
-{
-    return target->clCreateKernel(handle_of(handle), name, result);
-}
-
-static cl_int CL_API_CALL create_kernels(cl_program handle, cl_uint capacity, cl_kernel *kernels, cl_uint *count)
-{
-    return target->clCreateKernelsInProgram(handle_of(handle), capacity, kernels, count);
+    return layer_target->clReleaseProgram(handle);
 }
 
 static cl_int CL_API_CALL get_program_info(cl_program handle, cl_program_info what, size_t capacity, void *out,
@@ -399,29 +295,24 @@ static cl_int CL_API_CALL get_program_info(cl_program handle, cl_program_info wh
     const bool is_of_build = (what == CL_PROGRAM_BINARIES) || (what == CL_PROGRAM_BINARY_SIZES) ||
                              (what == CL_PROGRAM_NUM_KERNELS) || (what == CL_PROGRAM_KERNEL_NAMES);
 
-    return target->clGetProgramInfo(is_of_build ? handle_of(handle) : handle, what, capacity, out, bytes_out);
-}
-
-static cl_int CL_API_CALL get_build_info(cl_program handle, cl_device_id device, cl_program_build_info what,
-                                         size_t capacity, void *out, size_t *bytes_out)
-{
-    return target->clGetProgramBuildInfo(handle_of(handle), device, what, capacity, out, bytes_out);
+    return layer_target->clGetProgramInfo(is_of_build ? layer_handle_of(handle) : handle, what, capacity, out,
+                                          bytes_out);
 }
 
 /* A kernel is the program's from which it was asked. */
 static cl_int CL_API_CALL get_kernel_info(cl_kernel kernel, cl_kernel_info what, size_t capacity, void *out,
                                           size_t *bytes_out)
 {
-    const cl_int result = target->clGetKernelInfo(kernel, what, capacity, out, bytes_out);
+    const cl_int result = layer_target->clGetKernelInfo(kernel, what, capacity, out, bytes_out);
 
     if ((result == CL_SUCCESS) && (what == CL_KERNEL_PROGRAM) && (out != NULL)) {
-        lock();
-        for (const program_t *program = programs; program != NULL; program = program->next) {
+        layer_lock();
+        for (const layer_program_t *program = layer_programs; program != NULL; program = program->next) {
             if (program->stand_in == *(cl_program *)out) {
                 *(cl_program *)out = program->handle;
             }
         }
-        unlock();
+        layer_unlock();
     }
     return result;
 }
@@ -436,15 +327,10 @@ EXPORTED cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispat
     if (result != CL_SUCCESS) {
         return result;
     }
-    target                          = target_dispatch;
-    layer.clCreateProgramWithSource = create_program;
-    layer.clBuildProgram            = build_program;
-    layer.clRetainProgram           = retain_program;
-    layer.clReleaseProgram          = release_program;
-    layer.clCreateKernel            = create_kernel;
-    layer.clCreateKernelsInProgram  = create_kernels;
-    layer.clGetProgramInfo          = get_program_info;
-    layer.clGetProgramBuildInfo     = get_build_info;
-    layer.clGetKernelInfo           = get_kernel_info;
+    layer_follow_programs(target_dispatch, &layer);
+    layer.clBuildProgram   = build_program;
+    layer.clReleaseProgram = release_program;
+    layer.clGetProgramInfo = get_program_info;
+    layer.clGetKernelInfo  = get_kernel_info;
     return CL_SUCCESS;
 }

@@ -1,6 +1,5 @@
 #include "support/layer_info.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static cl_int give(const void *value, size_t bytes, size_t capacity, void *out, size_t *bytes_out)
@@ -41,25 +40,4 @@ cl_int layer_begin(cl_uint num_entries, const cl_icd_dispatch *target_dispatch, 
     *num_entries_ret    = ours;
     *layer_dispatch_ret = layer;
     return CL_SUCCESS;
-}
-
-char *layer_join(cl_uint count, const char **strings, const size_t *lengths)
-{
-    char  *text  = NULL;
-    size_t bytes = 0;
-
-    for (cl_uint i = 0; i < count; ++i) {
-        size_t length = (lengths != NULL) && (lengths[i] != 0) ? lengths[i] : strlen(strings[i]);
-        char  *longer = realloc(text, bytes + length + 1);
-
-        if (longer == NULL) {
-            free(text);
-            return NULL;
-        }
-        text = longer;
-        memcpy(text + bytes, strings[i], length);
-        bytes += length;
-        text[bytes] = '\0';
-    }
-    return text;
 }

@@ -14,7 +14,4 @@ extern const char layer_name[];
 cl_int layer_begin(cl_uint num_entries, const cl_icd_dispatch *target_dispatch, cl_uint *num_entries_ret,
                    const cl_icd_dispatch **layer_dispatch_ret, cl_icd_dispatch *layer);
 
-/* The strings of clCreateProgramWithSource() in one, to be freed; NULL where there is no memory for it. */
-char *layer_join(cl_uint count, const char **strings, const size_t *lengths);
-
 #endif
