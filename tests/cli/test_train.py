@@ -438,7 +438,7 @@ class Refusals(Case):
         command = [MPIEXEC, "-n", "1", TRAIN, "--data", data, ":", "-n", "1", TRAIN, "--data", data, "--seed", "2"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("the options differ between workers", done.stderr)
+        self.assertIn("the options differ between workers: start all of them with the same ones", done.stderr)
         other = self.path / "other"
         other.mkdir()
         write_dataset(other, test=101)

@@ -194,7 +194,7 @@ class Refusals(Case):
              "-n", "1", train_case.TRAIN, *map(str, SMALL), "--data", self.text, "--steps", "4", "--test-every", "2"],
             capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("the options differ between workers", done.stderr)
+        self.assertIn("the options differ between workers: start all of them with the same ones", done.stderr)
 
 
 @unittest.skipUnless(shutil.which("bible"), "no bible (Debian: bible-kjv)")

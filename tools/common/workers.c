@@ -202,13 +202,13 @@ tool_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool 
     return status;
 }
 
-tool_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what)
+tool_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what, const char *advice)
 {
     bool          equal  = false;
     tool_status_t status = workers_are_equal(workers, number, &equal);
 
     if (status == TOOL_OK && !equal) {
-        return tool_fail(TOOL_ALL_FAILED, "%s differ between workers", what);
+        return tool_fail(TOOL_ALL_FAILED, "%s differ between workers: %s", what, advice);
     }
     return status;
 }

@@ -43,9 +43,9 @@ tool_status_t workers_agree(const workers_t *workers, tool_status_t mine);
 /* A collective: *equal_p is whether the number is the same on all. */
 tool_status_t workers_are_equal(const workers_t *workers, uint64_t number, bool *equal_p);
 
-/* A collective that compares a number: TOOL_ALL_FAILED with "<what> differ between workers" where it is not the
+/* A collective that compares a number: TOOL_ALL_FAILED with "<what> differ between workers: <advice>" where it is not the
  * same on all. */
-tool_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what);
+tool_status_t workers_compare(const workers_t *workers, uint64_t number, const char *what, const char *advice);
 
 /* A collective: numbers[w] = what worker w passes. */
 tool_status_t workers_gather(const workers_t *workers, uint32_t number, uint32_t *numbers);

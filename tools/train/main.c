@@ -79,13 +79,15 @@ static tool_status_t load(const options_t *options, const workers_t *workers, ta
 {
     tool_status_t status;
 
-    status = workers_agree(workers, workers_compare(workers, options_job_hash(options), "the options"));
+    status = workers_agree(workers, workers_compare(workers, options_job_hash(options), "the options",
+                                                    "start all of them with the same ones"));
     if (status == TOOL_OK) {
         status = workers_agree(workers, options->model == MODEL_LSTM ? task_load_text(options, task_p)
                                                                      : task_load_images(options, task_p));
     }
     if (status == TOOL_OK) {
-        status = workers_agree(workers, workers_compare(workers, (*task_p)->ops->hash(*task_p), "the data"));
+        status = workers_agree(workers, workers_compare(workers, (*task_p)->ops->hash(*task_p), "the data",
+                                                        "give all of them the same files"));
     }
     return status;
 }

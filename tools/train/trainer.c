@@ -396,7 +396,8 @@ static tool_status_t run_with(trainer_t *trainer, psgd_reducer_t *reducer, run_t
         status = params_hash(&trainer->network.params, &run->params_hash);
     }
     if (status == TOOL_OK) {
-        status = workers_compare(trainer->workers, run->params_hash, "the parameters that training ended with");
+        status = workers_compare(trainer->workers, run->params_hash, "the parameters that training ended with",
+                                 "none can be trusted; --check-every finds the step");
     }
     return status;
 }
