@@ -12,7 +12,7 @@
  *
  * PSGD_PRODUCT 0 leaves out P, for the engine that has CLBlast form it.
  *
- * A work-group does one tile: all or some of the columns of some rows, 4 rows at a time, and 4 columns of Q^ at a time. Its
+ * A work-group does one tile: all or some of the columns of some rows, 4 rows at a time, and 2 or 4 columns of Q^. Its
  * sums go to P where it has all columns, else to its part (r x rows), for cl/sum_parts.cl to add up. */
 #include "bfloat.clh"
 #include "ragged.clh"
@@ -32,8 +32,9 @@
 /* How many rows ahead memory is asked for. */
 #define ROWS_AHEAD 6
 
-/* Columns that are gone over again for every 4 columns of Q^: 4 rows of them stay in a CPU's first cache. */
-#define BLOCK_COLS 512
+/* Columns that are gone over again for the next columns of Q^: 4 rows of them stay in a CPU's first cache. Of a group's work-items each
+ * has few of them. */
+#define BLOCK_COLS (PSGD_VECTORS ? 1024 : 512)
 
 /* Some rows of one item. Pointers are at the first row, and at column 0 of M and element 0 of a factor's columns. */
 typedef struct band {
@@ -106,16 +107,29 @@ typedef struct band {
 
 /* ---- sums over columns ---- */
 
-#define BEGIN_SUMS_1(a_) vector_t s_##a_##_0 = (vector_t)(0.0f);
-#define BEGIN_SUMS_2(a_) BEGIN_SUMS_1(a_) vector_t s_##a_##_1 = (vector_t)(0.0f);
-#define BEGIN_SUMS_3(a_) BEGIN_SUMS_2(a_) vector_t s_##a_##_2 = (vector_t)(0.0f);
-#define BEGIN_SUMS_4(a_) BEGIN_SUMS_3(a_) vector_t s_##a_##_3 = (vector_t)(0.0f);
+/* How many columns of Q^ sums are formed for at once: with 4 rows, as many as registers hold. */
+#if PSGD_VECTORS && !HAS_WIDE_REGISTERS
+#define TERMS_AT_ONCE 2
+typedef half_vector_t sum_t;
+#define SUM_OF(s_)              sum_of_half(s_)
+#define ADD_PRODUCT(s_, m_, q_) s_ = fma(m_.hi, q_.hi, fma(m_.lo, q_.lo, s_));
+#else
+#define TERMS_AT_ONCE 4
+typedef vector_t sum_t;
+#define SUM_OF(s_)              sum_of(s_)
+#define ADD_PRODUCT(s_, m_, q_) s_ = fma(m_, q_, s_);
+#endif
+
+#define BEGIN_SUMS_1(a_) sum_t s_##a_##_0 = (sum_t)(0.0f);
+#define BEGIN_SUMS_2(a_) BEGIN_SUMS_1(a_) sum_t s_##a_##_1 = (sum_t)(0.0f);
+#define BEGIN_SUMS_3(a_) BEGIN_SUMS_2(a_) sum_t s_##a_##_2 = (sum_t)(0.0f);
+#define BEGIN_SUMS_4(a_) BEGIN_SUMS_3(a_) sum_t s_##a_##_3 = (sum_t)(0.0f);
 
 #define TAKE_FRESH(a_)  const vector_t f_##a_ = FRESH(m_##a_);
-#define ADD_TERMS_1(a_) s_##a_##_0 = fma(f_##a_, q_0, s_##a_##_0);
-#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) s_##a_##_1 = fma(f_##a_, q_1, s_##a_##_1);
-#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) s_##a_##_2 = fma(f_##a_, q_2, s_##a_##_2);
-#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) s_##a_##_3 = fma(f_##a_, q_3, s_##a_##_3);
+#define ADD_TERMS_1(a_) ADD_PRODUCT(s_##a_##_0, f_##a_, q_0)
+#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) ADD_PRODUCT(s_##a_##_1, f_##a_, q_1)
+#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) ADD_PRODUCT(s_##a_##_2, f_##a_, q_2)
+#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) ADD_PRODUCT(s_##a_##_3, f_##a_, q_3)
 
 #define LOAD_Q(c_) const vector_t q_##c_ = LOAD(q + c_ * b->cols + j);
 
@@ -123,7 +137,7 @@ typedef struct band {
 /* The first block of columns begins the sums, the others add to them. */
 #define END_SUM(a_, c_) \
     b->sums[(k_first + c_) * b->distance + a_] = \
-        (is_begun ? b->sums[(k_first + c_) * b->distance + a_] : 0.0f) + sum_of(s_##a_##_##c_);
+        (is_begun ? b->sums[(k_first + c_) * b->distance + a_] : 0.0f) + SUM_OF(s_##a_##_##c_);
 #else
 #define END_SUM(a_, c_) b->scratch[(c_ * 4 + a_) * PSGD_GROUP + get_local_id(0)] = s_##a_##_##c_;
 #endif
@@ -182,34 +196,46 @@ static void finish_sums(const band_t *b, uint rows, uint k_first, bool is_begun)
 
 #if PSGD_PRODUCT
 
+#if TERMS_AT_ONCE == 2
+#define DEFINE_DOTS_OF(rows_) DEFINE_DOTS(rows_, 1, AGAIN) DEFINE_DOTS(rows_, 2, AGAIN)
+#define DO_DOTS(rows_, when_, k_) \
+    if (RANK_OF(b) - (k_) >= 2) { \
+        dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); \
+    } else { \
+        dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); \
+    }
+/* M is formed first: sums beside it would not find registers. */
+#define FORM_BLOCK(rows_) \
+    FOR_LANES(j, begin, end, FORM_M(rows_)); \
+    DO_DOTS(rows_, AGAIN, 0)
+#else
 #define DEFINE_DOTS_OF(rows_) \
     DEFINE_DOTS(rows_, 1, FIRST) DEFINE_DOTS(rows_, 2, FIRST) DEFINE_DOTS(rows_, 3, FIRST) DEFINE_DOTS(rows_, 4, FIRST) \
     DEFINE_DOTS(rows_, 1, AGAIN) DEFINE_DOTS(rows_, 2, AGAIN) DEFINE_DOTS(rows_, 3, AGAIN) DEFINE_DOTS(rows_, 4, AGAIN)
+#define DO_DOTS(rows_, when_, k_) \
+    switch (min(RANK_OF(b) - (k_), 4u)) { \
+    case 1: dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); break; \
+    case 2: dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); break; \
+    case 3: dots_##rows_##x3_##when_(b, (k_), begin, end, is_begun); break; \
+    default: dots_##rows_##x4_##when_(b, (k_), begin, end, is_begun); break; \
+    }
+#define FORM_BLOCK(rows_) DO_DOTS(rows_, FIRST, 0)
+#endif
 
 DEFINE_DOTS_OF(1)
 DEFINE_DOTS_OF(4)
 
-#define DO_DOTS(rows_, when_, k_) \
-    do { \
-        switch (min(RANK_OF(b) - (k_), 4u)) { \
-        case 1: dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); break; \
-        case 2: dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); break; \
-        case 3: dots_##rows_##x3_##when_(b, (k_), begin, end, is_begun); break; \
-        default: dots_##rows_##x4_##when_(b, (k_), begin, end, is_begun); break; \
-        } \
-    } while (0)
-
 #define DEFINE_BAND(rows_) \
     static void do_band_##rows_(const band_t *b, ulong first_col, ulong end_col) \
     { \
-        const ulong block = RANK_OF(b) > 4 ? BLOCK_COLS : end_col - first_col; \
+        const ulong block = RANK_OF(b) > TERMS_AT_ONCE ? BLOCK_COLS : end_col - first_col; \
         for (ulong begin = first_col; begin < end_col; begin += block) { \
             const ulong end      = min(begin + block, end_col); \
             const bool  is_begun = begin != first_col; \
-            DO_DOTS(rows_, FIRST, 0); \
+            FORM_BLOCK(rows_) \
             finish_sums(b, rows_, 0, is_begun); \
-            for (uint k = 4; k < RANK_OF(b); k += 4) { \
-                DO_DOTS(rows_, AGAIN, k); \
+            for (uint k = TERMS_AT_ONCE; k < RANK_OF(b); k += TERMS_AT_ONCE) { \
+                DO_DOTS(rows_, AGAIN, k) \
                 finish_sums(b, rows_, k, is_begun); \
             } \
         } \

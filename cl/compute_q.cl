@@ -6,8 +6,8 @@
  * Q_w is r x cols.
  *
  * A work-group does one tile: all or some of the columns of some rows. Its sums over rows go to Q_w where it has all rows, else
- * to its part (r x cols), for cl/sum_parts.cl to add up. On CPUs the sums lie in memory, where a work-item's columns stay in
- * the first cache, and M is read along its rows, 8 at a time; on GPUs a work-item has a column, and its sums in registers. */
+ * to its part (r x cols), for cl/sum_parts.cl to add up. On CPUs M is read 8 rows at a time, along them; a vector's sums over
+ * these are in registers, and for all rows in memory. On GPUs a work-item has a column, and its sums in registers. */
 #include "ragged.clh"
 #include "rank.clh"
 #include "vector.clh"
@@ -18,11 +18,8 @@
 #define PSGD_FORM 1
 #endif
 
-/* How many rows ahead memory is asked for. */
-#define ROWS_AHEAD 16
-
-/* Columns whose sums stay in a CPU's first cache: 4 x 1024 floats are 16 KiB. */
-#define BLOCK_COLS 1024
+/* Rows that are gone through together. */
+#define BLOCK_ROWS 8
 
 /* Some rows and columns of one item. */
 typedef struct block {
@@ -36,65 +33,54 @@ typedef struct block {
 
 #if PSGD_VECTORS
 
-#define ROWS_8(do_) ROWS_4(do_) do_(4) do_(5) do_(6) do_(7)
+#define BEGIN_SUM(c_) vector_t s_##c_ = row == 0 ? (vector_t)(0.0f) : LOAD(sums + c_ * b->distance + j);
+#define ADD_TERM(c_)  s_##c_ = fma(m_a, (vector_t)(p[a * PSGD_MAX_RANK + c_]), s_##c_);
+#define END_SUM(c_)   STORE(s_##c_, sums + c_ * b->distance + j);
 
-#define LOAD_P_1(a_) const float p_##a_##_0 = p[a_];
-#define LOAD_P_2(a_) LOAD_P_1(a_) const float p_##a_##_1 = p[b->rows + a_];
-#define LOAD_P_3(a_) LOAD_P_2(a_) const float p_##a_##_2 = p[2 * b->rows + a_];
-#define LOAD_P_4(a_) LOAD_P_3(a_) const float p_##a_##_3 = p[3 * b->rows + a_];
-
-#define ADD_TERMS_1(a_) s_0 = fma(m_##a_, (vector_t)(p_##a_##_0), s_0);
-#define ADD_TERMS_2(a_) ADD_TERMS_1(a_) s_1 = fma(m_##a_, (vector_t)(p_##a_##_1), s_1);
-#define ADD_TERMS_3(a_) ADD_TERMS_2(a_) s_2 = fma(m_##a_, (vector_t)(p_##a_##_2), s_2);
-#define ADD_TERMS_4(a_) ADD_TERMS_3(a_) s_3 = fma(m_##a_, (vector_t)(p_##a_##_3), s_3);
-
-#define LOAD_M(a_) \
-    PREFETCH(m + (a_ + ROWS_AHEAD) * b->cols + j) \
-    const vector_t m_##a_ = LOAD(m + a_ * b->cols + j);
-#define LOAD_SUM(c_)  vector_t s_##c_ = row == 0 ? (vector_t)(0.0f) : LOAD(sums + c_ * b->distance + j);
-#define STORE_SUM(c_) STORE(s_##c_, sums + c_ * b->distance + j);
-
-/* rows_ rows from `row` of the tile on, terms_ columns of P^ from k_first on. */
-#define DEFINE_ADD(rows_, terms_) \
-    static void add_##rows_##x##terms_(const block_t *b, ulong row, uint k_first, ulong begin, ulong end) \
+/* terms_ columns of P^ from k on. */
+#define ADD_TERMS(terms_) \
     { \
-        global const float *m    = b->m + row * b->cols; \
-        global const float *p    = b->p + k_first * b->rows + row; \
-        global float       *sums = b->sums + k_first * b->distance; \
-        ROWS_##rows_(LOAD_P_##terms_) \
-        FOR_LANES(j, begin, end, TERMS_##terms_(LOAD_SUM) ROWS_##rows_(LOAD_M) ROWS_##rows_(ADD_TERMS_##terms_) \
-                                     TERMS_##terms_(STORE_SUM)); \
+        TERMS_##terms_(BEGIN_SUM) \
+        for (uint a = 0; a < num_rows; ++a) { \
+            const vector_t m_a = LOAD(m + a * b->cols + j); \
+            TERMS_##terms_(ADD_TERM) \
+        } \
+        TERMS_##terms_(END_SUM) \
     }
 
-#define DEFINE_ADDS(rows_) DEFINE_ADD(rows_, 1) DEFINE_ADD(rows_, 2) DEFINE_ADD(rows_, 3) DEFINE_ADD(rows_, 4)
-
-DEFINE_ADDS(1)
-DEFINE_ADDS(4)
-
-#define DO_ADD(rows_) \
-    switch (min(RANK_OF(b) - k, 4u)) { \
-    case 1: add_##rows_##x1(b, row, k, begin, end); break; \
-    case 2: add_##rows_##x2(b, row, k, begin, end); break; \
-    case 3: add_##rows_##x3(b, row, k, begin, end); break; \
-    default: add_##rows_##x4(b, row, k, begin, end); break; \
+#define ADD_ALL_TERMS() \
+    for (uint a = 0; a < num_rows; ++a) { \
+        PREFETCH(m + (a + BLOCK_ROWS) * b->cols + j) \
+    } \
+    for (uint k = 0; k < RANK_OF(b); k += 4) { \
+        const float  *p    = kept + k; \
+        global float *sums = b->sums + k * b->distance; \
+        switch (min(RANK_OF(b) - k, 4u)) { \
+        case 1: ADD_TERMS(1) break; \
+        case 2: ADD_TERMS(2) break; \
+        case 3: ADD_TERMS(3) break; \
+        default: ADD_TERMS(4) break; \
+        } \
     }
+
+/* num_rows rows from `row` of the tile on. Their part of P^ is kept row by row, close together: in P^ its columns are pages apart. */
+static void add_rows(const block_t *b, ulong row, uint num_rows, ulong begin, ulong end)
+{
+    global const float *m = b->m + row * b->cols;
+    float               kept[BLOCK_ROWS * PSGD_MAX_RANK];
+
+    for (uint k = 0; k < RANK_OF(b); ++k) {
+        for (uint a = 0; a < num_rows; ++a) {
+            kept[a * PSGD_MAX_RANK + k] = b->p[k * b->rows + row + a];
+        }
+    }
+    FOR_LANES(j, begin, end, ADD_ALL_TERMS());
+}
 
 static void do_tile(const block_t *b, uint num_rows, ulong first_col, ulong end_col)
 {
-    for (ulong begin = first_col; begin < end_col; begin += BLOCK_COLS) {
-        const ulong end = min(begin + BLOCK_COLS, end_col);
-        ulong       row = 0;
-
-        for (; row + 4 <= num_rows; row += 4) {
-            for (uint k = 0; k < RANK_OF(b); k += 4) {
-                DO_ADD(4)
-            }
-        }
-        for (; row < num_rows; ++row) {
-            for (uint k = 0; k < RANK_OF(b); k += 4) {
-                DO_ADD(1)
-            }
-        }
+    for (uint row = 0; row < num_rows; row += BLOCK_ROWS) {
+        add_rows(b, row, min(num_rows - row, (uint)BLOCK_ROWS), first_col, end_col);
     }
 }
 

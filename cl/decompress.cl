@@ -71,17 +71,26 @@ static float without_dust(float x)
 #define IF_ERROR(statement_)
 #endif
 
+/* Both chains in one loop over k, or one after the other where registers do not hold both. */
+#if PSGD_VECTORS && !HAS_WIDE_REGISTERS
+#define IF_APART(statements_) IF_ERROR(statements_)
+#define IF_TOGETHER(statements_)
+#else
+#define IF_APART(statements_)
+#define IF_TOGETHER(statements_) IF_ERROR(statements_)
+#endif
+
 #define AHEAD(mem_, a_) PREFETCH((mem_) + (a_ + ROWS_AHEAD) * b->cols + j)
 
-#define BEGIN_ROW(a_) \
-    AHEAD(b->grad, a_) \
-    IF_ERROR(AHEAD(b->error, a_)) \
-    vector_t u_##a_ = (vector_t)(0.0f); \
-    IF_ERROR(vector_t e_##a_ = LOAD(b->grad + a_ * b->cols + j);)
+#define BEGIN_ERROR(a_) \
+    AHEAD(b->error, a_) \
+    vector_t e_##a_ = LOAD(b->grad + a_ * b->cols + j);
+#define SUBTRACT_TERM(a_) e_##a_ = fma((vector_t)(MINUS_P(a_)), q_local_k, e_##a_);
 
-#define ADD_TERM(a_) \
-    u_##a_ = fma((vector_t)(CLEAN_P(a_)), q_k, u_##a_); \
-    IF_ERROR(e_##a_ = fma((vector_t)(MINUS_P(a_)), q_local_k, e_##a_);)
+#define BEGIN_UPDATE(a_) \
+    AHEAD(b->grad, a_) \
+    vector_t u_##a_ = (vector_t)(0.0f);
+#define ADD_TERM(a_) u_##a_ = fma((vector_t)(CLEAN_P(a_)), q_k, u_##a_);
 
 #if PSGD_FORM == 3
 #define STORE_ERROR(e_, a_) \
@@ -90,20 +99,26 @@ static float without_dust(float x)
 #define STORE_ERROR(e_, a_) STORE(e_, b->error + a_ * b->cols + j)
 #endif
 
-#define END_ROW(a_) \
-    IF_ERROR(STORE_ERROR(e_##a_, a_);) \
+#define END_ERROR(a_) STORE_ERROR(e_##a_, a_);
+#define END_UPDATE(a_) \
     STORE(select(u_##a_ * b->scale_1 * b->scale_2, (vector_t)(0.0f), \
                  isless(fabs(u_##a_), (vector_t)(b->flush_below))), \
           b->grad + a_ * b->cols + j);
 
 #define DO_COLUMNS(rows_) \
-    ROWS_##rows_(BEGIN_ROW) \
+    IF_ERROR(ROWS_##rows_(BEGIN_ERROR)) \
+    IF_APART(for (uint k = 0; k < RANK_OF(b); ++k) { \
+        const vector_t q_local_k = LOAD(b->q_local + k * b->cols + j); \
+        ROWS_##rows_(SUBTRACT_TERM) \
+    } ROWS_##rows_(END_ERROR)) \
+    ROWS_##rows_(BEGIN_UPDATE) \
     for (uint k = 0; k < RANK_OF(b); ++k) { \
         const vector_t q_k = LOAD(b->q + k * b->cols + j); \
-        IF_ERROR(const vector_t q_local_k = LOAD(b->q_local + k * b->cols + j);) \
+        IF_TOGETHER(const vector_t q_local_k = LOAD(b->q_local + k * b->cols + j); ROWS_##rows_(SUBTRACT_TERM)) \
         ROWS_##rows_(ADD_TERM) \
     } \
-    ROWS_##rows_(END_ROW)
+    IF_TOGETHER(ROWS_##rows_(END_ERROR)) \
+    ROWS_##rows_(END_UPDATE)
 
 #define DEFINE_BAND(rows_) \
     static void do_band_##rows_(const band_t *b, ulong begin, ulong end) \

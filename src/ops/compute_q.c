@@ -8,7 +8,7 @@ enum {
     TILES_PER_UNIT = 4,     /* for each compute unit, so that a slow one does not hold up the rest */
     MIN_TILE_ELEMS = 65536, /* of a work-item with vectors: less is not worth starting one */
     MIN_GROUP_ROWS = 64,
-    MAX_COLS       = 1024,  /* of a tile; as BLOCK_COLS of cl/compute_q.cl */
+    MAX_COLS       = 1024,  /* of a tile, whose sums stay in a CPU's second cache */
     MIN_COLS       = 64
 };
 
@@ -93,13 +93,12 @@ static psgd_status_t make_tiling(psgd_compute_q_t *b)
 static psgd_status_t make_kernel(psgd_compute_q_t *b, psgd_form_t form)
 {
     char            options[PSGD_VARIANT_OPTIONS_BYTES];
-    psgd_ranks_t    ranks   = {psgd_ragged_ranks(b->ragged).common, 1};
     psgd_program_t *program = NULL;
     psgd_status_t   status;
 
     /* Where M lies is all that the form tells this pass. */
-    psgd_variant_options(psgd_ragged_device(b->ragged), form == PSGD_FORM_LAZY ? form : PSGD_FORM_NO_FEEDBACK, ranks,
-                         options);
+    psgd_variant_options(psgd_ragged_device(b->ragged), form == PSGD_FORM_LAZY ? form : PSGD_FORM_NO_FEEDBACK,
+                         psgd_ragged_ranks(b->ragged), options);
     status = psgd_program_get(psgd_ragged_device(b->ragged), "compute_q.cl", options, &program);
     if (status != PSGD_OK) {
         return status;
