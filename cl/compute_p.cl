@@ -108,7 +108,7 @@ typedef struct band {
 /* ---- sums over columns ---- */
 
 /* How many columns of Q^ sums are formed for at once: with 4 rows, as many as registers hold. */
-#if PSGD_VECTORS && !HAS_WIDE_REGISTERS
+#if PSGD_VECTORS && (PSGD_REGISTERS == 2)
 #define TERMS_AT_ONCE 2
 typedef half_vector_t sum_t;
 #define SUM_OF(s_)              sum_of_half(s_)

@@ -42,7 +42,7 @@ typedef struct psgd_ranks {
 
 enum { PSGD_VARIANT_OPTIONS_BYTES = 160 };
 
-/* The options of the compiler: "-DPSGD_VECTORS=1 -DPSGD_WIDTH=16 -DPSGD_GROUP=64 -DPSGD_FORM=1 -DPSGD_RANK=4 ...". */
+/* The options of the compiler: "-DPSGD_VECTORS=1 -DPSGD_WIDTH=16 -DPSGD_REGISTERS=2 -DPSGD_GROUP=64 -DPSGD_FORM=1 ...". */
 void psgd_variant_options(const psgd_device_t *device, psgd_form_t form, psgd_ranks_t ranks,
                           char options[PSGD_VARIANT_OPTIONS_BYTES]);
 
