@@ -32,6 +32,8 @@ void psgd_variant_options(const psgd_device_t *device, psgd_form_t form, psgd_ra
     uint32_t registers    = registers_for(floats);
 
     snprintf(options, PSGD_VARIANT_OPTIONS_BYTES,
-             "-DPSGD_VECTORS=%d -DPSGD_WIDTH=%u -DPSGD_REGISTERS=%u -DPSGD_GROUP=%d -DPSGD_FORM=%d -DPSGD_RANK=%u -DPSGD_MAX_RANK=%u",
-             uses_vectors ? 1 : 0, registers * floats, registers, PSGD_GROUP_LANES, (int)form, ranks.common, room_for(uses_vectors, ranks));
+             "-DPSGD_VECTORS=%d -DPSGD_WIDTH=%u -DPSGD_REGISTERS=%u -DPSGD_GROUP=%d -DPSGD_FORM=%d -DPSGD_RANK=%u "
+             "-DPSGD_MAX_RANK=%u",
+             uses_vectors ? 1 : 0, registers * floats, registers, PSGD_GROUP_LANES, (int)form, ranks.common,
+             room_for(uses_vectors, ranks));
 }
