@@ -32,9 +32,9 @@
 /* How many rows ahead memory is asked for. */
 #define ROWS_AHEAD 6
 
-/* Columns that are gone over again for the next columns of Q^: 4 rows of them stay in a CPU's first cache. Of a group's work-items each
- * has few of them. */
-#define BLOCK_COLS (PSGD_VECTORS ? 1024 : 512)
+/* Columns that are gone over again for the next columns of Q^: 4 rows of them, and of those columns, stay in a CPU's first cache. For
+ * groups also in ops/compute_p.c. */
+#define BLOCK_COLS (PSGD_REGISTERS == 2 ? 1024 : 512)
 
 /* Some rows of one item. Pointers are at the first row, and at column 0 of M and element 0 of a factor's columns. */
 typedef struct band {
@@ -108,7 +108,7 @@ typedef struct band {
 /* ---- sums over columns ---- */
 
 /* How many columns of Q^ sums are formed for at once: with 4 rows, as many as registers hold. */
-#if PSGD_VECTORS && (PSGD_REGISTERS == 2)
+#if PSGD_REGISTERS == 2
 #define TERMS_AT_ONCE 2
 typedef half_vector_t sum_t;
 #define SUM_OF(s_)              sum_of_half(s_)
@@ -199,11 +199,13 @@ static void finish_sums(const band_t *b, uint rows, uint k_first, bool is_begun)
 #if TERMS_AT_ONCE == 2
 #define DEFINE_DOTS_OF(rows_) DEFINE_DOTS(rows_, 1, AGAIN) DEFINE_DOTS(rows_, 2, AGAIN)
 #define DO_DOTS(rows_, when_, k_) \
-    if (RANK_OF(b) - (k_) >= 2) { \
-        dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); \
-    } else { \
-        dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); \
-    }
+    do { \
+        if (RANK_OF(b) - (k_) >= 2) { \
+            dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); \
+        } else { \
+            dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); \
+        } \
+    } while (0)
 /* M is formed first: sums beside it would not find registers. */
 #define FORM_BLOCK(rows_) \
     FOR_LANES(j, begin, end, FORM_M(rows_)); \
@@ -213,12 +215,14 @@ static void finish_sums(const band_t *b, uint rows, uint k_first, bool is_begun)
     DEFINE_DOTS(rows_, 1, FIRST) DEFINE_DOTS(rows_, 2, FIRST) DEFINE_DOTS(rows_, 3, FIRST) DEFINE_DOTS(rows_, 4, FIRST) \
     DEFINE_DOTS(rows_, 1, AGAIN) DEFINE_DOTS(rows_, 2, AGAIN) DEFINE_DOTS(rows_, 3, AGAIN) DEFINE_DOTS(rows_, 4, AGAIN)
 #define DO_DOTS(rows_, when_, k_) \
-    switch (min(RANK_OF(b) - (k_), 4u)) { \
-    case 1: dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); break; \
-    case 2: dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); break; \
-    case 3: dots_##rows_##x3_##when_(b, (k_), begin, end, is_begun); break; \
-    default: dots_##rows_##x4_##when_(b, (k_), begin, end, is_begun); break; \
-    }
+    do { \
+        switch (min(RANK_OF(b) - (k_), 4u)) { \
+        case 1: dots_##rows_##x1_##when_(b, (k_), begin, end, is_begun); break; \
+        case 2: dots_##rows_##x2_##when_(b, (k_), begin, end, is_begun); break; \
+        case 3: dots_##rows_##x3_##when_(b, (k_), begin, end, is_begun); break; \
+        default: dots_##rows_##x4_##when_(b, (k_), begin, end, is_begun); break; \
+        } \
+    } while (0)
 #define FORM_BLOCK(rows_) DO_DOTS(rows_, FIRST, 0)
 #endif
 
@@ -232,10 +236,10 @@ DEFINE_DOTS_OF(4)
         for (ulong begin = first_col; begin < end_col; begin += block) { \
             const ulong end      = min(begin + block, end_col); \
             const bool  is_begun = begin != first_col; \
-            FORM_BLOCK(rows_) \
+            FORM_BLOCK(rows_); \
             finish_sums(b, rows_, 0, is_begun); \
             for (uint k = TERMS_AT_ONCE; k < RANK_OF(b); k += TERMS_AT_ONCE) { \
-                DO_DOTS(rows_, AGAIN, k) \
+                DO_DOTS(rows_, AGAIN, k); \
                 finish_sums(b, rows_, k, is_begun); \
             } \
         } \

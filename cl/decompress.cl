@@ -72,7 +72,7 @@ static float without_dust(float x)
 #endif
 
 /* Both chains in one loop over k, or one after the other where registers do not hold both. */
-#if PSGD_VECTORS && (PSGD_REGISTERS == 2)
+#if PSGD_REGISTERS == 2
 #define IF_APART(statements_) IF_ERROR(statements_)
 #define IF_TOGETHER(statements_)
 #else
