@@ -7,6 +7,9 @@
 #include "device/device_internal.h"
 #include "device/enumerate.h"
 
+/* For a thread that is about to return from the driver. */
+static const uint64_t FAREWELL_NS = UINT64_C(1000000000);
+
 enum { DEFAULT_WARN_SECONDS = 60, DEFAULT_FAIL_SECONDS = 600, MIN_VECTOR_FLOATS = 4, MAX_VECTOR_FLOATS = 16 };
 
 /* ---- what the caller gave ---- */
@@ -216,6 +219,9 @@ psgd_status_t psgd_device_open(cl_context context, cl_device_id id, cl_command_q
     if (status == PSGD_OK) {
         status = take_queue(device, queue);
     }
+    if ((status == PSGD_OK) && device->limits.is_cpu) {
+        status = psgd_waker_create(&device->waker);
+    }
     if (status != PSGD_OK) {
         psgd_device_close(device);
         return status;
@@ -244,6 +250,7 @@ void psgd_device_close(psgd_device_t *device)
         return;
     }
     is_stuck = (device->unfinished != NULL) && !is_complete(device->unfinished);
+    psgd_waker_destroy(device->waker, is_stuck ? 0 : FAREWELL_NS);
     if (!is_stuck) {
         if (device->unfinished != NULL) {
             clReleaseEvent(device->unfinished);

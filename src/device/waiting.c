@@ -25,14 +25,49 @@ static uint64_t sleep_after(uint64_t waited_ns, bool is_moving)
     return ns < MIN_SLEEP_NS ? MIN_SLEEP_NS : (ns < most_ns ? ns : most_ns);
 }
 
-/* Rests between two polls. A CPU device computes on the cores that we run on, so there we sleep almost at once, which leaves the core to
- * the driver's threads; and longer where the wait is long, since each look takes the core from one of them: with a tenth of a
- * millisecond at most, a backward pass of 50 ms took 60. */
-static void rest(const psgd_device_t *device, uint32_t round, uint64_t waited_ns, bool is_moving)
+/* A wait for an event. */
+typedef struct watch {
+    const psgd_device_t *device;
+    uint64_t             start_ns;
+    bool                 is_warned;
+    bool                 has_waker; /* the device's waker waits for the event too */
+    bool                 is_over;   /* the waker waits no more */
+} watch_t;
+
+static uint64_t waited(const watch_t *w)
 {
-    if (!device->limits.is_cpu) {
+    return psgd_now_ns() - w->start_ns;
+}
+
+/* How long to be asleep at most where an event's end wakes us: until there is something to say. */
+static uint64_t longest_sleep(const watch_t *w, uint64_t waited_ns, bool is_moving)
+{
+    const psgd_patience_t *patience = &w->device->patience;
+    const uint64_t         until_ns = w->is_warned || (patience->warn_ns > patience->fail_ns) ? patience->fail_ns : patience->warn_ns;
+
+    return is_moving ? MAX_MOVING_NS : (until_ns > waited_ns ? until_ns - waited_ns : 0);
+}
+
+/* Rests between two polls. A CPU device computes on the cores that we run on, and each look takes the core from one of the driver's
+ * threads: with looks at twentieths to tenths of a millisecond, a step of two workers on two cores took 62 ms, and takes 51. So there
+ * the waker wakes us; where it cannot, looks become rarer as the wait gets longer. */
+static void rest(watch_t *w, cl_event event, uint32_t round, uint64_t waited_ns, bool is_moving)
+{
+    psgd_waker_t *waker = w->device->waker;
+
+    if (waker == NULL) {
         psgd_rest(round);
-    } else if (round >= QUICK_POLLS) {
+        return;
+    }
+    if (round < QUICK_POLLS) {
+        return;
+    }
+    if (round == QUICK_POLLS) {
+        w->has_waker = psgd_waker_watch(waker, event);
+    }
+    if (w->has_waker && !w->is_over) {
+        w->is_over = psgd_waker_sleep(waker, longest_sleep(w, waited_ns, is_moving));
+    } else {
         psgd_sleep_ns(sleep_after(waited_ns, is_moving));
     }
 }
@@ -45,11 +80,22 @@ static psgd_status_t fail_late(const psgd_device_t *device, const char *what)
                      what, device->limits.name, (double)device->patience.fail_ns / NS_PER_SECOND);
 }
 
-/* Polls until the event is complete or has failed. */
-static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, const char *what)
+static void warn_once(watch_t *w, uint64_t waited_ns, const char *what)
 {
-    uint64_t start_ns  = psgd_now_ns();
-    bool     is_warned = false;
+    const psgd_device_t *device = w->device;
+
+    if (w->is_warned || (waited_ns < device->patience.warn_ns)) {
+        return;
+    }
+    w->is_warned = true;
+    psgd_log(&device->log, PSGD_LOG_WARN, "%s has not finished on device '%s' after %.3g s; giving up after %.3g s", what,
+             device->limits.name, (double)waited_ns / NS_PER_SECOND, (double)device->patience.fail_ns / NS_PER_SECOND);
+}
+
+/* Polls until the event is complete or has failed. */
+static psgd_status_t poll_event(watch_t *w, cl_event event, const char *what)
+{
+    const psgd_device_t *device = w->device;
 
     for (uint32_t round = 0;; round += round < UINT32_MAX) {
         cl_int        state     = CL_QUEUED;
@@ -69,22 +115,33 @@ static psgd_status_t poll_event(const psgd_device_t *device, cl_event event, con
             return psgd_fail(PSGD_ERR_OPENCL, "%s: a command failed on device '%s': %s (%d)", what, device->limits.name,
                              psgd_cl_error_name(state), (int)state);
         }
-        waited_ns = psgd_now_ns() - start_ns;
+        waited_ns = waited(w);
         if (waited_ns >= device->patience.fail_ns) {
             return fail_late(device, what);
         }
-        if (!is_warned && (waited_ns >= device->patience.warn_ns)) {
-            is_warned = true;
-            psgd_log(&device->log, PSGD_LOG_WARN,
-                     "%s has not finished on device '%s' after %.3g s; giving up after %.3g s", what,
-                     device->limits.name, (double)waited_ns / NS_PER_SECOND,
-                     (double)device->patience.fail_ns / NS_PER_SECOND);
-        }
+        warn_once(w, waited_ns, what);
         if (device->patience.watch != NULL) {
             is_moving = device->patience.watch(device->patience.watched);
         }
-        rest(device, round, waited_ns, is_moving);
+        rest(w, event, round, waited_ns, is_moving);
     }
+}
+
+/* An event is released when the waker has done with it. That it is complete does not say so, and it may not be: an error may be the poll's own. */
+static psgd_status_t wait_for_event(const psgd_device_t *device, cl_event event, const char *what)
+{
+    watch_t       w      = {device, psgd_now_ns(), false, false, false};
+    psgd_status_t status = poll_event(&w, event, what);
+    uint64_t      waited_ns;
+
+    if (!w.has_waker || w.is_over || (status == PSGD_ERR_TIMEOUT)) {
+        return status;
+    }
+    waited_ns = waited(&w);
+    if (psgd_waker_sleep(device->waker, device->patience.fail_ns > waited_ns ? device->patience.fail_ns - waited_ns : 0)) {
+        return status;
+    }
+    return fail_late(device, what);
 }
 
 /* What a wait has found; it keeps the mark of one that timed out. */
@@ -103,7 +160,7 @@ static psgd_status_t end_wait(psgd_device_t *device, psgd_status_t status, psgd_
 
 psgd_status_t psgd_device_wait_mark(psgd_device_t *device, psgd_mark_t *mark, const char *what)
 {
-    return mark->event == NULL ? PSGD_OK : end_wait(device, poll_event(device, (cl_event)mark->event, what), mark);
+    return mark->event == NULL ? PSGD_OK : end_wait(device, wait_for_event(device, (cl_event)mark->event, what), mark);
 }
 
 /* And for what has gone to the caller's queue. Returns `status`, or, where that is PSGD_OK, what became of it. */
