@@ -40,7 +40,8 @@
  * `destroy(NULL)` does nothing. Structs that may grow carry `struct_size` and are initialized by their `..._INIT` macro.
  *
  * Threads. Different objects may be used from different threads at the same time. One object is used by one thread at a
- * time. The last error belongs to the thread that called.
+ * time. The last error belongs to the thread that called. A reducer on a CPU device has a thread that waits for the driver, with
+ * all signals blocked.
  *
  * The library keeps no global state, writes nothing to stdout, and never calls exit().
  */

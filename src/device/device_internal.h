@@ -20,7 +20,7 @@ struct psgd_device {
     cl_event             unfinished;   /* the marker of a wait that timed out; else NULL */
     bool                 is_stuck;     /* psgd_device_is_stuck() */
     uint64_t             failed_waits;
-    psgd_waker_t        *waker;          /* where the device is a CPU; else NULL */
+    psgd_waker_t        *waker; /* where the device is a CPU; else NULL */
     psgd_patience_t      patience;
     psgd_log_t           log;
     psgd_device_limits_t limits;

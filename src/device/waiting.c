@@ -43,7 +43,8 @@ static uint64_t waited(const watch_t *w)
 static uint64_t longest_sleep(const watch_t *w, uint64_t waited_ns, bool is_moving)
 {
     const psgd_patience_t *patience = &w->device->patience;
-    const uint64_t         until_ns = w->is_warned || (patience->warn_ns > patience->fail_ns) ? patience->fail_ns : patience->warn_ns;
+    const uint64_t         until_ns =
+        w->is_warned || (patience->warn_ns > patience->fail_ns) ? patience->fail_ns : patience->warn_ns;
 
     return is_moving ? MAX_MOVING_NS : (until_ns > waited_ns ? until_ns - waited_ns : 0);
 }
@@ -88,8 +89,9 @@ static void warn_once(watch_t *w, uint64_t waited_ns, const char *what)
         return;
     }
     w->is_warned = true;
-    psgd_log(&device->log, PSGD_LOG_WARN, "%s has not finished on device '%s' after %.3g s; giving up after %.3g s", what,
-             device->limits.name, (double)waited_ns / NS_PER_SECOND, (double)device->patience.fail_ns / NS_PER_SECOND);
+    psgd_log(&device->log, PSGD_LOG_WARN, "%s has not finished on device '%s' after %.3g s; giving up after %.3g s",
+             what, device->limits.name, (double)waited_ns / NS_PER_SECOND,
+             (double)device->patience.fail_ns / NS_PER_SECOND);
 }
 
 /* Polls until the event is complete or has failed. */
@@ -127,7 +129,8 @@ static psgd_status_t poll_event(watch_t *w, cl_event event, const char *what)
     }
 }
 
-/* An event is released when the waker has done with it. That it is complete does not say so, and it may not be: an error may be the poll's own. */
+/* An event is released when the waker has done with it. That it is complete does not say so, and it need not be: an error may be the
+ * poll's own. */
 static psgd_status_t wait_for_event(const psgd_device_t *device, cl_event event, const char *what)
 {
     watch_t       w      = {device, psgd_now_ns(), false, false, false};
@@ -138,7 +141,8 @@ static psgd_status_t wait_for_event(const psgd_device_t *device, cl_event event,
         return status;
     }
     waited_ns = waited(&w);
-    if (psgd_waker_sleep(device->waker, device->patience.fail_ns > waited_ns ? device->patience.fail_ns - waited_ns : 0)) {
+    if (psgd_waker_sleep(device->waker,
+                         device->patience.fail_ns > waited_ns ? device->patience.fail_ns - waited_ns : 0)) {
         return status;
     }
     return fail_late(device, what);

@@ -106,7 +106,8 @@ psgd_status_t psgd_waker_create(psgd_waker_t **waker_p)
     pthread_condattr_destroy(&clock);
     if (start_thread(w) != 0) {
         free_waker(w);
-        return psgd_fail(PSGD_ERR_HOST_MEMORY, "the system starts no more threads: one is needed to wait for a CPU device");
+        return psgd_fail(PSGD_ERR_HOST_MEMORY,
+                         "the system starts no more threads: one is needed to wait for a CPU device");
     }
     *waker_p = w;
     return PSGD_OK;
