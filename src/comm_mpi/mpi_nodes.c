@@ -11,6 +11,7 @@
 enum { MAX_CALL_BYTES = 1073741824, MAX_THREADS = 1024, POLL_SLEEP_NS = 50000, SENTENCE_BYTES = 1024 };
 
 static const double DEFAULT_DEADLINE_SECONDS = 600.0;
+static const double MAX_LOOK_SECONDS         = 0.1; /* that are waited from one look to the next */
 
 /* What tells a process's node. Two processes are on one node if these are equal. */
 typedef struct node_key {
@@ -139,12 +140,23 @@ static psgd_status_t check_is_in_time(const creation_t *creation)
                                 creation->flat->worker_index, seconds, creation->deadline_seconds);
 }
 
-/* Every process's key to all. */
+/* What of the time since `*looked_p`, which becomes now, counts as waited: a process that was stopped, or got no processor, did not look. */
+static double seconds_waited(double *looked_p)
+{
+    const double before = *looked_p;
+
+    *looked_p = now_seconds();
+    return *looked_p - before < MAX_LOOK_SECONDS ? *looked_p - before : MAX_LOOK_SECONDS;
+}
+
+/* Every process's key to all. Once it has told its own, others may have all that they wait for, and be in MPI's split, where nobody
+ * tells them that it gives up: so it waits for the whole deadline, however late it comes to look. */
 static psgd_status_t gather_keys(const creation_t *creation)
 {
     const struct timespec rest    = {0, POLL_SLEEP_NS};
     const psgd_comm_t    *flat    = creation->flat;
-    const double          end     = MPI_Wtime() + creation->deadline_seconds;
+    double                left    = creation->deadline_seconds;
+    double                looked  = now_seconds();
     psgd_request_t       *request = NULL;
     int                   is_done = 0;
     psgd_status_t         status;
@@ -161,7 +173,8 @@ static psgd_status_t gather_keys(const creation_t *creation)
         if ((status != PSGD_OK) || is_done) {
             return status;
         }
-        if (MPI_Wtime() >= end) {
+        left -= seconds_waited(&looked);
+        if (left <= 0.0) {
             return psgd_comm_fail(
                 PSGD_ERR_TIMEOUT,
                 "after %.2f s not all %u processes have told their node (worker %u speaking); one has "

@@ -2,13 +2,14 @@
 #include "faults/mpi_shim.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <mpi.h>
 
-enum { MAX_SPLITS = 4, MAX_FRESH = 256 };
+enum { MAX_FRESH = 256 };
 
 static struct {
     bool        is_armed;
@@ -21,9 +22,9 @@ static struct {
     bool        counts_requests;
     bool        was_poll; /* the last call was MPI_Test() */
     const char *name;
-    uint64_t    last_gathering; /* the last MPI_Iallgatherv */
-    size_t      num_splits;
-    mpi_split_t splits[MAX_SPLITS];
+    bool        creates_nodes; /* and has splits before it */
+    uint32_t
+        splits_left; /* that come behind the gathering that has begun, which others may be in already; 0: none has */
 } shim;
 
 /* Requests that no MPI_Test has seen yet. */
@@ -78,28 +79,43 @@ const char *mpi_shim_name(void)
     return shim.name;
 }
 
-size_t mpi_shim_num_splits(void)
+void mpi_shim_set_creating_nodes(bool is_so)
 {
-    return shim.num_splits;
+    shim.creates_nodes = is_so;
+    shim.splits_left   = 0;
 }
 
-mpi_split_t mpi_shim_split(size_t i)
+/* What all tell is gathered, and then MPI splits: where that finds out who shares memory, once, else twice, for the communicators. */
+static void note_gathering(void)
 {
-    return shim.splits[i];
+    shim.splits_left = shim.creates_nodes ? 2 : 0;
 }
 
-/* The call that was just counted splits a communicator. */
+static void note_sharers(void)
+{
+    shim.splits_left = 0;
+}
+
+/* Behind the second one, what is gathered goes by a deadline again. */
 static void note_split(void)
 {
-    const mpi_split_t *last = shim.num_splits > 0 ? &shim.splits[shim.num_splits - 1] : NULL;
+    shim.splits_left -= shim.splits_left > 0 ? 1 : 0;
+    shim.creates_nodes = shim.creates_nodes && (shim.splits_left > 0);
+}
 
-    if (!shim.is_armed) {
-        return;
+/* Whether what is to befall the call would leave others in a split. */
+static bool is_left_out(const char *name)
+{
+    const bool gathers = shim.creates_nodes && (strcmp(name, "MPI_Iallgatherv") == 0);
+
+    switch (shim.fault) {
+    case MPI_FAULT_NONE:
+    case MPI_FAULT_DELAY: return false;
+    case MPI_FAULT_LATE: return gathers;
+    case MPI_FAULT_FLIP:
+    case MPI_FAULT_SHORT: return gathers || (shim.splits_left > 0);
+    default: return shim.splits_left > 0;
     }
-    if (((last == NULL) || (last->first != shim.last_gathering)) && (shim.num_splits < MAX_SPLITS)) {
-        shim.splits[shim.num_splits++].first = shim.last_gathering;
-    }
-    shim.splits[shim.num_splits - 1].last = shim.calls;
 }
 
 static void sleep_seconds(double seconds)
@@ -140,11 +156,17 @@ static bool meets_fault(const char *name)
     if (!shim.is_armed || (++shim.calls != shim.number)) {
         return false;
     }
-    shim.has_fired    = true;
-    shim.has_happened = shim.fault == MPI_FAULT_DELAY;
-    shim.name         = name;
+    shim.has_fired = true;
+    shim.name      = name;
+    if (is_left_out(name)) {
+        printf("left out\n");
+        fflush(stdout);
+        return false;
+    }
+    shim.has_happened = (shim.fault == MPI_FAULT_DELAY) || (shim.fault == MPI_FAULT_LATE);
     switch (shim.fault) {
-    case MPI_FAULT_DELAY: sleep_seconds(shim.delay_seconds); break;
+    case MPI_FAULT_DELAY:
+    case MPI_FAULT_LATE: sleep_seconds(shim.delay_seconds); break;
     case MPI_FAULT_KILL: raise(SIGKILL); break;
     case MPI_FAULT_STOP: raise(SIGSTOP); break;
     case MPI_FAULT_EXIT: _exit(1);
@@ -267,7 +289,7 @@ int MPI_Comm_split_type(MPI_Comm comm, int type, int key, MPI_Info info, MPI_Com
 {
     const bool is_met = meets_fault("MPI_Comm_split_type");
 
-    note_split();
+    note_sharers();
     return fails(is_met) ? MPI_ERR_OTHER : PMPI_Comm_split_type(comm, type, key, info, part);
 }
 
@@ -326,7 +348,7 @@ int MPI_Iallgatherv(const void *from, int count, MPI_Datatype from_type, void *t
     const int  result =
         fails(is_met) ? MPI_ERR_OTHER : PMPI_Iallgatherv(from, count, from_type, to, told, displs, type, comm, request);
 
-    shim.last_gathering = shim.calls;
+    note_gathering();
     note_begin(result, request);
     PMPI_Comm_size(comm, &size);
     note_flip(is_met, request, to, bytes_of(displs[size - 1] + counts[size - 1], type));

@@ -11,6 +11,7 @@ typedef enum mpi_fault {
     MPI_FAULT_NONE,
     MPI_FAULT_ERROR, /* the call is not made, and returns an error */
     MPI_FAULT_DELAY, /* it is made after delay_seconds */
+    MPI_FAULT_LATE,  /* the same, but that is longer than others wait */
     MPI_FAULT_KILL,  /* the process: SIGKILL */
     MPI_FAULT_STOP,  /* SIGSTOP */
     MPI_FAULT_EXIT,  /* ends, as after an error of its own */
@@ -29,15 +30,10 @@ bool        mpi_shim_has_fired(void);
 bool        mpi_shim_has_happened(void);
 const char *mpi_shim_name(void); /* the call that went wrong: "MPI_Test" */
 
-/* From the MPI_Iallgatherv that precedes a split of a communicator to the last of the splits behind it. MPI has no split that can be given
- * up. Whoever has gathered what all told is in it, and waits without a deadline for another worker that fails in the same gathering or in
- * the split, and one whose part in the gathering leaves later than the others wait for it is there alone. mpi_faults.py leaves out what
- * would end so (psgd_mpi.h, docs/reliability.md). */
-typedef struct mpi_split {
-    uint64_t first, last;
-} mpi_split_t;
-
-size_t      mpi_shim_num_splits(void);
-mpi_split_t mpi_shim_split(size_t i);
+/* Whether psgd_comm_mpi_nodes_create() is under way. There MPI splits communicators, and it has no split that can be given up. Whoever has
+ * gathered what all told is in it, and waits without a deadline for another worker that fails in the same gathering or in the split; and one whose
+ * part in the gathering leaves later than the others wait for it is there alone (psgd_mpi.h, docs/reliability.md). A fault that would end so is
+ * left out: the call counts, nothing befalls it, and "left out" is printed. */
+void mpi_shim_set_creating_nodes(bool is_so);
 
 #endif
