@@ -232,7 +232,7 @@ psgd_status_t psgd_device_open(cl_context context, cl_device_id id, cl_command_q
     return PSGD_OK;
 }
 
-static bool is_complete(cl_event event)
+bool psgd_event_is_complete(cl_event event)
 {
     cl_int state = CL_QUEUED;
 
@@ -249,7 +249,7 @@ void psgd_device_close(psgd_device_t *device)
     if (device == NULL) {
         return;
     }
-    is_stuck = (device->unfinished != NULL) && !is_complete(device->unfinished);
+    is_stuck = (device->unfinished != NULL) && !psgd_event_is_complete(device->unfinished);
     psgd_waker_destroy(device->waker, is_stuck ? 0 : FAREWELL_NS);
     if (!is_stuck) {
         if (device->unfinished != NULL) {

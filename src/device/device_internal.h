@@ -33,6 +33,9 @@ struct psgd_device {
  * it. */
 psgd_status_t psgd_device_mark_caller(psgd_device_t *device, cl_event *event_p);
 
+/* The driver says that it is, or that it has failed. */
+bool psgd_event_is_complete(cl_event event);
+
 void psgd_programs_destroy(psgd_program_t *programs);
 
 #endif

@@ -148,12 +148,25 @@ static psgd_status_t wait_for_event(const psgd_device_t *device, cl_event event,
     return fail_late(device, what);
 }
 
-/* What a wait has found; it keeps the mark of one that timed out. */
+/* Keeps the mark of a wait that timed out, for which the waker may wait. Where there is one that still is not complete, the waker waits for
+ * that, and it tells as much. */
+static void keep_unfinished(psgd_device_t *device, psgd_mark_t *mark)
+{
+    if (device->unfinished != NULL) {
+        if (!psgd_event_is_complete(device->unfinished)) {
+            return;
+        }
+        clReleaseEvent(device->unfinished);
+    }
+    device->unfinished = (cl_event)mark->event;
+    mark->event        = NULL;
+}
+
+/* What a wait has found. */
 static psgd_status_t end_wait(psgd_device_t *device, psgd_status_t status, psgd_mark_t *mark)
 {
-    if ((status == PSGD_ERR_TIMEOUT) && (device->unfinished == NULL)) {
-        device->unfinished = (cl_event)mark->event;
-        mark->event        = NULL;
+    if (status == PSGD_ERR_TIMEOUT) {
+        keep_unfinished(device, mark);
     }
     psgd_mark_drop(mark);
     device->failed_waits += status != PSGD_OK ? 1 : 0;

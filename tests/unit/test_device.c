@@ -369,6 +369,41 @@ START_TEST(wait__blocked_in_order_queue_times_out)
 }
 END_TEST
 
+/* A gate in the queue, and a wait that gives up on it. */
+static cl_event wait_in_vain(psgd_device_t *device, cl_command_queue queue)
+{
+    cl_event gate = make_gate();
+
+    psgd_device_set_patience(device, patience_seconds(10.0, 0.02));
+    ck_assert_int_eq(clEnqueueMarkerWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
+    assert_fails(psgd_device_wait(device, "compute_q"), PSGD_ERR_TIMEOUT, "compute_q");
+    return gate;
+}
+
+START_TEST(wait__may_time_out_again_after_what_timed_out_has_finished)
+{
+    psgd_device_t   *device = NULL;
+    cl_command_queue queue;
+    cl_event         gate;
+
+    if (is_simulator) {
+        return;
+    }
+    queue = make_queue(context, chosen_id, 0);
+    assert_ok(psgd_device_open(context, chosen_id, queue, NULL, &device));
+    gate = wait_in_vain(device, queue);
+    open_gate(gate);
+    psgd_device_set_patience(device, patience_seconds(30.0, 60.0));
+    assert_ok(psgd_device_wait(device, "compute_q"));
+
+    gate = wait_in_vain(device, queue);
+    psgd_device_close(device);
+    open_gate(gate);
+    ck_assert_int_eq(clFinish(queue), CL_SUCCESS);
+    clReleaseCommandQueue(queue);
+}
+END_TEST
+
 START_TEST(close__returns_while_work_is_still_blocked)
 {
     psgd_device_t   *device = NULL;
@@ -379,11 +414,8 @@ START_TEST(close__returns_while_work_is_still_blocked)
         return;
     }
     queue = make_queue(context, chosen_id, 0);
-    gate  = make_gate();
     assert_ok(psgd_device_open(context, chosen_id, queue, NULL, &device));
-    psgd_device_set_patience(device, patience_seconds(10.0, 0.02));
-    ck_assert_int_eq(clEnqueueMarkerWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
-    assert_fails(psgd_device_wait(device, "compute_q"), PSGD_ERR_TIMEOUT, "compute_q");
+    gate = wait_in_vain(device, queue);
     psgd_device_close(device);
     open_gate(gate);
     ck_assert_int_eq(clFinish(queue), CL_SUCCESS);
@@ -908,6 +940,7 @@ static Suite *make_suite(void)
     tcase_add_test(wait, fence__what_the_caller_enqueued_out_of_order_comes_first);
     tcase_add_test(wait, wait__blocked_out_of_order_queue_times_out);
     tcase_add_test(wait, wait__blocked_in_order_queue_times_out);
+    tcase_add_test(wait, wait__may_time_out_again_after_what_timed_out_has_finished);
     tcase_add_test(wait, close__returns_while_work_is_still_blocked);
     tcase_add_test(buffers, buffer__is_zero_and_counted);
     tcase_add_test(buffers, buffer__of_no_bytes_is_one_word);
