@@ -140,7 +140,8 @@ static psgd_status_t check_is_in_time(const creation_t *creation)
                                 creation->flat->worker_index, seconds, creation->deadline_seconds);
 }
 
-/* What of the time since `*looked_p`, which becomes now, counts as waited: a process that was stopped, or got no processor, did not look. */
+/* What of the time since `*looked_p`, which becomes now, counts as waited: a process that was stopped, or got no processor, did not
+ * look. */
 static double seconds_waited(double *looked_p)
 {
     const double before = *looked_p;

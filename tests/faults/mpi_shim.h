@@ -30,10 +30,10 @@ bool        mpi_shim_has_fired(void);
 bool        mpi_shim_has_happened(void);
 const char *mpi_shim_name(void); /* the call that went wrong: "MPI_Test" */
 
-/* Whether psgd_comm_mpi_nodes_create() is under way. There MPI splits communicators, and it has no split that can be given up. Whoever has
- * gathered what all told is in it, and waits without a deadline for another worker that fails in the same gathering or in the split; and one whose
- * part in the gathering leaves later than the others wait for it is there alone (psgd_mpi.h, docs/reliability.md). A fault that would end so is
- * left out: the call counts, nothing befalls it, and "left out" is printed. */
+/* Whether psgd_comm_mpi_nodes_create() is under way. There MPI splits communicators, and it has no split that can be given up. Whoever
+ * has gathered what all told is in it, and waits without a deadline for another worker that fails in the same gathering or in the
+ * split; and one whose part in the gathering leaves later than the others wait for it is there alone (psgd_mpi.h,
+ * docs/reliability.md). A fault that would end so is left out: the call counts, nothing befalls it, and "left out" is printed. */
 void mpi_shim_set_creating_nodes(bool is_so);
 
 #endif
