@@ -81,7 +81,7 @@ psgd_status_t psgd_device_come_after(psgd_device_t *device, const psgd_mark_t *m
  * library uses that queue. `mark`: set by psgd_device_mark() after that. */
 psgd_status_t psgd_device_hand_back(psgd_device_t *device, const psgd_mark_t *mark);
 
-/* Flushes and returns when all enqueued work of the library's is complete; polls under the deadline. `what` names it in warnings and
+/* Flushes and returns when all enqueued work of the library's is complete; waits under the deadline. `what` names it in warnings and
  * errors: "compute_p". Errors: PSGD_ERR_TIMEOUT, PSGD_ERR_OPENCL (a command failed), and what a driver says that has run out
  * of something: then, too, all work is complete, unless psgd_device_is_stuck(). */
 psgd_status_t psgd_device_wait(psgd_device_t *device, const char *what);

@@ -50,7 +50,7 @@ static uint64_t longest_sleep(const watch_t *w, uint64_t waited_ns, bool is_movi
 }
 
 /* Rests between two polls. A CPU device computes on the cores that we run on, and each look takes the core from one of the driver's
- * threads: with looks at twentieths to tenths of a millisecond, a step of two workers on two cores took 62 ms, and takes 51. So there
+ * threads: with looks at twentieths to tenths of a millisecond, a step of two workers on two cores took 60 ms, and takes 47. So there
  * the waker wakes us; where it cannot, looks become rarer as the wait gets longer. */
 static void rest(watch_t *w, cl_event event, uint32_t round, uint64_t waited_ns, bool is_moving)
 {

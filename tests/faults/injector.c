@@ -78,6 +78,15 @@ void __wrap_free(void *memory)
     __real_free(memory);
 }
 
+/* A thread is something that the system may have no more of, too. */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+{
+    return fires(FAULT_ALLOCATION, "pthread_create") ? EAGAIN
+                                                     : __real_pthread_create(thread, attributes, run, argument);
+}
+
 /* A file operation that fails with the fault's errno. */
 #define WRAPPED_FILE(result_, name_, parameters_, arguments_) \
     result_ __real_##name_ parameters_; \

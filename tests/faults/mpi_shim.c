@@ -22,7 +22,7 @@ static struct {
     bool        counts_requests;
     bool        was_poll; /* the last call was MPI_Test() */
     const char *name;
-    bool        creates_nodes; /* and has splits before it */
+    bool        creates_nodes; /* and has splits still to come */
     uint32_t
         splits_left; /* that come behind the gathering that has begun, which others may be in already; 0: none has */
 } shim;

@@ -380,26 +380,31 @@ static cl_event wait_in_vain(psgd_device_t *device, cl_command_queue queue)
     return gate;
 }
 
+/* Closes the device while a gate is closed, which opens later. */
+static void close_while_blocked(psgd_device_t *device, cl_command_queue queue)
+{
+    cl_event gate = wait_in_vain(device, queue);
+
+    psgd_device_close(device);
+    open_gate(gate);
+    ck_assert_int_eq(clFinish(queue), CL_SUCCESS);
+}
+
 START_TEST(wait__may_time_out_again_after_what_timed_out_has_finished)
 {
     psgd_device_t   *device = NULL;
     cl_command_queue queue;
-    cl_event         gate;
 
     if (is_simulator) {
         return;
     }
     queue = make_queue(context, chosen_id, 0);
     assert_ok(psgd_device_open(context, chosen_id, queue, NULL, &device));
-    gate = wait_in_vain(device, queue);
-    open_gate(gate);
+    open_gate(wait_in_vain(device, queue));
     psgd_device_set_patience(device, patience_seconds(30.0, 60.0));
     assert_ok(psgd_device_wait(device, "compute_q"));
 
-    gate = wait_in_vain(device, queue);
-    psgd_device_close(device);
-    open_gate(gate);
-    ck_assert_int_eq(clFinish(queue), CL_SUCCESS);
+    close_while_blocked(device, queue);
     clReleaseCommandQueue(queue);
 }
 END_TEST
@@ -408,17 +413,13 @@ START_TEST(close__returns_while_work_is_still_blocked)
 {
     psgd_device_t   *device = NULL;
     cl_command_queue queue;
-    cl_event         gate;
 
     if (is_simulator) {
         return;
     }
     queue = make_queue(context, chosen_id, 0);
     assert_ok(psgd_device_open(context, chosen_id, queue, NULL, &device));
-    gate = wait_in_vain(device, queue);
-    psgd_device_close(device);
-    open_gate(gate);
-    ck_assert_int_eq(clFinish(queue), CL_SUCCESS);
+    close_while_blocked(device, queue);
     clReleaseCommandQueue(queue);
 }
 END_TEST
